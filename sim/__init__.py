@@ -1,0 +1,1 @@
+"""The simulator: exact caches, and a SimPy model of the time around them."""
