@@ -1,0 +1,127 @@
+"""The protocol of all caches. One file an algorithm sits beside this one; `python -m sim.run --list` shows them.
+
+A cache holds feature rows of remote nodes in numbered slots. It is told a minibatch at a time what a trainer needs and
+says which of it were hits and what it takes in; it moves no features itself. The simulator counts with it, the live
+loader copies rows to and from the slots it names, so both run the very same code.
+
+All caches are batch-atomic: the rows of a minibatch arrive together, so a minibatch's look-up comes before all its
+insertions, and the rows of one minibatch never evict each other.
+
+Two families:
+
+- *demand caches* (`managed = False`) take in what was missed, on their own rule; they ignore no decision silently:
+  a run refuses to pair them with a policy that decides.
+- *managed buffers* (`managed = True`) change only when a policy says "replace" (`agents.policy.Decision`), in bulk.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.policy import Decision
+from sim.stream import Stream, Universe
+
+Init = Literal["degree", "empty", "random"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Setup:
+    """What a cache is told when it is made, by keyword, beside the options of its spec string.
+
+    `init` says what a managed or demand cache holds at first: the rows of highest local degree, nothing, or random
+    rows. `future` is the stream to come, for bounds only (MIN, hindsight): None on a live cluster.
+    """
+
+    capacity_rows: int
+    universe: Universe
+    init: Init
+    seed: tuple[int, ...]
+    minibatches_per_epoch: int
+    future: Stream | None
+
+
+class Access(NamedTuple):
+    """What one minibatch did to a cache. The arrays are views that the next access overwrites.
+
+    `hit_slots[i]` is the slot that holds `ids[i]`, or -1 for a miss. Row `inserted_ids[j]` goes into slot
+    `inserted_slots[j]` once the hits have been copied out. `replacement_rows` counts the inserted rows that were not
+    among the misses and must be fetched beside them.
+    """
+
+    hit_slots: NDArray[np.int32]
+    hit_rows: int
+    inserted_ids: NDArray[np.int32]
+    inserted_slots: NDArray[np.int32]
+    replacement_rows: int
+
+
+class Cache(ABC):
+    """One trainer's cache. Subclasses take the options of their spec string, then `setup` as a keyword.
+
+    Everything that changes is held in numpy arrays and numbers directly on the object, so that `fork` is cheap.
+    """
+
+    summary: ClassVar[str]
+    """One line: what is kept."""
+    source: ClassVar[str]
+    """The paper or system that the algorithm is from."""
+    managed: ClassVar[bool]
+
+    def __init__(self, setup: Setup) -> None:
+        self.capacity_rows = setup.capacity_rows
+
+    @abstractmethod
+    def access(self, ids: NDArray[np.int32], decision: Decision | None = None) -> Access:
+        """Serve one minibatch: look up `ids` (dense, ascending, distinct), then insert what the cache's rule says.
+
+        `decision` is the policy's answer that applies from this minibatch on; None where there is none.
+        """
+
+    @abstractmethod
+    def contents(self) -> NDArray[np.int32]:
+        """The dense id in every slot, -1 where it is empty: shape (capacity_rows,), a copy."""
+
+    @property
+    def occupied_rows(self) -> int:
+        """Slots that hold a row."""
+        return int(np.count_nonzero(self.contents() >= 0))
+
+    @property
+    def stale_rows(self) -> int:
+        """Rows that a replacement could evict now; 0 for demand caches."""
+        return 0
+
+    @property
+    def candidate_rows(self) -> int:
+        """Nodes that a replacement could take in now; 0 for demand caches."""
+        return 0
+
+    def fork(self) -> Cache:
+        """An independent copy of the whole state."""
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                setattr(twin, name, value.copy())
+            elif isinstance(value, np.random.Generator):
+                setattr(twin, name, copy.deepcopy(value))
+        return twin
+
+
+def initial_ids(setup: Setup) -> NDArray[np.int32]:
+    """The dense ids that a cache holds before the first minibatch, the best first: shape (rows,), int32.
+
+    They are fetched before training starts, and count as fetched rows.
+    """
+    rows = min(setup.capacity_rows, setup.universe.rows)
+    if setup.init == "empty":
+        return np.empty(0, np.int32)
+    if setup.init == "random":
+        return np.random.default_rng(setup.seed).permutation(setup.universe.rows)[:rows].astype(np.int32)
+    order = np.lexsort((np.arange(setup.universe.rows), -setup.universe.degrees, -setup.universe.local_degrees))
+    return order[:rows].astype(np.int32)
