@@ -1,0 +1,143 @@
+"""Policies by name. A new one is a file of its own, and an entry in `POLICIES`.
+
+Nothing is imported before its name is asked for, so that a listing costs nothing and needs no extra installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+
+from agents.policy import Policy
+from agents.spec import options, parse_spec
+from traces.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """How to reach a language model. Policies that call none ignore it.
+
+    `host` is the address of its server, by default what the provider's environment variable says (`OLLAMA_HOST`). An
+    answer that takes longer than `timeout_s` seconds counts as late.
+    """
+
+    host: str | None = None
+    timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.timeout_s < float("inf"):
+            raise InputError(f"the time-out of {self.timeout_s} s for a model's answer must be finite and above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyPlan:
+    """A policy chosen, and what it asks of the run around it.
+
+    `name` is the canonical spec string. Without `pipelined`, a minibatch is prepared only when the one before it is
+    done; without `buffered`, trainers keep no remote rows. `calls_model` says that decisions take a language model's
+    time, `model` how to reach it (None for a policy that calls none). Plans with equal policies are equal.
+    """
+
+    name: str
+    pipelined: bool
+    buffered: bool
+    calls_model: bool
+    model: ModelOptions | None
+    factory: Callable[[], Policy] = field(compare=False, repr=False)
+
+    def make(self) -> Policy:
+        """A fresh policy object; every trainer needs its own."""
+        return self.factory()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of the listing. `target` is "module:attribute", called with the options of the spec string.
+
+    Where `calls_model`, it is called with all of the spec's rest as the model's `name`, and `ModelOptions` as `model`.
+    """
+
+    target: str
+    usage: str
+    summary: str
+    source: str
+    pipelined: bool = True
+    buffered: bool = True
+    calls_model: bool = False
+
+
+POLICIES = {
+    "none": Entry(
+        target="agents.heuristics.fixed:NoPipeline",
+        usage="none",
+        summary="no pipelining, no buffer",
+        source="DistDGL, arXiv 2010.05337",
+        pipelined=False,
+        buffered=False,
+    ),
+    "pipeline": Entry(
+        target="agents.heuristics.fixed:NoBuffer",
+        usage="pipeline",
+        summary="one minibatch ahead, no buffer",
+        source="ablation: what pipelining alone brings",
+        buffered=False,
+    ),
+    "never": Entry(
+        target="agents.heuristics.fixed:Never",
+        usage="never",
+        summary="the buffer stays as it was filled at the start",
+        source="static prefetching",
+    ),
+    "every": Entry(
+        target="agents.heuristics.fixed:Every",
+        usage="every:N",
+        summary="replace after every N minibatches (a multiple of the window)",
+        source="MassiveGNN",
+    ),
+    "always": Entry(
+        target="agents.heuristics.fixed:Always",
+        usage="always",
+        summary="replace after every window",
+        source="upper end of the replacement rate",
+    ),
+    "random": Entry(
+        target="agents.heuristics.random_gate:RandomGate",
+        usage="random:P",
+        summary="replace with probability P",
+        source="control at an equal replacement rate",
+    ),
+    "threshold": Entry(
+        target="agents.heuristics.threshold:Threshold",
+        usage="threshold:H",
+        summary="replace when the window's hit rate over cacheable rows is below H",
+        source="reactive rule",
+    ),
+}
+
+
+def resolve(text: str, model: ModelOptions | None = None) -> PolicyPlan:
+    """The plan that a spec string names: `every:16`, `ollama:llama3.2:3b`.
+
+    `model` says how policies that call a language model reach it. Raises `InputError` for a name that isn't there, and
+    for options that are unknown, missing or out of range.
+    """
+    spec = parse_spec(text)
+    if spec.name not in POLICIES:
+        there_are = ", ".join(entry.usage for entry in POLICIES.values())
+        raise InputError(f"there is no policy {spec.name!r}; there are {there_are}")
+    entry = POLICIES[spec.name]
+    module, _, attribute = entry.target.partition(":")
+    target = getattr(import_module(module), attribute)
+    model = (model or ModelOptions()) if entry.calls_model else None
+    arguments = {"name": spec.rest, "model": model} if entry.calls_model else options(spec, target)
+    factory = partial(target, **arguments)
+    return PolicyPlan(
+        name=factory().name,  # made once here, so that wrong options show up now and not in the first trainer
+        pipelined=entry.pipelined,
+        buffered=entry.buffered,
+        calls_model=entry.calls_model,
+        model=model,
+        factory=factory,
+    )
