@@ -1,0 +1,1 @@
+"""Capturing a real DistDGL run: `python -m traces.capture --help`."""

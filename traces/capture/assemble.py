@@ -1,0 +1,90 @@
+"""Joining the trainers' fragments into one trace."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from traces.capture.nodes import RemoteNodes
+from traces.capture.recorder import READY, fragment
+from traces.errors import InputError
+from traces.header import Header, OverheadInfo
+from traces.schema import SCHEMA
+from traces.writer import TraceWriter
+
+
+def whole_epochs(fragments: Path, trainers: int) -> int:
+    """How many epochs, from the first, every trainer finished."""
+    epoch = 0
+    while all(fragment(fragments, rank, epoch).is_file() for rank in range(trainers)):
+        epoch += 1
+    return epoch
+
+
+def assemble(path: Path, header: Header, nodes: Iterable[RemoteNodes], fragments: Path) -> Header:
+    """Write the trace of all whole epochs in `fragments` to `path`, and return the header it got.
+
+    `header.epochs`, `header.minibatches_per_epoch` and `complete` are set to what is there: a run that died in its
+    fifth epoch leaves four, marked incomplete. Raises `InputError` where there is no whole epoch.
+    """
+    epochs = whole_epochs(fragments, header.trainers)
+    if epochs == 0:
+        raise InputError(f"{fragments}: no epoch that all {header.trainers} trainers finished, so there is no trace")
+    first = [pq.read_table(fragment(fragments, rank, 0)) for rank in range(header.trainers)]
+    origin = min(pc.min(table["start_s"]).as_py() for table in first)
+    complete = header.complete and epochs >= header.epochs
+    changes = {"epochs": epochs, "minibatches_per_epoch": len(first[0]), "complete": complete}
+    header = header.model_copy(update=changes)
+    with TraceWriter(path, header) as writer:
+        for part in nodes:
+            writer.write_nodes(part.partition, part.node_ids, part.degrees, part.local_degrees, part.vip)
+        for epoch in range(epochs):
+            tables = [pq.read_table(fragment(fragments, rank, epoch)) for rank in range(header.trainers)]
+            for table in _on_common_clock(tables, origin):
+                writer.write_epoch(table)
+    return header
+
+
+def _on_common_clock(tables: list[pa.Table], origin: float) -> Iterable[pa.Table]:
+    """Count starts from `origin`, and tell waiting for the slowest trainer from the all-reduce itself."""
+    slowest = np.max([table[READY].to_numpy() for table in tables], axis=0)
+    for table in tables:
+        ready, synchronised = table[READY].to_numpy(), table["allreduce_s"].to_numpy()
+        waited = np.minimum(slowest - ready, synchronised)
+        replaced = {
+            "start_s": table["start_s"].to_numpy() - origin,
+            "prepare_start_s": table["prepare_start_s"].to_numpy() - origin,
+            "wait_s": waited,
+            "allreduce_s": synchronised - waited,
+        }
+        columns = [
+            pa.array(np.maximum(replaced[name], 0.0)) if name in replaced else table[name] for name in SCHEMA.names
+        ]
+        yield pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def overhead(measured: dict[str, Any]) -> OverheadInfo | None:
+    """What recording cost, out of the step lengths of interleaved minibatches; None where there are too few pairs.
+
+    The two lists are paired in order of time. The standard error is that of the mean difference over the mean plain
+    step. The first pair, still warming up, is left out.
+    """
+    pairs = min(len(measured["recorded"]), len(measured["plain"])) - 1
+    if pairs < 2:
+        return None
+    recorded = np.array(measured["recorded"][1 : pairs + 1])
+    plain = np.array(measured["plain"][1 : pairs + 1])
+    difference = recorded - plain
+    return OverheadInfo(
+        step_share=float(difference.mean() / plain.mean()),
+        step_share_standard_error=float(difference.std(ddof=1) / math.sqrt(pairs) / plain.mean()),
+        pairs=pairs,
+        recorder_share=float(measured["recorder_s"] / sum(measured["recorded"])),
+    )

@@ -1,0 +1,81 @@
+"""Recording a trainer's run without disturbing it: during an epoch nothing is kept but clock readings and references.
+
+All that costs time (finding the remote ids, sorting, compressing, writing) happens between epochs. Every epoch becomes
+a file of its own, renamed when whole, so that a crash costs at most the epoch in progress.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from traces.schema import TIMES
+from traces.writer import minibatch_table
+
+READY = "gradients_ready_s"
+"""A column of fragments only: when a trainer's gradients were ready, on the common clock. Waiting is found from it."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One minibatch as it was measured: ids (a torch tensor or array, any order), counts, and seconds by column."""
+
+    input_nodes: Any
+    counts: dict[str, int]
+    times: dict[str, float]
+    owner_done_s: list[float]
+    gradients_ready_s: float
+
+
+class Recorder:
+    """Writes the fragments of one trainer: `rank{r}-epoch{e}.parquet` in `directory`.
+
+    `owned` is the range of partition-global ids that the trainer's partition owns. `seconds` adds up the time spent
+    between `add` and return: what recording costs within an epoch.
+    """
+
+    def __init__(self, directory: Path, rank: int, partition: int, owned: tuple[int, int]) -> None:
+        self.directory, self.rank, self.partition, self.owned = directory, rank, partition, owned
+        self.seconds = 0.0
+        self._steps: list[Step] = []
+
+    def add(self, step: Step) -> None:
+        """Keep one minibatch."""
+        start = perf_counter()
+        self._steps.append(step)
+        self.seconds += perf_counter() - start
+
+    def end_epoch(self, epoch: int) -> None:
+        """Write the epoch's fragment; call it outside of what is measured."""
+        rows: dict[str, Any] = {"remote_ids": [], "local_nodes": [], "input_nodes": [], "owner_done_s": []}
+        lower, upper = self.owned
+        for step in self._steps:
+            ids = np.asarray(step.input_nodes)
+            remote = np.sort(ids[(ids < lower) | (ids >= upper)])
+            rows["remote_ids"].append(remote)
+            rows["input_nodes"].append(len(ids))
+            rows["local_nodes"].append(len(ids) - len(remote))
+            rows["owner_done_s"].append(step.owner_done_s)
+        for name in self._steps[0].counts if self._steps else ():
+            rows[name] = [step.counts[name] for step in self._steps]
+        for name in TIMES:
+            rows[name] = [step.times.get(name, 0.0) for step in self._steps]
+        table = minibatch_table(self.partition, self.rank, epoch, rows)
+        ready = pa.array([step.gradients_ready_s for step in self._steps], pa.float64())
+        path = fragment(self.directory, self.rank, epoch)
+        partial = path.with_suffix(".partial")
+        pq.write_table(table.append_column(READY, ready), partial, compression="zstd")
+        os.replace(partial, path)
+        self._steps.clear()
+
+
+def fragment(directory: Path, rank: int, epoch: int) -> Path:
+    """Where the fragment of a trainer's epoch lies."""
+    return directory / f"rank{rank}-epoch{epoch}.parquet"

@@ -1,0 +1,162 @@
+"""The training program that a capture runs in every process of the cluster: GraphSAGE with DistDGL, recorded.
+
+DistributedDataParallel's `backward()` hides waiting for the slowest trainer and the all-reduce. A communication hook
+tells when this trainer's own gradients were ready; `traces.capture.assemble` then compares the trainers' clocks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+import torch.distributed
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
+
+from traces.capture.fetch import DistStore, FeatureSource, MakeSource
+from traces.capture.model import GraphSAGE
+from traces.capture.recorder import Recorder, Step
+from traces.cluster.process import Connection, connect
+
+
+class Training:
+    """One trainer's model, optimizer, labels and features, ready to run steps."""
+
+    def __init__(self, connection: Connection, arguments: dict[str, Any], make_source: MakeSource | None) -> None:
+        graph = connection.graph
+        self.features, self.labels = graph.ndata["feat"], graph.ndata["label"]
+        self.source: FeatureSource = make_source(graph, arguments) if make_source else DistStore(self.features)
+        layers = len(arguments["fanout"])
+        model = GraphSAGE(self.features.shape[1], arguments["hidden"], arguments["classes"], layers)
+        self.model = DistributedDataParallel(model)
+        self.gradients_ready_s = 0.0
+        self.model.register_comm_hook(None, self._hook)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.003)
+        self.loss = torch.nn.CrossEntropyLoss()
+
+    def _hook(self, state: None, bucket: Any) -> torch.futures.Future[torch.Tensor]:
+        self.gradients_ready_s = perf_counter()  # of the last bucket, after the last call
+        return allreduce_hook(torch.distributed.group.WORLD, bucket)
+
+    def plain_step(self, input_nodes: torch.Tensor, seeds: torch.Tensor, blocks: list[Any]) -> None:
+        """A minibatch as DistDGL users write it, without any recording."""
+        loss = self.loss(self.model(blocks, self.features[input_nodes]), self.labels[seeds])
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def recorded_step(
+        self, start: float, sampled: float, input_nodes: torch.Tensor, seeds: torch.Tensor, blocks: list[Any]
+    ) -> Step:
+        """The same minibatch, with the clock read between its parts."""
+        rows, fetch = self.source.fetch(input_nodes)
+        fetched = perf_counter()
+        labels = self.labels[seeds]
+        labelled = perf_counter()
+        loss = self.loss(self.model(blocks, rows), labels)
+        self.optimizer.zero_grad()
+        forward = perf_counter()
+        loss.backward()
+        backward = perf_counter()
+        self.optimizer.step()
+        end = perf_counter()
+        ready = self.gradients_ready_s
+        counts = {
+            "seeds": len(seeds),
+            "sampled_edges": sum(block.num_edges() for block in blocks),
+            "hit_rows": fetch.hit_rows,
+            "replacement_rows": fetch.replacement_rows,
+        }
+        times = {
+            "start_s": start,
+            "prepare_start_s": start,
+            "stall_s": labelled - start,
+            "sample_s": sampled - start,
+            "fetch_s": fetched - sampled,
+            "local_gather_s": fetch.local_gather_s,
+            "label_s": labelled - fetched,
+            "forward_s": forward - labelled,
+            "backward_s": ready - forward,
+            "allreduce_s": backward - ready,  # waiting included; the trainers' clocks tell them apart later
+            "update_s": end - backward,
+            "step_s": end - start,
+        }
+        return Step(input_nodes, counts, times, fetch.owner_done_s, ready)
+
+
+def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dict[str, Any]:
+    """Train and record; `make_source` puts something else in the place of DistDGL's own feature fetch.
+
+    Returns what the launcher needs beside the fragments: `gradient_bytes`, and the step lengths of `_overhead`.
+    """
+    import dgl
+
+    connection = connect()
+    training = Training(connection, arguments, make_source)
+    sampler = dgl.dataloading.NeighborSampler(list(arguments["fanout"]))
+    loader = dgl.dataloading.DistNodeDataLoader(
+        connection.graph, _even_share(connection), sampler, batch_size=arguments["batch_size"], shuffle=True
+    )
+    own = connection.graph.get_partition_book().partid2nids(connection.machine)
+    owned = (int(own[0]), int(own[-1]) + 1)
+    recorder = Recorder(Path(arguments["fragments"]), connection.rank, connection.machine, owned)
+    for epoch in range(arguments["epochs"]):
+        torch.distributed.barrier()
+        _epoch(training, loader, recorder)
+        recorder.end_epoch(epoch)
+    torch.distributed.barrier()
+    return {
+        "gradient_bytes": sum(p.numel() * p.element_size() for p in training.model.parameters()),
+        "overhead": _overhead(training, loader, recorder, arguments["overhead_epochs"]),
+    }
+
+
+def _even_share(connection: Connection) -> torch.Tensor:
+    """This trainer's training nodes. `node_split` gives shares that differ by one, and trainers with different numbers
+    of minibatches hang in the all-reduce: all are cut to the smallest share."""
+    import dgl
+
+    mask, book = connection.graph.ndata["train_mask"], connection.graph.get_partition_book()
+    nodes = dgl.distributed.node_split(mask, book, rank=connection.rank)
+    smallest = torch.tensor(len(nodes))
+    torch.distributed.all_reduce(smallest, torch.distributed.ReduceOp.MIN)
+    return nodes[: int(smallest)]
+
+
+def _epoch(training: Training, loader: Any, recorder: Recorder) -> None:
+    minibatches = iter(loader)
+    while True:
+        start = perf_counter()
+        try:
+            minibatch = next(minibatches)
+        except StopIteration:
+            return
+        recorder.add(training.recorded_step(start, perf_counter(), *minibatch))
+
+
+def _overhead(training: Training, loader: Any, recorder: Recorder, epochs: int) -> dict[str, Any]:
+    """Step lengths of recorded and plain minibatches, turn by turn; all trainers are in the same mode at a time."""
+    steps: dict[str, list[float]] = {"recorded": [], "plain": []}
+    recorder.seconds = 0.0
+    for epoch in range(epochs):
+        minibatches, turn = iter(loader), epoch
+        while True:
+            start = perf_counter()
+            try:
+                minibatch = next(minibatches)
+            except StopIteration:
+                break
+            if turn % 2 == 0:
+                recorder.add(training.recorded_step(start, perf_counter(), *minibatch))
+            else:
+                training.plain_step(*minibatch)
+            steps["recorded" if turn % 2 == 0 else "plain"].append(perf_counter() - start)
+            turn += 1
+    return steps | {"recorder_s": recorder.seconds}
+
+
+def main(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The entry of every server and trainer process of a capture."""
+    return run(arguments)
