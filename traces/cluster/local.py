@@ -1,0 +1,266 @@
+"""A DistDGL cluster on one machine: real servers and trainers, each machine a set of namespaces or just ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from traces.cluster import loopback, namespaces
+from traces.cluster.environment import Host, Job, Process
+from traces.cluster.errors import ClusterError
+from traces.cluster.link import parse_link
+from traces.cluster.namespaces import Traffic
+from traces.errors import InputError
+
+Form = Literal["namespaces", "userns", "loopback"]
+
+LOG_LINES = 20
+STOP_S = 2.0
+"""How long the processes may take to end by themselves before they are killed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalCluster:
+    """`parts` machines on one host, each with one partition, its servers and its trainers."""
+
+    parts: int
+    trainers_per_machine: int = 1
+    servers_per_machine: int = 1
+    link: str | None = None
+    """Rate of each machine's link in either direction, as `parse_link` reads it; None: unshaped."""
+    form: Form | Literal["auto"] = "auto"
+    """What a machine is made of. `namespaces` needs root; `userns` is the same without; `loopback`, where neither is
+    granted, can't shape links. `auto` takes the first that works here."""
+    timeout_s: float = 600.0
+    """From the start of the launcher to the end of the last process."""
+    omp_threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("parts", "trainers_per_machine", "servers_per_machine", "omp_threads", "timeout_s"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)}: must be more than 0")
+        if self.form not in (*get_args(Form), "auto"):
+            raise InputError(f"form {self.form!r}: choose one of {', '.join(get_args(Form))}, auto")
+        if self.link is not None:
+            parse_link(self.link)
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """What came of a job that succeeded."""
+
+    form: Form
+    values: list[Any]
+    """What each trainer's entry function returned, by rank."""
+    traffic: list[Traffic] | None
+    """By machine; None in the loopback form, whose machines share an interface."""
+    wall_s: float
+
+
+def run_local(
+    cluster: LocalCluster, part_config: Path, entry: str, arguments: dict[str, Any], run_dir: Path, seed: int = 0
+) -> LocalRun:
+    """Run `entry` in every trainer of a cluster that serves the partitions of `part_config`, and wait for the end.
+
+    `entry` is `module:function` or `path/to/file.py:function`; the function is called with `arguments` (JSON
+    values), calls `process.connect()`, and returns a JSON value. Servers load its module too. Each process logs to
+    `run_dir`/ROLE-MACHINE-INDEX.log. `seed` seeds every process, each differently.
+
+    Raises `InputError` before anything is started if something can't be used or granted here, and `ClusterError`
+    with the culprit's last log lines when a process dies or `cluster.timeout_s` is over. However it ends, even by
+    a signal to this process, nothing is left running, mounted or in /dev/shm. Says on stderr when it falls
+    back to the loopback form.
+    """
+    start_s = time.perf_counter()
+    part_config, run_dir = part_config.resolve(), run_dir.resolve()
+    _check_parts(part_config, cluster.parts)
+    form = _choose_form(cluster)
+    if form != "loopback":
+        _check_visible(part_config, run_dir)
+    job = _job(cluster, form, part_config, entry, arguments, run_dir, seed)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for left_over in [run_dir / "outcome.json", *(job.value_path(process) for process in job.processes())]:
+        left_over.unlink(missing_ok=True)
+    job.write()
+    with _started(job, form, parse_link(cluster.link) if cluster.link else 0.0) as launched:
+        try:
+            launched.wait(timeout=cluster.timeout_s)
+        except subprocess.TimeoutExpired:
+            raise _overdue(job, cluster.timeout_s) from None
+    outcome = _outcome(job)
+    return LocalRun(
+        form=form,
+        values=[json.loads(job.value_path(p).read_text()) for p in job.processes() if p.role == "trainer"],
+        traffic=outcome["traffic"] and [Traffic(**counters) for counters in outcome["traffic"]],
+        wall_s=time.perf_counter() - start_s,
+    )
+
+
+def _check_parts(part_config: Path, parts: int) -> None:
+    try:
+        found = json.loads(part_config.read_text())["num_parts"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{part_config}: is no partition of a graph ({error})") from error
+    if found != parts:
+        raise InputError(f"{part_config}: has {found} parts, the cluster has {parts}")
+
+
+def _choose_form(cluster: LocalCluster) -> Form:
+    if cluster.form == "loopback":
+        refusals = ["the loopback form was asked for"]
+    else:
+        candidates: list[namespaces.Form] = ["namespaces"] if os.geteuid() == 0 else []
+        candidates = [*candidates, "userns"] if cluster.form == "auto" else [cluster.form]
+        refusals = []
+        for candidate in candidates:
+            reason = namespaces.refusal(candidate, shaped=cluster.link is not None)
+            if reason is None:
+                return candidate
+            refusals.append(f"{candidate}: {reason}")
+        if cluster.form != "auto":
+            raise InputError(f"no network namespaces here ({refusals[0]})")
+    why = "; ".join(refusals)
+    if cluster.link is not None:
+        raise InputError(f"link {cluster.link}: a link can only be shaped with network namespaces ({why})")
+    if cluster.form == "auto":
+        print(f"note: no network namespaces here ({why}): all machines share 127.0.0.1, unshaped", file=sys.stderr)
+    return "loopback"
+
+
+def _check_visible(*paths: Path) -> None:
+    for path in paths:
+        for hidden in namespaces.HIDDEN:
+            if path.is_relative_to(hidden):
+                raise InputError(f"{path}: each machine has a {hidden} of its own; use another folder")
+
+
+def _job(
+    cluster: LocalCluster,
+    form: Form,
+    part_config: Path,
+    entry: str,
+    arguments: dict[str, Any],
+    run_dir: Path,
+    seed: int,
+) -> Job:
+    if form == "loopback":
+        # One more block, of which the first port is gloo's.
+        *ports, master_port = loopback.free_ports(cluster.parts + 1, cluster.servers_per_machine)
+        hosts = tuple(Host(loopback.ADDRESS, port) for port in ports)
+    else:
+        master_port = 29500
+        hosts = tuple(Host(namespaces.address(machine), 30050) for machine in range(cluster.parts))
+    return Job(
+        entry=entry,
+        arguments=arguments,
+        seed=seed,
+        part_config=str(part_config),
+        run_dir=str(run_dir),
+        hosts=hosts,
+        trainers_per_machine=cluster.trainers_per_machine,
+        servers_per_machine=cluster.servers_per_machine,
+        master_port=master_port,
+        interface=loopback.INTERFACE if form == "loopback" else namespaces.INTERFACE,
+        omp_threads=cluster.omp_threads,
+    )
+
+
+@contextmanager
+def _started(job: Job, form: Form, link_bytes_per_s: float) -> Iterator[subprocess.Popen[bytes]]:
+    """The zygote of the job, with nothing left of it and its descendants afterwards."""
+    token = f"rudder-{uuid.uuid4().hex[:12]}"
+    zygote = [sys.executable, "-m", "traces.cluster.zygote", job.run_dir, form, str(link_bytes_per_s), token]
+    command = zygote if form == "loopback" else [*namespaces.unshare_command(form), *zygote]
+    environment = namespaces.tool_environment() | {
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # imports as here
+        "PYTHONUNBUFFERED": "1",
+        "DGLBACKEND": "pytorch",
+        "OMP_NUM_THREADS": str(job.omp_threads),
+    }
+    alive, held = os.pipe()  # all descendants inherit `held`: the end of `alive` is the end of the last of them
+    with open(Path(job.run_dir, "zygote.log"), "wb") as log:
+        # A session of its own: a terminal's Ctrl-C reaches only this process, which then ends the job.
+        launched = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            pass_fds=[held],
+            start_new_session=True,
+        )
+    os.close(held)
+    try:
+        yield launched
+    finally:
+        assert launched.stdin is not None
+        launched.stdin.close()  # the zygote takes it for the end
+        if not _ended(alive, STOP_S):
+            os.killpg(launched.pid, signal.SIGKILL)
+            _ended(alive, STOP_S)
+        launched.wait()
+        os.close(alive)
+        loopback.remove_shared_memory(token)
+
+
+def _ended(alive: int, within_s: float) -> bool:
+    return bool(select.select([alive], [], [], within_s)[0])
+
+
+def _outcome(job: Job) -> dict[str, Any]:
+    """What the zygote left; raises `ClusterError` if that is a failure, or nothing."""
+    path = Path(job.run_dir, "outcome.json")
+    if not path.exists():
+        log = Path(job.run_dir, "zygote.log")
+        raise ClusterError(f"the cluster did not start; last lines of {log}:", log_lines=_last_lines(log))
+    outcome: dict[str, Any] = json.loads(path.read_text())
+    if outcome["failure"] is None:
+        return outcome
+    name, returncode = outcome["failure"]["process"], outcome["failure"]["returncode"]
+    process = next(process for process in job.processes() if process.name == name)
+    log = job.log_path(process)
+    how = f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"ended with code {returncode}"
+    raise ClusterError(
+        f"{_in_words(process)} {how}; last lines of {log}:",
+        process=name,
+        machine=process.machine,
+        returncode=returncode,
+        log_lines=_last_lines(log),
+    )
+
+
+def _overdue(job: Job, timeout_s: float) -> ClusterError:
+    unfinished = [p for p in job.processes() if p.role == "trainer" and not job.value_path(p).exists()]
+    if not unfinished:
+        return ClusterError(f"not ended after {timeout_s:g} s, though all trainers are done")
+    first = unfinished[0]
+    log = job.log_path(first)
+    return ClusterError(
+        f"not done after {timeout_s:g} s: {', '.join(map(_in_words, unfinished))}; last lines of {log}:",
+        process=first.name,
+        machine=first.machine,
+        log_lines=_last_lines(log),
+    )
+
+
+def _in_words(process: Process) -> str:
+    return f"{process.role} {process.number} (machine {process.machine})"
+
+
+def _last_lines(log: Path) -> list[str]:
+    if not log.exists():
+        return []
+    with open(log, encoding="utf-8", errors="replace") as lines:
+        return [line.rstrip() for line in deque(lines, maxlen=LOG_LINES)]

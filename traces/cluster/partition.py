@@ -1,0 +1,144 @@
+"""METIS partitions of a graph, in DGL's format."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from traces.cluster.errors import ClusterError
+from traces.errors import InputError
+from traces.graphs.graph import Graph
+
+METIS_LINE = re.compile(r"get (\d+) edge cuts")
+"""Of METIS itself. The partitioner's last line also speaks of edge cuts, but always of 0."""
+
+
+@dataclass(frozen=True)
+class PartitionFacts:
+    """What a partition is, beyond what DGL reads of it; n nodes, p parts."""
+
+    graph_name: str
+    graph_checksum: str
+    offsets: NDArray[np.int64]
+    """(p + 1,) the partition book: part i owns the partition-global ids offsets[i] to offsets[i + 1] - 1."""
+    edge_cut: int
+    """Edges between parts as METIS counts them: directions and repetitions don't."""
+    folder: Path
+
+    def orig_nid(self) -> NDArray[np.int64]:
+        """(n,) the id in the graph's folder of each partition-global id; memory-mapped."""
+        return np.load(self.folder / "orig_nid.npy", mmap_mode="r")
+
+
+def partition(graph_dir: Path, parts: int, out_dir: Path) -> Path:
+    """Split the graph in `graph_dir` into `parts` with METIS, and return DGL's configuration file in `out_dir`.
+
+    Parts are balanced in nodes, training nodes and edges, and hold the nodes one hop away (the halo). Node data are
+    feat float32 (n, d), label int64, and train_mask, val_mask, test_mask bool. METIS has no seed here: the same
+    graph gives the same parts. A partition of the same graph into as many parts by the same DGL is used again; any
+    other partition in `out_dir` is replaced, whole or not at all.
+
+    Raises `InputError` for a folder that holds no graph, an impossible number of parts, and an `out_dir` that
+    holds something else; `ClusterError` with the log's last lines when partitioning fails.
+    """
+    graph = Graph.load(graph_dir)
+    if not 1 <= parts <= graph.num_nodes:
+        raise InputError(f"parts is {parts}: {graph_dir} can be split into 1 to {graph.num_nodes}")
+    out_dir = out_dir.resolve()
+    wanted = {
+        "graph_name": graph.name,
+        "graph_checksum": json.loads((graph_dir / "graph.json").read_text())["checksum"],
+        "parts": parts,
+        "dgl": importlib.metadata.version("dgl"),
+    }
+    config = out_dir / f"{graph.name}.json"
+    if out_dir.exists() and any(out_dir.iterdir()):
+        if not (out_dir / "facts.json").exists():
+            raise InputError(f"{out_dir}: holds something other than a partition; choose another folder")
+        found = json.loads((out_dir / "facts.json").read_text())
+        if {name: found.get(name) for name in wanted} == wanted:
+            return config
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out_dir.name}.", dir=out_dir.parent) as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        new.mkdir()
+        edge_cut = _run_metis(graph_dir, parts, new)
+        (new / "facts.json").write_text(json.dumps(wanted | {"edge_cut": edge_cut}, indent=2) + "\n")
+        if out_dir.exists():
+            os.replace(out_dir, old)
+        os.replace(new, out_dir)
+    return config
+
+
+def read_facts(config: Path) -> PartitionFacts:
+    """The facts of the partition whose DGL configuration is `config`, as `partition` returned it."""
+    facts = json.loads((config.parent / "facts.json").read_text())
+    ranges = json.loads(config.read_text())["node_map"]["_N"]
+    return PartitionFacts(
+        graph_name=facts["graph_name"],
+        graph_checksum=facts["graph_checksum"],
+        offsets=np.array([0, *(end for _, end in ranges)], dtype=np.int64),
+        edge_cut=facts["edge_cut"],
+        folder=config.parent,
+    )
+
+
+def _run_metis(graph_dir: Path, parts: int, out_dir: Path) -> int:
+    """Partition in a process of its own, whose memory and chatter go with it; the edge cut."""
+    log = out_dir / "metis.log"
+    command = [sys.executable, "-m", "traces.cluster.partition", str(graph_dir), str(parts), str(out_dir)]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        "DGLBACKEND": "pytorch",
+    }
+    with open(log, "wb") as output:
+        done = subprocess.run(command, env=environment, stdout=output, stderr=output, check=False)
+    text = log.read_text(errors="replace")
+    match = METIS_LINE.search(text)
+    if done.returncode != 0 or (match is None and parts > 1):
+        raise ClusterError(
+            f"{graph_dir}: could not be split into {parts} parts; last lines of the log:",
+            returncode=done.returncode,
+            log_lines=text.splitlines()[-20:],
+        )
+    return int(match[1]) if match else 0
+
+
+def _partition_here(graph_dir: Path, parts: int, out_dir: Path) -> None:
+    import dgl
+    import torch
+
+    graph = Graph.load(graph_dir)
+    whole: Any = dgl.graph((torch.tensor(graph.src), torch.tensor(graph.dst)), num_nodes=graph.num_nodes)
+    whole.ndata["feat"] = torch.tensor(graph.features)
+    whole.ndata["label"] = torch.tensor(graph.labels)
+    whole.ndata["train_mask"] = torch.tensor(graph.train_mask)
+    whole.ndata["val_mask"] = torch.tensor(graph.valid_mask)
+    whole.ndata["test_mask"] = torch.tensor(graph.test_mask)
+    orig_nid, _ = dgl.distributed.partition_graph(
+        whole,
+        graph.name,
+        parts,
+        str(out_dir),
+        num_hops=1,
+        part_method="metis",
+        balance_ntypes=whole.ndata["train_mask"],
+        balance_edges=True,
+        return_mapping=True,
+    )
+    np.save(out_dir / "orig_nid.npy", orig_nid.numpy())
+
+
+if __name__ == "__main__":
+    _partition_here(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
