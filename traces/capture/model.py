@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import dgl.nn
@@ -16,7 +17,7 @@ class GraphSAGE(nn.Module):
         super().__init__()
         widths = [feature_dim, *[hidden] * (layers - 1), classes]
         self.layers = nn.ModuleList(
-            dgl.nn.SAGEConv(width, following, "mean") for width, following in zip(widths, widths[1:], strict=False)
+            dgl.nn.SAGEConv(width, following, "mean") for width, following in pairwise(widths)
         )
 
     def forward(self, blocks: list[Any], features: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,9 @@ from traces.writer import minibatch_table
 READY = "gradients_ready_s"
 """A column of fragments only: when a trainer's gradients were ready, on the common clock. Waiting is found from it."""
 
+MODEL_FILE = "model.json"
+"""What rank 0 tells of the model, beside the fragments."""
+
 
 @dataclass(slots=True)
 class Step:

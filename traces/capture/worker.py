@@ -4,8 +4,8 @@ DistributedDataParallel's `backward()` hides waiting for the slowest trainer and
 tells when this trainer's own gradients were ready; `traces.capture.assemble` then compares the trainers' clocks.
 """
 
-from __future__ import annotations
-
+# no `from __future__ import annotations`: DistributedDataParallel checks the hook's annotations as objects
+import json
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from traces.capture.fetch import DistStore, FeatureSource, MakeSource
 from traces.capture.model import GraphSAGE
-from traces.capture.recorder import Recorder, Step
+from traces.capture.recorder import MODEL_FILE, Recorder, Step
 from traces.cluster.process import Connection, connect
 
 
@@ -36,7 +36,7 @@ class Training:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.003)
         self.loss = torch.nn.CrossEntropyLoss()
 
-    def _hook(self, state: None, bucket: Any) -> torch.futures.Future[torch.Tensor]:
+    def _hook(self, state: None, bucket: torch.distributed.GradBucket) -> torch.futures.Future[torch.Tensor]:
         self.gradients_ready_s = perf_counter()  # of the last bucket, after the last call
         return allreduce_hook(torch.distributed.group.WORLD, bucket)
 
@@ -89,7 +89,7 @@ class Training:
 def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dict[str, Any]:
     """Train and record; `make_source` puts something else in the place of DistDGL's own feature fetch.
 
-    Returns what the launcher needs beside the fragments: `gradient_bytes`, and the step lengths of `_overhead`.
+    Returns the step lengths of `_overhead`.
     """
     import dgl
 
@@ -100,17 +100,17 @@ def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dic
         connection.graph, _even_share(connection), sampler, batch_size=arguments["batch_size"], shuffle=True
     )
     own = connection.graph.get_partition_book().partid2nids(connection.machine)
-    owned = (int(own[0]), int(own[-1]) + 1)
-    recorder = Recorder(Path(arguments["fragments"]), connection.rank, connection.machine, owned)
+    fragments = Path(arguments["fragments"])
+    recorder = Recorder(fragments, connection.rank, connection.machine, (int(own[0]), int(own[-1]) + 1))
+    if connection.rank == 0:
+        gradient_bytes = sum(p.numel() * p.element_size() for p in training.model.parameters())
+        (fragments / MODEL_FILE).write_text(json.dumps({"gradient_bytes": gradient_bytes}))
     for epoch in range(arguments["epochs"]):
         torch.distributed.barrier()
         _epoch(training, loader, recorder)
         recorder.end_epoch(epoch)
     torch.distributed.barrier()
-    return {
-        "gradient_bytes": sum(p.numel() * p.element_size() for p in training.model.parameters()),
-        "overhead": _overhead(training, loader, recorder, arguments["overhead_epochs"]),
-    }
+    return _overhead(training, loader, recorder, arguments["overhead_epochs"])
 
 
 def _even_share(connection: Connection) -> torch.Tensor:

@@ -1,0 +1,41 @@
+"""What defines a simulated run. The hash of its canonical JSON is the run's id."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sim.caches.cache import Init
+from sim.stream import UniverseKind
+
+Mode = Literal["async", "sync"]
+
+
+class RunConfig(BaseModel):
+    """Everything that the result of a run depends on, but for the latency of a language model.
+
+    `trace` is the file's name, `trace_sha256` its content's checksum. `window` is the number of minibatches between two
+    observations. In `async` mode training goes on while a policy thinks; in `sync` mode it waits. `link_bytes_per_s`
+    is the rate of every host's link, in both directions; None keeps that of the captured run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    trace: str
+    trace_sha256: str
+    agent: str
+    cache: str = "score"
+    buffer: str = "25%"
+    init: Init = "degree"
+    universe: UniverseKind = "halo"
+    window: int = Field(default=1, gt=0)
+    mode: Mode = "async"
+    link_bytes_per_s: float | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0)
+
+    @property
+    def id(self) -> str:
+        """A short hash of the whole configuration."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]

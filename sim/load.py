@@ -1,0 +1,114 @@
+"""From a trace to what the simulator needs of each trainer: its stream of dense ids, and the measured times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.stream import Stream, Universe, UniverseKind
+from traces.header import Header
+from traces.reader import Epoch, Nodes, Trace
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainerInput:
+    """One trainer's run as it was captured.
+
+    `owner_of` (int16) is the partition that owns each node of the stream's universe; `owner_rows` (int64, shape
+    (minibatches, partitions)) counts the remote rows of every minibatch by owner. `times` holds the measured columns
+    of `traces.schema` in seconds, shape (minibatches,), and `local_rows` the rows that the host itself owned.
+    """
+
+    rank: int
+    partition: int
+    stream: Stream
+    owner_of: NDArray[np.int16]
+    owner_rows: NDArray[np.int64]
+    local_rows: NDArray[np.int64]
+    times: dict[str, NDArray[np.float64]]
+
+
+def load(trace: Trace, universe: UniverseKind) -> list[TrainerInput]:
+    """All trainers of a trace, in rank order."""
+    nodes = {partition: trace.nodes(partition) for partition in range(trace.header.partition.parts)}
+    return [
+        _load_trainer(trace, nodes[trace.header.partition_of(rank)], rank, universe)
+        for rank in range(trace.header.trainers)
+    ]
+
+
+def _load_trainer(trace: Trace, nodes: Nodes, rank: int, kind: UniverseKind) -> TrainerInput:
+    epochs = list(trace.epochs(rank))
+    requested = np.concatenate([epoch.ids for epoch in epochs])
+    offsets = _joined_offsets(epochs)
+    universe = make_universe(trace.header, nodes, requested, kind)
+    dense_of = np.full(trace.header.partition.offsets[-1], -1, np.int32)
+    dense_of[universe.node_ids] = np.arange(universe.rows, dtype=np.int32)
+    dense = dense_of[requested]
+    in_universe = dense >= 0
+    in_halo = np.zeros(len(requested), np.bool_)
+    in_halo[in_universe] = universe.local_degrees[dense[in_universe]] > 0
+    book = np.asarray(trace.header.partition.offsets)
+    owners = (np.searchsorted(book, requested, side="right") - 1).astype(np.int16)
+    minibatches, parts = len(offsets) - 1, trace.header.partition.parts
+    minibatch_of = np.repeat(np.arange(minibatches), np.diff(offsets))
+    owner_rows = np.bincount(minibatch_of * parts + owners, minlength=minibatches * parts).reshape(minibatches, parts)
+    columns = {name: np.concatenate([epoch.columns[name] for epoch in epochs]) for name in epochs[0].columns}
+    stream = Stream(
+        universe=universe,
+        ids=dense[in_universe],
+        offsets=_count_before(in_universe)[offsets],
+        remote_rows=np.diff(offsets),
+        halo_rows=np.diff(_count_before(in_halo)[offsets]),
+    )
+    return TrainerInput(
+        rank=rank,
+        partition=trace.header.partition_of(rank),
+        stream=stream,
+        owner_of=(np.searchsorted(book, universe.node_ids, side="right") - 1).astype(np.int16),
+        owner_rows=owner_rows,
+        local_rows=columns["local_nodes"].astype(np.int64),
+        times={name: values for name, values in columns.items() if name.endswith("_s")},
+    )
+
+
+def make_universe(header: Header, nodes: Nodes, requested: NDArray[np.int64], kind: UniverseKind) -> Universe:
+    """The nodes that a trainer may cache: its partition's halo, or every remote node that is listed or `requested`.
+
+    Nodes that were requested without being listed have degree 0 and inclusion probability 0.
+    """
+    halo = nodes.local_degrees > 0
+    if kind == "halo":
+        vip = None if nodes.vip is None else nodes.vip[halo]
+        return Universe(
+            kind,
+            nodes.node_ids[halo],
+            nodes.degrees[halo].astype(np.int64),
+            nodes.local_degrees[halo].astype(np.int64),
+            vip,
+        )
+    present = np.zeros(header.partition.offsets[-1], np.bool_)
+    present[requested] = True
+    present[nodes.node_ids] = True
+    ids = np.flatnonzero(present)
+    listed = np.searchsorted(ids, nodes.node_ids)
+
+    def spread(values: NDArray, kind: type) -> NDArray:
+        wide = np.zeros(len(ids), kind)
+        wide[listed] = values
+        return wide
+
+    vip = None if nodes.vip is None else spread(nodes.vip, np.float32)
+    return Universe(kind, ids, spread(nodes.degrees, np.int64), spread(nodes.local_degrees, np.int64), vip)
+
+
+def _joined_offsets(epochs: list[Epoch]) -> NDArray[np.int64]:
+    sizes = np.concatenate([np.diff(epoch.offsets) for epoch in epochs])
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def _count_before(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many flags are set before each position, and in all: shape (len(flags) + 1,)."""
+    return np.concatenate([[0], np.cumsum(flags, dtype=np.int64)])

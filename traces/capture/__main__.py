@@ -1,0 +1,127 @@
+"""`python -m traces.capture`: train GraphSAGE on a real DistDGL cluster on this machine, and record it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from traces.errors import InputError, run_command
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+python -m traces.graphs debian --out data/debian
+
+python -m traces.capture --graph data/debian --parts 4 --link 200mbit --batch 500 --out traces/debian.parquet
+
+python -m traces.capture --recover --out traces/debian.parquet
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def main(
+    out: Annotated[Path, typer.Option(help="The trace to write.")],
+    graph: Annotated[Path | None, typer.Option(help="Folder that `python -m traces.graphs` made.")] = None,
+    parts: Annotated[int, typer.Option(help="Machines, each with one METIS partition.")] = 4,
+    trainers: Annotated[int, typer.Option(help="Trainers a machine.")] = 1,
+    servers: Annotated[int, typer.Option(help="DistDGL servers a machine.")] = 1,
+    link: Annotated[str | None, typer.Option(help="Rate of each machine's link, such as 200mbit.  [unshaped]")] = None,
+    fanout: Annotated[str, typer.Option(help="Neighbours a layer, the seeds' hop last.")] = "10,25",
+    batch: Annotated[int, typer.Option(help="Seeds a minibatch a trainer.")] = 500,
+    epochs: Annotated[int, typer.Option(help="Epochs to record.")] = 5,
+    hidden: Annotated[int, typer.Option(help="Hidden width of GraphSAGE.")] = 64,
+    overhead_epochs: Annotated[
+        int, typer.Option(help="More epochs, not recorded, in which recorded and plain minibatches take turns.")
+    ] = 4,
+    partitions: Annotated[
+        Path | None, typer.Option(help="Where partitions are kept and found again.  [GRAPH/partition-PARTS]")
+    ] = None,
+    form: Annotated[str, typer.Option(help="auto, namespaces, userns or loopback.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of every process.")] = 0,
+    timeout_s: Annotated[float, typer.Option(help="The run is ended after this many seconds.")] = 3600.0,
+    recover: Annotated[bool, typer.Option("--recover", help="Keep the epochs that a killed capture left.")] = False,
+) -> None:
+    """Capture a real DistDGL run into a trace.
+
+    Starts servers and trainers as real processes, a network namespace a machine with its link shaped by tc, trains
+    GraphSAGE, and records what every minibatch asked for and how long each part took. A run that dies leaves the
+    epochs that were whole, marked incomplete.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from traces.info import show
+    from traces.reader import Trace
+
+    _require_distdgl()
+    from traces.capture import launch
+    from traces.cluster.errors import ClusterError
+    from traces.cluster.local import LocalCluster
+    from traces.cluster.partition import partition
+
+    console = Console()
+    if recover:
+        launch.recover(out)
+        show(Trace(out), console)
+        return
+    if graph is None:
+        raise InputError("--graph is missing: a folder that `python -m traces.graphs NAME --out DIR` made")
+    cluster = LocalCluster(
+        parts=parts,
+        trainers_per_machine=trainers,
+        servers_per_machine=servers,
+        link=link,
+        form=form,  # type: ignore[arg-type]  # checked by LocalCluster
+        timeout_s=timeout_s,
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(f"partitioning into {parts}", total=None)
+        config = partition(graph, parts, partitions or graph / f"partition-{parts}")
+        plan = launch.Capture(
+            graph_dir=graph,
+            part_config=config,
+            cluster=cluster,
+            fanout=_fanout(fanout),
+            batch_size=batch,
+            epochs=epochs,
+            hidden=hidden,
+            overhead_epochs=overhead_epochs,
+            seed=seed,
+        )
+        progress.update(task, description="training and recording, epochs", total=epochs)
+        try:
+            launch.capture(plan, out, tell=lambda whole: progress.update(task, completed=whole))
+        except ClusterError as error:
+            progress.stop()
+            kept = f"; the whole epochs are kept in {out}, marked incomplete" if out.exists() else ""
+            print(f"error: {error}{kept}", file=sys.stderr)
+            sys.exit(1)
+    show(Trace(out), console)
+
+
+def _fanout(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--fanout {text!r}: write numbers with commas between them, such as 10,25") from None
+
+
+def _require_distdgl() -> None:
+    """One clear line instead of an import error deep inside."""
+    from importlib.util import find_spec
+
+    for package in ("torch", "dgl", "packaging"):
+        if find_spec(package) is None:
+            here = f"{sys.version_info.major}.{sys.version_info.minor}"
+            why = "" if sys.version_info < (3, 12) else f", but dgl has no wheel for Python {here}: use 3.10 or 3.11"
+            raise InputError(f"{package} is not installed; `pip install 'rudder-twin[live]'` brings it{why}")
+
+
+if __name__ == "__main__":
+    run_command(app)

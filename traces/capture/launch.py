@@ -1,0 +1,207 @@
+"""Running a capture on a local cluster, and keeping what it recorded however it ends."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import shlex
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from traces.capture.assemble import assemble, overhead, whole_epochs
+from traces.capture.nodes import PartitionedGraph, RemoteNodes, remote_nodes
+from traces.capture.recorder import MODEL_FILE
+from traces.cluster.errors import ClusterError
+from traces.cluster.link import parse_link
+from traces.cluster.local import LocalCluster, run_local
+from traces.cluster.partition import read_facts
+from traces.errors import InputError
+from traces.graphs.graph import Graph
+from traces.header import ClusterInfo, GraphInfo, Header, OverheadInfo, PartitionInfo, TrainingInfo
+
+HEADER_FILE = "header.json"
+ENTRY = "traces.capture.worker:main"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capture:
+    """What to capture: DistDGL training GraphSAGE on the partitions of `part_config` of the graph in `graph_dir`.
+
+    `fanout` is in DGL's order, the last entry being the hop of the seeds. `entry` is the program of every process,
+    called with `arguments` on top of those that `traces.capture.worker` takes.
+    """
+
+    graph_dir: Path
+    part_config: Path
+    cluster: LocalCluster
+    fanout: tuple[int, ...]
+    batch_size: int
+    epochs: int
+    hidden: int = 64
+    overhead_epochs: int = 0
+    seed: int = 0
+    policy: str = "none"
+    entry: str = ENTRY
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "hidden"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least 1")
+        if not self.fanout or min(self.fanout) < 1:
+            raise InputError(f"fanout is {self.fanout}; it must be one or more numbers of at least 1, such as 10,25")
+
+
+def fragments_of(out: Path) -> Path:
+    """Where the trainers write while the trace `out` is being captured."""
+    return out.with_name(out.name + ".fragments")
+
+
+def capture(
+    plan: Capture, out: Path, arguments: dict[str, Any] | None = None, tell: Callable[[int], None] = lambda _: None
+) -> Header:
+    """Run the capture and write its trace to `out`; `tell` hears the number of whole epochs as they come.
+
+    A run that dies or is interrupted leaves the trace of its whole epochs, marked incomplete, and the exception goes
+    on; without a whole epoch it leaves nothing. Raises `ClusterError` for a run that died, `InputError` for options
+    that can't be, and for the leftovers of an earlier capture that was killed (see `recover`).
+    """
+    fragments = fragments_of(out).resolve()
+    if fragments.exists():
+        raise InputError(f"{fragments}: left by a capture that was killed; run again with --recover to keep it")
+    graph = Graph.load(plan.graph_dir)
+    header = _header(plan, graph)
+    fragments.mkdir(parents=True)
+    (fragments / HEADER_FILE).write_text(header.model_dump_json())
+    (fragments / "graph.json").write_text(json.dumps([str(plan.graph_dir.resolve()), str(plan.part_config.resolve())]))
+    given = {
+        "fanout": plan.fanout,
+        "batch_size": plan.batch_size,
+        "epochs": plan.epochs,
+        "hidden": plan.hidden,
+        "classes": graph.classes,
+        "overhead_epochs": plan.overhead_epochs,
+        "fragments": str(fragments),
+    }
+    cost: OverheadInfo | None = None
+    ended_well = False
+    try:
+        with _watching(fragments, header.trainers, tell):
+            done = run_local(
+                plan.cluster, plan.part_config, plan.entry, given | (arguments or {}), fragments / "logs", plan.seed
+            )
+        ended_well, cost = True, overhead(done.values[0])
+        header = header.model_copy(update={"cluster": header.cluster.model_copy(update={"form": done.form})})
+    finally:
+        if ended_well or whole_epochs(fragments, header.trainers):
+            header = _finish(header, fragments, out, cost, ended_well)
+        if not sys.exc_info()[0] or isinstance(sys.exc_info()[1], (InputError, KeyboardInterrupt, ClusterError)):
+            shutil.rmtree(fragments)
+    return header
+
+
+def recover(out: Path) -> Header:
+    """Make the trace `out` of the whole epochs that a killed capture left, marked incomplete."""
+    fragments = fragments_of(out)
+    if not (fragments / HEADER_FILE).is_file():
+        raise InputError(f"{fragments}: no interrupted capture of {out} is there to recover")
+    header = Header.model_validate_json((fragments / HEADER_FILE).read_text())
+    header = _finish(header, fragments, out, None, False)
+    shutil.rmtree(fragments)
+    return header
+
+
+def _finish(header: Header, fragments: Path, out: Path, cost: OverheadInfo | None, ended_well: bool) -> Header:
+    gradient_bytes = json.loads((fragments / MODEL_FILE).read_text())["gradient_bytes"]
+    training = header.training.model_copy(update={"gradient_bytes": gradient_bytes})
+    header = header.model_copy(update={"training": training, "overhead": cost, "complete": ended_well})
+    graph_dir, part_config = map(Path, json.loads((fragments / "graph.json").read_text()))
+    return assemble(out, header, _nodes(header, graph_dir, part_config), fragments)
+
+
+def _nodes(header: Header, graph_dir: Path, part_config: Path) -> Iterator[RemoteNodes]:
+    graph, facts = Graph.load(graph_dir), read_facts(part_config)
+    new_of = np.empty(graph.num_nodes, np.int64)
+    new_of[facts.orig_nid()] = np.arange(graph.num_nodes)
+    partitioned = PartitionedGraph(
+        src=new_of[graph.src],
+        dst=new_of[graph.dst],
+        offsets=facts.offsets,
+        train=new_of[np.flatnonzero(graph.train_mask)],
+    )
+    training, cluster = header.training, header.cluster
+    return remote_nodes(partitioned, training.batch_size, cluster.trainers_per_host, training.fanout)
+
+
+def _header(plan: Capture, graph: Graph) -> Header:
+    facts, cluster = read_facts(plan.part_config), plan.cluster
+    return Header(
+        graph=GraphInfo(
+            name=graph.name,
+            kind=graph.kind,
+            scale_note=graph.scale_note,
+            checksum=facts.graph_checksum,
+            nodes=graph.num_nodes,
+            edges=graph.num_edges,
+            feature_dim=graph.features.shape[1],
+            feature_dtype=str(graph.features.dtype),
+            feature_bytes=graph.features.shape[1] * graph.features.itemsize,
+            classes=graph.classes,
+        ),
+        partition=PartitionInfo(
+            parts=cluster.parts, method="metis", offsets=tuple(facts.offsets.tolist()), edge_cut=facts.edge_cut
+        ),
+        cluster=ClusterInfo(
+            form=cluster.form,
+            hosts=tuple(f"machine{number}" for number in range(cluster.parts)),
+            trainers_per_host=cluster.trainers_per_machine,
+            servers_per_host=cluster.servers_per_machine,
+            cores=os.cpu_count() or 1,
+            link_bytes_per_s=parse_link(cluster.link) if cluster.link else None,
+        ),
+        training=TrainingInfo(
+            model="GraphSAGE",
+            hidden=plan.hidden,
+            gradient_bytes=0,
+            fanout=plan.fanout,
+            batch_size=plan.batch_size,
+            seed=plan.seed,
+        ),
+        epochs=plan.epochs,
+        minibatches_per_epoch=1,  # known when the first epoch is there
+        policy=plan.policy,
+        complete=False,
+        versions={name: version(name) for name in ("dgl", "torch", "numpy")} | {"python": platform.python_version()},
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        command=shlex.join(["python", "-m", "traces.capture", *sys.argv[1:]]),
+        clock="seconds since the first minibatch, perf_counter of the one host that all machines share",
+    )
+
+
+@contextmanager
+def _watching(fragments: Path, trainers: int, tell: Callable[[int], None]) -> Iterator[None]:
+    """Call `tell` with the number of whole epochs, twice a second, from a thread."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            tell(whole_epochs(fragments, trainers))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        tell(whole_epochs(fragments, trainers))
