@@ -12,6 +12,7 @@ CACHES = {
     "score": "sim.caches.score:Score",
     "static": "sim.caches.static:Static",
     "lru": "sim.caches.lru:LRU",
+    "min": "sim.caches.min:MIN",
 }
 
 

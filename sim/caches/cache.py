@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,8 @@ class Access(NamedTuple):
 class Cache(ABC):
     """One trainer's cache. Subclasses take the options of their spec string, then `setup` as a keyword.
 
-    Everything that changes is held in numpy arrays and numbers directly on the object, so that `fork` is cheap.
+    Everything that changes is held in numpy arrays and numbers directly on the object, so that `fork` is cheap; tables
+    that never change are made read-only with `constant`.
     """
 
     summary: ClassVar[str]
@@ -103,14 +104,27 @@ class Cache(ABC):
         return 0
 
     def fork(self) -> Cache:
-        """An independent copy of the whole state."""
+        """An independent copy of the whole state. Arrays that are read-only (`constant`) are shared, not copied."""
         twin = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, np.ndarray):
-                setattr(twin, name, value.copy())
+                if value.flags.writeable:
+                    setattr(twin, name, value.copy())
             elif isinstance(value, np.random.Generator):
                 setattr(twin, name, copy.deepcopy(value))
         return twin
+
+
+def constant(array: NDArray[Any]) -> NDArray[Any]:
+    """A read-only view of `array`: a table that never changes, which forks share."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def degree_order(universe: Universe) -> NDArray[np.int32]:
+    """All dense ids by local degree, then by degree, highest first; ties by id. Shape (universe.rows,), int32."""
+    return np.lexsort((np.arange(universe.rows), -universe.degrees, -universe.local_degrees)).astype(np.int32)
 
 
 def initial_ids(setup: Setup) -> NDArray[np.int32]:
@@ -118,10 +132,10 @@ def initial_ids(setup: Setup) -> NDArray[np.int32]:
 
     They are fetched before training starts, and count as fetched rows.
     """
-    rows = min(setup.capacity_rows, setup.universe.rows)
     if setup.init == "empty":
         return np.empty(0, np.int32)
     if setup.init == "random":
-        return np.random.default_rng(setup.seed).permutation(setup.universe.rows)[:rows].astype(np.int32)
-    order = np.lexsort((np.arange(setup.universe.rows), -setup.universe.degrees, -setup.universe.local_degrees))
-    return order[:rows].astype(np.int32)
+        order = np.random.default_rng(setup.seed).permutation(setup.universe.rows).astype(np.int32)
+    else:
+        order = degree_order(setup.universe)
+    return order[: setup.capacity_rows]

@@ -1,0 +1,134 @@
+"""Belady's MIN over minibatches: the fewest rows that any policy can fetch.
+
+A row that is kept from one use to its next saves one fetch and holds a slot for the minibatches between. Keeping, of
+all rows at hand, those that are used again soonest saves the most: the interval scheduling argument. Nothing is gained
+by fetching a row before it is asked for, so no policy, managed or not, whatever it starts with, fetches fewer rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sim.caches.buckets import clear, empty_tree, furthest, push
+from sim.caches.cache import Setup, constant
+from sim.caches.demand import Demand, Ids
+from sim.stream import Stream
+from traces.errors import InputError
+
+PENDING = -2  # the slot of a row that is kept but has no slot yet
+
+
+class MIN(Demand):
+    """Keeps, after each minibatch, those of the held and the missed rows that are used again soonest.
+
+    It starts empty whatever `Setup.init` says, and bypasses rows that it would evict first. In `mode=access` it is
+    Belady's paging algorithm as published, which must take every missed row in.
+    """
+
+    summary = "bound: keeps the rows that are used again soonest, knowing the future"
+    source = "Belady, IBM Systems Journal 5(2), 1966; with bypass"
+
+    def __init__(self, mode: str = "batch", *, setup: Setup) -> None:
+        """Raises `InputError` where `setup.future` is None."""
+        super().__init__(mode, 1, setup)
+        self.future = known_future(setup, "min")
+        groups = len(self.future.ids) if self.single else self.future.minibatches
+        offsets = np.arange(groups + 1, dtype=np.int64) if self.single else self.future.offsets
+        self.next_use = constant(next_uses(self.future.ids, offsets, np.full(setup.universe.rows, groups, np.int32)))
+        self.first = np.full(groups + 1, -1, np.int32)
+        self.link = np.full(setup.universe.rows, -1, np.int32)
+        self.free = np.arange(self.capacity_rows - 1, -1, -1, dtype=np.int32)
+        self.tree, levels = empty_tree(groups + 1)
+        self.levels = constant(levels)
+        self.position = 0
+
+    def _serve(self, ids: Ids, hit_slots: Ids, inserted_ids: Ids, inserted_slots: Ids) -> tuple[int, int]:
+        span = slice(self.position, self.position + len(ids))
+        if not np.array_equal(ids, self.future.ids[span]):
+            raise InputError("min was asked for other rows than those of Setup.future: give it the stream of this run")
+        self.position = span.stop
+        return serve_min(
+            ids, self.single, self.next_use[span], self.rows, self.held, self.first, self.link, self.tree, self.levels,
+            self.free, self.state, hit_slots, inserted_ids, inserted_slots,
+        )  # fmt: skip
+
+
+def known_future(setup: Setup, name: str) -> Stream:
+    """The stream to come. Raises `InputError` where it is not known."""
+    if setup.future is None:
+        raise InputError(f"{name} must know the future: it is a bound for the simulator, not a cache for a live run")
+    return setup.future
+
+
+@njit(cache=True, nogil=True)
+def next_uses(ids, offsets, latest):  # type: ignore[no-untyped-def]
+    """For every access, the group (int32) of the row's next use; `latest` holds what stands for "never", and is spent."""
+    found = np.empty(len(ids), np.int32)
+    for group in range(len(offsets) - 2, -1, -1):
+        for i in range(offsets[group], offsets[group + 1]):
+            found[i] = latest[ids[i]]
+            latest[ids[i]] = group
+    return found
+
+
+@njit(cache=True, nogil=True)
+def serve_min(  # type: ignore[no-untyped-def]
+    ids, single, next_use, rows, held, first, link, tree, levels, free, state, hit_slots, inserted_ids, inserted_slots
+):
+    occupied, now = state[0], state[1]
+    never = len(first) - 1
+    groups, step = (len(ids), 1) if single else (1, len(ids))
+    hits = inserted = 0
+    for group in range(groups):
+        start = group * step
+        # Held rows whose next use is now are this group's hits, all of them: they leave their bucket together.
+        if first[now] >= 0:
+            clear(now, first, tree, levels)
+        missed, last = inserted, never
+        for i in range(start, start + step):
+            row = ids[i]
+            hit_slots[i] = rows[row, 0]
+            if hit_slots[i] >= 0:
+                hits += 1
+                push(row, next_use[i], first, link, tree, levels)
+            elif single or next_use[i] < never:
+                inserted_ids[missed] = row
+                inserted_slots[missed] = next_use[i]
+                missed += 1
+        kept = occupied
+        if kept == len(held):
+            last = furthest(tree, levels)
+        for j in range(inserted, missed):
+            row, use = inserted_ids[j], inserted_slots[j]
+            if kept == len(held):
+                if use >= last and not single:
+                    continue
+                victim = first[last]
+                if rows[victim, 0] >= 0:
+                    occupied -= 1
+                    free[len(held) - occupied - 1] = rows[victim, 0]
+                rows[victim, 0] = -1
+                if link[victim] < 0:
+                    clear(last, first, tree, levels)
+                else:
+                    first[last] = link[victim]
+                kept -= 1
+            push(row, use, first, link, tree, levels)
+            rows[row, 0] = PENDING
+            kept += 1
+            if kept == len(held):
+                last = furthest(tree, levels)
+        for j in range(inserted, missed):
+            row = inserted_ids[j]
+            if rows[row, 0] == PENDING:
+                slot = free[len(held) - occupied - 1]
+                occupied += 1
+                rows[row, 0] = slot
+                held[slot] = row
+                inserted_ids[inserted] = row
+                inserted_slots[inserted] = slot
+                inserted += 1
+        now += 1
+    state[0], state[1] = occupied, now
+    return hits, inserted

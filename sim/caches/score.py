@@ -1,0 +1,121 @@
+"""The score buffer of MassiveGNN and Rudder, with the faults of the published code mended.
+
+Every held row has a score: its accesses so far, times (1 - alpha) for each minibatch since it was last hit; a hit
+restores it. A row is stale when its score is below (1 - alpha)^period: a row that was asked for once goes stale after
+`period` minibatches without a hit, one that was asked for often later.
+
+When that will be is known at the hit, so a score is never decayed: a row notes the minibatch at which it goes stale,
+and `expiring` counts the rows that go stale in each minibatch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from agents.policy import Decision
+from sim.caches.cache import Setup, constant
+from sim.caches.demand import Ids
+from sim.caches.managed import COUNT, LAST, NEVER, SEEN, SLOT, Managed, sort_keys
+from traces.errors import InputError
+
+STALE_AT = 3  # the minibatch after which a held row is stale; three fields precede it in a record
+STALE = 2  # number of stale rows, in `state`
+
+
+class Score(Managed):
+    """Replaces stale rows by more frequently used ones.
+
+    Unlike the published code it counts misses in every minibatch, fills free slots first, evicts the lowest score
+    first (in whole decay steps; ties: lower degree first) and not in id order, replaces a row only by one that
+    outranks it, does not round the threshold, and does not fetch a row again that was missed in the same minibatch.
+    """
+
+    summary = "managed: rows lose score while not hit; stale ones make room for more frequent ones"
+    source = "MassiveGNN, CLUSTER 2024, and Rudder, ICS 2026 (arXiv 2602.23556), mended"
+
+    def __init__(self, alpha: float = 0.05, period: int = 32, *, setup: Setup) -> None:
+        """Raises `InputError` where alpha is not in (0, 1) or the period is below 1."""
+        check_score_options(alpha, period)
+        super().__init__(4, setup)
+        self.alpha, self.period = alpha, period
+        self.life = constant(lives(alpha, period, 64))
+        self.expiring = np.zeros(64 + int(self.life[-1]), np.int32)
+        self._schedule(self.held[: self.occupied_rows], -1)
+
+    def _serve(self, ids: Ids, hit_slots: Ids) -> int:
+        if self.now + 2 > len(self.life):
+            # No row has more accesses than there were minibatches.
+            self.life = constant(lives(self.alpha, self.period, 2 * len(self.life)))
+            grown = np.zeros(len(self.life) + int(self.life[-1]), np.int32)
+            grown[: len(self.expiring)] = self.expiring
+            self.expiring = grown
+        return serve_score(ids, self.now, self.life, self.rows, self.seen, self.expiring, self.state, hit_slots)
+
+    def _victims(self, worth: NDArray[np.int32]) -> Ids:
+        stale = self.held[self.held >= 0]
+        stale = stale[self.rows[stale, STALE_AT] <= self.now]
+        keys = sort_keys(stale, self.rows, self.rows[:, STALE_AT], self.rank, False, self.now)
+        return self.rows_of(np.sort(keys))
+
+    def _replace(self, decision: Decision) -> tuple[Ids, Ids, Ids]:
+        inserted, slots, evicted = super()._replace(decision)
+        self.state[STALE] -= len(evicted)
+        self._schedule(inserted, self.now)
+        return inserted, slots, evicted
+
+    def _schedule(self, rows: Ids, now: int) -> None:
+        """Give rows their full score at the end of minibatch `now`."""
+        self.rows[rows, STALE_AT] = now + self.life[self.rows[rows, COUNT]]
+        np.add.at(self.expiring, self.rows[rows, STALE_AT], 1)
+
+    @property
+    def stale_rows(self) -> int:
+        """Held rows whose score is below the threshold."""
+        return int(self.state[STALE])
+
+
+def check_score_options(alpha: float, period: int) -> None:
+    """Raises `InputError` where alpha is not in (0, 1) or the period is below 1."""
+    if not 0 < alpha < 1:
+        raise InputError(f"alpha={alpha} is the share of its score that an idle row loses: it must be in (0, 1)")
+    if period < 1:
+        raise InputError(f"period={period} counts minibatches: it must be at least 1")
+
+
+def lives(alpha: float, period: int, counts: int) -> NDArray[np.int32]:
+    """After how many idle minibatches a row with 0, 1, 2, ... accesses is stale: shape (counts,).
+
+    The first whole number above period + log(count) / -log(1 - alpha); a row that was never asked for counts as one
+    that was once, so that what the buffer holds at first has time to prove itself.
+    """
+    steps = -math.log1p(-alpha)
+    return np.array([period + int(math.log(max(count, 1)) / steps) + 1 for count in range(counts)], np.int32)
+
+
+@njit(cache=True, nogil=True)
+def serve_score(ids, now, life, rows, seen, expiring, state, hit_slots):  # type: ignore[no-untyped-def]
+    hits, stale, listed = 0, state[STALE], state[SEEN]
+    for i in range(len(ids)):
+        record = rows[ids[i]]
+        slot = record[SLOT]
+        hit_slots[i] = slot
+        count = record[COUNT] + 1
+        if slot >= 0:
+            hits += 1
+            if record[STALE_AT] < now:
+                stale -= 1
+            else:
+                expiring[record[STALE_AT]] -= 1
+            record[STALE_AT] = now + life[count]
+            expiring[record[STALE_AT]] += 1
+        elif record[LAST] == NEVER:
+            seen[listed] = ids[i]
+            listed += 1
+        record[COUNT] = count
+        record[LAST] = now
+    state[STALE], state[SEEN] = stale + expiring[now], listed
+    return hits
