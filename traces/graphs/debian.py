@@ -121,7 +121,7 @@ def _edges(packages: dict[str, dict[str, str]], names: list[str]) -> tuple[np.nd
     for name, record in packages.items():
         for virtual in _referred(record.get("Provides", "")):
             providers[virtual].add(number[name])
-    edges = set()
+    edges: set[tuple[int, int]] = set()
     unresolved = ambiguous = 0
     for name in names:
         node = number[name]

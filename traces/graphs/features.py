@@ -23,5 +23,6 @@ def hashed_words(texts: Sequence[Iterable[str]], width: int = FEATURE_WIDTH) -> 
         for word in words:
             code = zlib.crc32(word.encode())
             features[row, code % width] += 1.0 if code >> 31 else -1.0
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(length > 0, length, np.float32(1))
+    length = np.sqrt((features**2).sum(axis=1, keepdims=True))
+    features /= np.where(length > 0, length, 1)
+    return features

@@ -145,7 +145,8 @@ class Graph:
             graph._check(str(folder), remedy)
             for key, count in graph.counts().items():
                 if head[key] != count:
-                    raise InputError(f"{folder / 'graph.json'}: {key} is {head[key]}, the arrays have {count}; {remedy}")
+                    wrong = f"{key} is {head[key]}, the arrays have {count}"
+                    raise InputError(f"{folder / 'graph.json'}: {wrong}; {remedy}")
             checksum = head["checksum"]
         except KeyError as error:
             raise InputError(f"{folder / 'graph.json'}: has no {error}; {remedy}") from None
