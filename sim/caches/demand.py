@@ -16,6 +16,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from agents.policy import Decision
@@ -66,3 +67,15 @@ class Demand(Cache):
     def occupied_rows(self) -> int:
         """Slots that hold a row."""
         return int(self.state[0])
+
+
+@njit(cache=True, nogil=True)
+def look_up(ids, start, stop, rows, hit_slots, missed_ids, missed):  # type: ignore[no-untyped-def]
+    """Fill the hit slots of one group and append its misses to the first `missed` ones. Returns how many there are."""
+    for i in range(start, stop):
+        row = ids[i]
+        slot = rows[row, 0]
+        hit_slots[i] = slot
+        missed_ids[missed] = row
+        missed += slot < 0
+    return missed

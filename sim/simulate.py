@@ -1,0 +1,133 @@
+"""Simulating a run: builds the cluster, lets SimPy run it to the end, and hands out what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from agents.gate import Gate, LoggedDecision
+from agents.policy import RunFacts
+from agents.registry import PolicyPlan
+from sim.caches import make_cache
+from sim.caches.cache import Cache, Setup
+from sim.capacity import capacity_rows
+from sim.config import RunConfig
+from sim.cost import CostModel
+from sim.load import TrainerInput
+from sim.network import Network
+from sim.topology import links
+from sim.trainer import Barrier, Server, Trainer
+from traces.header import Header
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Simulated:
+    """A finished run. `counts` and `times` have shape (trainers, minibatches); times are in seconds.
+
+    `capacity_rows`, `fill_rows` and `fill_s` have a value a trainer, `decisions` a list a trainer.
+    """
+
+    counts: dict[str, NDArray[np.int64]]
+    times: dict[str, NDArray[np.float64]]
+    capacity_rows: list[int]
+    fill_rows: list[int]
+    fill_s: list[float]
+    decisions: list[list[LoggedDecision]]
+
+
+def make_caches(inputs: list[TrainerInput], header: Header, config: RunConfig, offline: bool = True) -> list[Cache]:
+    """A cache a trainer, as the configuration says. `offline` caches may look at the future (for bounds)."""
+    return [
+        make_cache(
+            config.cache,
+            Setup(
+                capacity_rows=capacity_rows(config.buffer, one.stream.universe, header.graph.feature_bytes),
+                universe=one.stream.universe,
+                init=config.init,
+                seed=(config.seed, one.rank),
+                minibatches_per_epoch=header.minibatches_per_epoch,
+                future=one.stream if offline else None,
+            ),
+        )
+        for one in inputs
+    ]
+
+
+def run_facts(one: TrainerInput, header: Header, config: RunConfig, capacity: int) -> RunFacts:
+    """What a policy is told of a trainer's run before it starts."""
+    offsets = header.partition.offsets
+    return RunFacts(
+        graph=header.graph.name,
+        synthetic=header.graph.kind == "synthetic",
+        nodes=header.graph.nodes,
+        edges=header.graph.edges,
+        feature_bytes=header.graph.feature_bytes,
+        partitions=header.partition.parts,
+        trainers=header.trainers,
+        rank=one.rank,
+        local_nodes=offsets[one.partition + 1] - offsets[one.partition],
+        halo_nodes=one.stream.universe.halo_rows,
+        batch_size=header.training.batch_size,
+        fanout=header.training.fanout,
+        epochs=header.epochs,
+        minibatches=one.stream.minibatches,
+        cache=config.cache,
+        universe=config.universe,
+        capacity_rows=capacity,
+        window=config.window,
+    )
+
+
+def simulate(
+    inputs: list[TrainerInput],
+    header: Header,
+    plan: PolicyPlan,
+    config: RunConfig,
+    cost: CostModel,
+    cluster: nx.DiGraph,
+    tell: Callable[[], None] = lambda: None,
+) -> Simulated:
+    """Run `plan` over a captured run on `cluster`; `tell` is called after every minibatch of every trainer.
+
+    The same inputs, configuration and seed give the same result, but for the latency of a language model.
+    """
+    env = simpy.Environment()
+    network = Network(env, links(cluster, header.cluster.hosts), cost.link_efficiency)
+    servers = [Server(env, header.cluster.servers_per_host, cost) for _ in header.cluster.hosts]
+    gradients, epochs = Barrier(env, len(inputs)), Barrier(env, len(inputs))
+    caches = make_caches(inputs, header, config) if plan.buffered else [None] * len(inputs)
+    trainers = [
+        Trainer(
+            env,
+            one,
+            network,
+            servers,
+            gradients,
+            epochs,
+            cost=cost,
+            feature_bytes=header.graph.feature_bytes,
+            minibatches_per_epoch=header.minibatches_per_epoch,
+            depth=int(plan.pipelined),
+            cache=cache,
+            gate=None
+            if cache is None
+            else Gate(plan.make(), run_facts(one, header, config, cache.capacity_rows), config.seed),
+            synchronous=config.mode == "sync",
+            tell=tell,
+        )
+        for one, cache in zip(inputs, caches, strict=True)
+    ]
+    env.run()
+    return Simulated(
+        counts={name: np.stack([t.counts[name] for t in trainers]) for name in trainers[0].counts},
+        times={name: np.stack([t.times[name] for t in trainers]) for name in trainers[0].times},
+        capacity_rows=[0 if cache is None else cache.capacity_rows for cache in caches],
+        fill_rows=[t.fill_rows for t in trainers],
+        fill_s=[t.fill_s for t in trainers],
+        decisions=[[] if t.gate is None else t.gate.close() for t in trainers],
+    )

@@ -1,0 +1,228 @@
+"""One trainer as SimPy processes: one prepares minibatches, one computes with them, and all meet at every step.
+
+What a minibatch samples and computes takes what it took in the captured run, which is the best estimate there is. The
+fetch is simulated, because that is what a buffer changes. Does not model how processes on one host slow each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from agents.gate import Gate
+from agents.policy import Decision
+from sim.caches.cache import Cache
+from sim.cost import ID_BYTES, CostModel
+from sim.load import TrainerInput
+from sim.network import Network
+
+Process = Generator[simpy.Event, Any, None]
+
+COUNTED = ("hit_rows", "replacement_rows", "fetched_rows")
+TIMED = ("start_s", "prepare_start_s", "sample_s", "fetch_s", "stall_s", "compute_s", "wait_s", "allreduce_s", "step_s")
+
+
+class Server:
+    """The feature server of a host: one request after another, in the order of their arrival."""
+
+    def __init__(self, env: simpy.Environment, servers: int, cost: CostModel) -> None:
+        self._env, self._cost = env, cost
+        self._free_at = [0.0] * servers
+
+    def serve(self, rows: int) -> simpy.Event:
+        """Happens when a request for `rows` rows that arrives now has been served."""
+        one = min(range(len(self._free_at)), key=self._free_at.__getitem__)
+        self._free_at[one] = max(self._free_at[one], self._env.now) + rows * self._cost.server_s_per_row
+        return self._env.timeout(self._free_at[one] - self._env.now)
+
+
+class Barrier:
+    """Where all trainers wait for the slowest, again and again."""
+
+    def __init__(self, env: simpy.Environment, parties: int) -> None:
+        self._env, self._parties = env, parties
+        self._arrived, self._open = 0, env.event()
+
+    def arrive(self) -> simpy.Event:
+        """Happens when everybody has arrived."""
+        opens = self._open
+        self._arrived += 1
+        if self._arrived == self._parties:
+            self._arrived, self._open = 0, self._env.event()
+            opens.succeed()
+        return opens
+
+
+class Trainer:
+    """A trainer in a simulated cluster; its processes start at once.
+
+    `depth` is the number of minibatches prepared ahead; 0 means that preparing and computing take turns. `cache` and
+    `gate` are None where there is no buffer. After the simulation `counts` and `times` hold what happened in every
+    minibatch, shape (minibatches,), and `fill_rows` and `fill_s` what it took to fill the buffer at the start.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        source: TrainerInput,
+        network: Network,
+        servers: list[Server],
+        gradients: Barrier,
+        epochs: Barrier,
+        *,
+        cost: CostModel,
+        feature_bytes: int,
+        minibatches_per_epoch: int,
+        depth: int,
+        cache: Cache | None,
+        gate: Gate | None,
+        synchronous: bool,
+        tell: Callable[[], None],
+    ) -> None:
+        self._env, self._in, self._network, self._servers = env, source, network, servers
+        self._gradients, self._epochs = gradients, epochs
+        self._cost, self._feature_bytes, self._per_epoch = cost, feature_bytes, minibatches_per_epoch
+        self._cache, self.gate, self._synchronous, self._tell = cache, gate, synchronous, tell
+        self._depth = depth
+        self._may_prepare = simpy.Store(env)
+        self._may_prepare.items.extend([None] * depth)
+        self._prepared = simpy.Store(env)
+        self._epoch_start: simpy.Event | None = None
+        minibatches = source.stream.minibatches
+        self.counts = {name: np.zeros(minibatches, np.int64) for name in COUNTED}
+        self.times = {name: np.zeros(minibatches) for name in TIMED}
+        self.fill_rows, self.fill_s = 0, 0.0
+        times = source.times
+        self._sample_s = times["sample_s"].tolist()
+        self._gather_s = times["local_gather_s"].tolist()
+        self._after_fetch_s = (times["label_s"] + times["copy_s"]).tolist()
+        self._compute_s = (times["forward_s"] + times["backward_s"]).tolist()
+        self._allreduce_s = times["allreduce_s"].tolist()
+        self._update_s = times["update_s"].tolist()
+        env.process(self._prepare())
+        env.process(self._train())
+
+    def _prepare(self) -> Process:
+        env, stream = self._env, self._in.stream
+        yield from self._fill()
+        for minibatch in range(stream.minibatches):
+            if minibatch % self._per_epoch == 0 and self._epoch_start is not None:
+                yield self._epoch_start  # an epoch's first minibatch is not prepared during the epoch before
+            yield self._may_prepare.get()
+            start = env.now
+            yield env.timeout(self._sample_s[minibatch])
+            rows_by_owner = self._serve(minibatch)
+            sampled = env.now
+            yield from self._fetch(rows_by_owner, self._gather_s[minibatch])
+            self.times["prepare_start_s"][minibatch] = start
+            self.times["sample_s"][minibatch] = sampled - start
+            self.times["fetch_s"][minibatch] = env.now - sampled
+            yield env.timeout(self._after_fetch_s[minibatch])
+            if self.gate is not None:
+                yield from self._ask(minibatch)
+            self._prepared.put(minibatch)
+
+    def _train(self) -> Process:
+        env = self._env
+        for minibatch in range(self._in.stream.minibatches):
+            start = env.now
+            if self._depth == 0:
+                self._may_prepare.put(None)
+            yield self._prepared.get()
+            if self._depth:
+                self._may_prepare.put(None)
+            stall_s = env.now - start
+            yield env.timeout(self._compute_s[minibatch])
+            ready = env.now
+            yield self._gradients.arrive()
+            wait_s = env.now - ready
+            yield env.timeout(self._allreduce_s[minibatch] + self._update_s[minibatch])
+            row = (start, stall_s, self._compute_s[minibatch], wait_s, self._allreduce_s[minibatch], env.now - start)
+            for name, value in zip(
+                ("start_s", "stall_s", "compute_s", "wait_s", "allreduce_s", "step_s"), row, strict=True
+            ):
+                self.times[name][minibatch] = value
+            if self.gate is not None:
+                self.gate.time(stall_s, env.now - start)
+            self._tell()
+            if (minibatch + 1) % self._per_epoch == 0:
+                self._epoch_start = self._epochs.arrive()
+                yield self._epoch_start
+
+    def _fill(self) -> Process:
+        """Fetch what the buffer holds at the start, before the first epoch."""
+        if self._cache is None:
+            return
+        held = self._cache.contents()
+        by_owner = np.bincount(self._in.owner_of[held[held >= 0]], minlength=len(self._servers))
+        self.fill_rows = int(by_owner.sum())
+        yield from self._fetch(by_owner, 0.0)
+        self.fill_s = self._env.now
+
+    def _serve(self, minibatch: int) -> NDArray[np.int64]:
+        """Put the minibatch to the cache; the rows to fetch, by owner."""
+        wanted: NDArray[np.int64] = self._in.owner_rows[minibatch]
+        replacement_rows = hit_rows = 0
+        if self._cache is not None:
+            decision = self.gate.take(minibatch) if self.gate is not None else None
+            ids = self._in.stream.minibatch(minibatch)
+            served = self._cache.access(ids, decision)
+            hit_rows, replacement_rows = served.hit_rows, served.replacement_rows
+            owners = self._in.owner_of
+            wanted = wanted - np.bincount(owners[ids[served.hit_slots >= 0]], minlength=len(wanted))
+            if replacement_rows:
+                beside = np.setdiff1d(served.inserted_ids, ids, assume_unique=True)
+                wanted = wanted + np.bincount(owners[beside], minlength=len(wanted))
+        self.counts["hit_rows"][minibatch] = hit_rows
+        self.counts["replacement_rows"][minibatch] = replacement_rows
+        self.counts["fetched_rows"][minibatch] = wanted.sum()
+        return wanted
+
+    def _fetch(self, rows_by_owner: NDArray[np.int64], gather_s: float) -> Process:
+        """DistDGL's pull: requests back-to-back, the local gather meanwhile, responses scattered one after another."""
+        env, arrivals = self._env, []
+        asked = [(owner, rows) for owner, rows in enumerate(rows_by_owner.tolist()) if rows]
+        if asked:
+            yield env.timeout(self._cost.request_s)
+        pulls = [env.process(self._pull(owner, rows, arrivals)) for owner, rows in asked]
+        free_at = env.now + gather_s
+        if pulls:
+            yield env.all_of(pulls)
+        for arrival, rows in arrivals:
+            free_at = max(free_at, arrival) + rows * self._cost.scatter_s_per_row
+        yield env.timeout(max(free_at - env.now, 0.0))
+
+    def _pull(self, owner: int, rows: int, arrivals: list[tuple[float, int]]) -> Process:
+        yield self._network.transfer(self._in.partition, owner, rows * ID_BYTES)
+        yield self._servers[owner].serve(rows)
+        yield self._network.transfer(owner, self._in.partition, rows * self._feature_bytes)
+        arrivals.append((self._env.now, rows))
+
+    def _ask(self, minibatch: int) -> Process:
+        """Show the gate what happened; where its window is full, let the policy decide, and time pass meanwhile."""
+        gate, cache, stream = self.gate, self._cache, self._in.stream
+        assert gate is not None
+        assert cache is not None
+        remote, halo = int(stream.remote_rows[minibatch]), int(stream.halo_rows[minibatch])
+        counts = self.counts
+        hits, replaced = int(counts["hit_rows"][minibatch]), int(counts["replacement_rows"][minibatch])
+        if not gate.count(minibatch, remote, halo, hits, replaced):
+            return
+        epoch = minibatch // self._per_epoch
+        decision = gate.ask(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows)
+        if self._synchronous:
+            yield self._env.timeout(decision.latency_s)
+            gate.answer(decision)
+        elif decision.latency_s == 0.0:
+            gate.answer(decision)
+        else:
+            self._env.process(self._answer_later(decision))
+
+    def _answer_later(self, decision: Decision) -> Process:
+        assert self.gate is not None
+        yield self._env.timeout(decision.latency_s)
+        self.gate.answer(decision)
