@@ -11,7 +11,11 @@ from traces.errors import InputError
 CACHES = {
     "score": "sim.caches.score:Score",
     "static": "sim.caches.static:Static",
+    "fifo": "sim.caches.fifo:FIFO",
     "lru": "sim.caches.lru:LRU",
+    "lfu": "sim.caches.lfu:LFU",
+    "clock": "sim.caches.clock:Clock",
+    "sieve": "sim.caches.sieve:Sieve",
     "min": "sim.caches.min:MIN",
 }
 

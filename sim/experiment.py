@@ -1,0 +1,147 @@
+"""One policy over one trace, with what it is to be read against: DistDGL, pipelining alone, and the bound."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import polars as pl
+from pydantic import ValidationError
+
+from agents.registry import PolicyPlan, resolve
+from sim.calibrate import fit
+from sim.config import RunConfig
+from sim.cost import CostModel
+from sim.count import count
+from sim.figure import draw
+from sim.load import TrainerInput, load
+from sim.results import decision_table, epoch_times, minibatch_table, summarise, write
+from sim.simulate import Simulated, make_caches, simulate
+from sim.topology import from_header
+from traces.cluster.link import parse_link
+from traces.errors import InputError
+from traces.header import Header
+from traces.reader import Trace
+
+BASELINES = ("none", "pipeline")
+
+
+@dataclass(eq=False)
+class Experiment:
+    """A policy, its baselines and the bound on one trace. Make it with `open`, then `run`, then `write`."""
+
+    plan: PolicyPlan
+    config: RunConfig
+    header: Header
+    inputs: list[TrainerInput]
+    cost: CostModel
+    cluster: nx.DiGraph
+    simulated: dict[str, Simulated] = field(default_factory=dict)
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    bound_rows: np.ndarray | None = None
+
+    @classmethod
+    def open(cls, path: Path, plan: PolicyPlan, options: dict[str, Any], link: str | None) -> Experiment:
+        """Read the trace, check the options against it, and fit the cost model. Raises `InputError` for bad input."""
+        trace = Trace(path)
+        rate = parse_link(link) if link else None
+        try:
+            config = RunConfig(
+                trace=path.name, trace_sha256=_sha256(path), agent=plan.name, link_bytes_per_s=rate, **options
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(f"--{first['loc'][0]}: {first['msg']}") from None
+        inputs = load(trace, config.universe)
+        if plan.buffered:
+            make_caches(inputs, trace.header, config)  # wrong sizes and options show up before anything else is done
+        cost = fit(inputs, trace.header, path.name)
+        return cls(plan, config, trace.header, inputs, cost, from_header(trace.header, rate))
+
+    @property
+    def policies(self) -> list[str]:
+        """The policies simulated, baselines first."""
+        return list(dict.fromkeys([*BASELINES, self.plan.name]))
+
+    @property
+    def steps(self) -> int:
+        """Minibatches to simulate in all."""
+        return len(self.policies) * len(self.inputs) * self.inputs[0].stream.minibatches
+
+    def run(self, tell: Callable[[], None] = lambda: None) -> None:
+        """Simulate. `tell` is called after every minibatch of every trainer."""
+        for name in self.policies:
+            plan = self.plan if name == self.plan.name else resolve(name)
+            self.simulated[name] = simulate(self.inputs, self.header, plan, self.config, self.cost, self.cluster, tell)
+            self.tables[name] = minibatch_table(self.simulated[name], self.inputs, self.header)
+        if self.plan.buffered:
+            caches = make_caches(self.inputs, self.header, self.config.model_copy(update={"cache": "min"}))
+            self.bound_rows = np.zeros(self.inputs[0].stream.minibatches, np.int64)
+            for one, cache in zip(self.inputs, caches, strict=True):
+                hits, replacements = count(cache, one.stream)
+                self.bound_rows += one.stream.remote_rows - hits + replacements
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """A row a policy (`sim.results.summarise`), and one for the bound, which has counts only."""
+        rows = [{"policy": name} | summarise(self.simulated[name], self.tables[name]) for name in self.policies]
+        if self.bound_rows is not None:
+            remote, fetched = rows[0]["remote_rows"], int(self.bound_rows.sum())
+            rows.append({"policy": "MIN", "fetched_rows": fetched, "remote_rows": remote})
+            rows[-1]["hit_rate_remote"] = (remote - fetched) / remote
+        return rows
+
+    def describe(self) -> str:
+        """The run in a line: what a reader needs to tell it from another."""
+        graph, training = self.header.graph, self.header.training
+        rate = self.config.link_bytes_per_s or self.header.cluster.link_bytes_per_s
+        parts = [
+            f"{self.config.trace} ({graph.name}, {graph.kind}), {self.header.trainers} trainers",
+            f"batch {training.batch_size}, fanout {','.join(map(str, training.fanout))}",
+            f"links {rate * 8 / 1e6:g} Mbit/s" if rate else "links not shaped",
+        ]
+        if self.plan.buffered:
+            rows = self.simulated[self.plan.name].capacity_rows
+            size = f"{self.config.buffer} = {min(rows):,} to {max(rows):,} rows"
+            parts.append(f"cache {self.config.cache}, {size} ({self.config.universe}, init {self.config.init})")
+        return "; ".join(parts)
+
+    def write(self, folder: Path) -> None:
+        """Write everything into `folder`, whole or not at all."""
+        name = self.plan.name
+        summaries = self.summaries()
+        identity = {"run": self.config.id} | self.config.model_dump()
+        runs = pl.DataFrame([identity | row for row in summaries], infer_schema_length=None)
+        epochs = [
+            epoch_times(table).insert_column(0, pl.lit(policy).alias("policy")) for policy, table in self.tables.items()
+        ]
+        minibatches = [table.insert_column(0, pl.lit(policy).alias("policy")) for policy, table in self.tables.items()]
+        caption = "; ".join(filter(None, [self.header.notice, self.describe(), f"seed {self.config.seed}"]))
+        bound = None if self.bound_rows is None else pl.Series(self.bound_rows)
+        epoch_s = {row["policy"]: row["epoch_s_mean"] for row in summaries if "epoch_s_mean" in row}
+        shown = {policy: self.tables[policy] for policy in dict.fromkeys(["pipeline", name])}
+        figure = draw(name, shown, epoch_s, bound, caption)
+        write(
+            folder,
+            {
+                "runs": runs,
+                "epochs": pl.concat(epochs),
+                "minibatches": pl.concat(minibatches),
+                "decisions": decision_table(self.simulated[name]),
+            },
+            {
+                "config": self.config.model_dump(),
+                "summary": {"notice": self.header.notice, "runs": summaries},
+                "cost": asdict(self.cost),
+            },
+            figure,
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

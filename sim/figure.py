@@ -1,0 +1,56 @@
+"""The picture of one run: time an epoch, and the rows fetched over the run, with the bound."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import polars as pl
+
+COLOURS = {"none": "#999999", "pipeline": "#E69F00", "agent": "#0072B2", "bound": "#009E73"}
+"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+
+
+def draw(
+    agent: str, tables: dict[str, pl.DataFrame], epoch_s: dict[str, float], bound: pl.Series | None, caption: str
+) -> bytes:
+    """A PNG of the run of `agent` beside the baselines in `tables` (minibatch tables by policy).
+
+    `bound` holds the rows that MIN fetches in each minibatch, summed over trainers.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=[1, 2], layout="constrained")
+    colours = [COLOURS.get(name, COLOURS["agent"]) for name in epoch_s]
+    bars = left.bar(list(epoch_s), list(epoch_s.values()), color=colours)
+    left.bar_label(bars, fmt="%.2f s", padding=2)
+    left.set_ylabel("mean epoch time (simulated, s)")
+    left.margins(y=0.15)
+    for name, table in tables.items():
+        rows = _by_minibatch(table, "fetched_rows")
+        label = "no buffer" if name == "pipeline" else name
+        right.plot(rows, lw=1, color=COLOURS.get(name, COLOURS["agent"]), label=label)
+    if bound is not None:
+        right.plot(bound, lw=1, color=COLOURS["bound"], label="MIN (bound)")
+    replaced = np.flatnonzero(_by_minibatch(tables[agent], "replacement_rows"))
+    if len(replaced):
+        right.plot(replaced, np.zeros(len(replaced)), "|", color="#D55E00", ms=7, label="rows replaced")
+    right.set_xlabel("minibatch")
+    right.set_ylabel("fetched rows, all trainers")
+    right.set_ylim(bottom=0)
+    right.legend(ncols=2, frameon=False, fontsize="small")
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel(caption, fontsize="x-small", color="#555555")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def _by_minibatch(table: pl.DataFrame, column: str) -> np.ndarray:
+    trainers = table["rank"].n_unique()
+    return table[column].to_numpy().reshape(trainers, -1).sum(0)

@@ -1,0 +1,110 @@
+"""Results as tidy tables, and where they are written: whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from sim.load import TrainerInput
+from sim.simulate import Simulated
+from traces.header import Header
+
+
+def minibatch_table(simulated: Simulated, inputs: list[TrainerInput], header: Header) -> pl.DataFrame:
+    """A row a minibatch a trainer: rank, epoch, minibatch, counts of rows, and times in seconds."""
+    trainers, minibatches = len(inputs), inputs[0].stream.minibatches
+    index = np.arange(minibatches)
+    columns: dict[str, Any] = {
+        "rank": np.repeat(np.arange(trainers, dtype=np.int32), minibatches),
+        "epoch": np.tile((index // header.minibatches_per_epoch).astype(np.int32), trainers),
+        "minibatch": np.tile((index % header.minibatches_per_epoch).astype(np.int32), trainers),
+        "remote_rows": np.concatenate([one.stream.remote_rows for one in inputs]),
+        "halo_rows": np.concatenate([one.stream.halo_rows for one in inputs]),
+    }
+    columns |= {name: values.ravel() for name, values in {**simulated.counts, **simulated.times}.items()}
+    return pl.DataFrame(columns)
+
+
+def epoch_times(table: pl.DataFrame) -> pl.DataFrame:
+    """Epoch and `epoch_s`: from the first trainer's first step to the last trainer's last."""
+    ends = pl.col("start_s") + pl.col("step_s")
+    return table.group_by("epoch").agg(epoch_s=ends.max() - pl.col("start_s").min()).sort("epoch")
+
+
+def decision_table(simulated: Simulated) -> pl.DataFrame:
+    """A row a decision: what was seen, what was answered, from which run-wide minibatch it applied."""
+    rows = []
+    for rank, log in enumerate(simulated.decisions):
+        for entry in log:
+            seen, answer = entry.observation, entry.decision
+            rows.append(
+                {"rank": rank, "asked_minibatch": seen.minibatch, "applied_minibatch": entry.applied_minibatch}
+                | asdict(seen.window)
+                | {name: getattr(seen, name) for name in ("occupied_rows", "stale_rows", "candidate_rows")}
+                | asdict(answer)
+            )
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def summarise(simulated: Simulated, table: pl.DataFrame) -> dict[str, Any]:
+    """A run in one row, over all trainers. Rates and sums are over the whole run; `fill_rows` are part of
+    `fetched_rows`; step times are those of all trainers' minibatches; `overlap_share` is the part of preparing
+    minibatches that nobody waited for."""
+    remote, halo = int(table["remote_rows"].sum()), int(table["halo_rows"].sum())
+    hits, fill = int(table["hit_rows"].sum()), sum(simulated.fill_rows)
+    epochs, step = epoch_times(table)["epoch_s"], table["step_s"]
+    prepared = float(table["sample_s"].sum() + table["fetch_s"].sum())
+    decisions = [entry for log in simulated.decisions for entry in log]
+    applied = [entry for entry in decisions if entry.applied_minibatch is not None]
+    return {
+        "hit_rate_remote": hits / remote if remote else 0.0,
+        "hit_rate_halo": hits / halo if halo else 0.0,
+        "remote_rows": remote,
+        "hit_rows": hits,
+        "replacement_rows": int(table["replacement_rows"].sum()),
+        "fill_rows": fill,
+        "fetched_rows": int(table["fetched_rows"].sum()) + fill,
+        "run_s": float(epochs.sum()) + max(simulated.fill_s, default=0.0),
+        "epoch_s_mean": _mean(epochs),
+        "step_s_mean": _mean(step),
+        **{f"step_s_p{q}": float(np.percentile(step.to_numpy(), q)) for q in (50, 95, 99)},
+        "stall_s_mean": _mean(table["stall_s"]),
+        "overlap_share": max(0.0, 1.0 - float(table["stall_s"].sum()) / prepared) if prepared else 0.0,
+        "decisions": len(decisions),
+        "replacements": sum(entry.decision.replace for entry in applied),
+        **{f"answers_{kind}": sum(e.decision.outcome == kind for e in decisions) for kind in OUTCOMES},
+        "latency_s_mean": float(np.mean([entry.decision.latency_s for entry in decisions])) if decisions else 0.0,
+    }
+
+
+OUTCOMES = ("valid", "invalid", "late", "failed")
+
+
+def _mean(values: pl.Series) -> float:
+    return float(values.to_numpy().mean())
+
+
+def write(folder: Path, tables: Mapping[str, pl.DataFrame], documents: Mapping[str, Any], figure: bytes) -> None:
+    """Write a run's folder: `NAME.parquet`, `NAME.json` and `figure.png`.
+
+    It is made under a temporary name and renamed, and takes the place of an earlier folder of the same run.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, table in tables.items():
+        table.write_parquet(partial / f"{name}.parquet", compression="zstd")
+    for name, document in documents.items():
+        (partial / f"{name}.json").write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
+    (partial / "figure.png").write_bytes(figure)
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(partial, folder)

@@ -1,0 +1,183 @@
+"""`python -m sim.run`: one policy over one captured run, beside the baselines and the bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from traces.errors import InputError, run_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+python -m sim.run --trace traces/papers100m.parquet --agent every:16
+
+python -m sim.run --trace traces/debian.parquet --agent never --buffer 10% --init degree
+
+python -m sim.run --trace traces/debian.parquet --cache lru --buffer 64MB --universe remote --link 100mbit
+
+python -m sim.run --trace traces/papers100m.parquet --agent ollama:llama3 --window 8
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def main(
+    trace: Annotated[Path | None, typer.Option(help="A trace: traces/*.parquet, or your own capture.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="The policy, such as every:16 or ollama:llama3 (see --list).  [every:16]")
+    ] = None,
+    cache: Annotated[str | None, typer.Option(help="What the buffer keeps (see --list).  [score]")] = None,
+    buffer: Annotated[
+        str | None,
+        typer.Option(help="A trainer's buffer: share of its halo (25%), rows (5000) or bytes (64MB).  [25%]"),
+    ] = None,
+    init: Annotated[
+        Literal["degree", "empty", "random"] | None, typer.Option(help="What the buffer holds at first.  [degree]")
+    ] = None,
+    universe: Annotated[
+        Literal["halo", "remote"] | None,
+        typer.Option(help="What may be cached: 1-hop halo or any remote node.  [halo]"),
+    ] = None,
+    window: Annotated[int, typer.Option(min=1, help="Minibatches between two observations.")] = 1,
+    mode: Annotated[
+        Literal["async", "sync"], typer.Option(help="Whether training goes on or waits while the policy thinks.")
+    ] = "async",
+    link: Annotated[str | None, typer.Option(help="Rate of each host's link, such as 1gbit.  [as captured]")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of policies and caches.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results.  [results/ID]")] = None,
+    ollama_host: Annotated[
+        str | None, typer.Option(help="Address of the Ollama server.", envvar="OLLAMA_HOST", show_default=False)
+    ] = None,
+    timeout_s: Annotated[float, typer.Option(help="A model's answer counts as late after this many seconds.")] = 60.0,
+    listing: Annotated[bool, typer.Option("--list", help="Show all policies and caches, and leave.")] = False,
+) -> None:
+    """Simulate one prefetching policy over a captured DistDGL run.
+
+    Hit counts are exact; time is simulated with a cost model fitted to the trace. Prints the policy beside DistDGL
+    without prefetching (none), pipelining without a buffer (pipeline), and the fewest rows that any policy could fetch
+    (MIN), and writes tables, configuration, summary and a figure.
+    """
+    from rich.console import Console
+
+    if listing:
+        _list(Console())
+        return
+    if trace is None:
+        raise InputError(
+            "--trace is missing; traces/debian.parquet and traces/papers100m.parquet come with the project"
+        )
+
+    from agents.registry import ModelOptions, resolve
+    from sim.caches import cache_class
+    from sim.experiment import Experiment
+
+    chosen = {"cache": cache, "buffer": buffer, "init": init, "universe": universe}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    managed = cache_class(given.get("cache", "score").partition(":")[0]).managed
+    plan = resolve(agent or ("every:16" if managed else "never"), ModelOptions(host=ollama_host, timeout_s=timeout_s))
+    if not plan.buffered and given:
+        raise InputError(
+            f"--agent {plan.name} has no buffer, so --{next(iter(given))} would mean nothing; leave it out"
+        )
+    if plan.buffered and not managed and plan.name != "never":
+        raise InputError(f"--cache {cache} replaces on its own and asks no policy; leave out --agent, or use never")
+    experiment = Experiment.open(trace, plan, given | {"window": window, "mode": mode, "seed": seed}, link)
+    console = Console()
+    if experiment.header.notice:
+        console.print(f"[bold yellow]{experiment.header.notice}[/]")
+    with _progress(experiment.steps) as tell:
+        experiment.run(tell)
+    folder = out or Path("results") / experiment.config.id
+    experiment.write(folder)
+    _print(console, experiment.summaries(), experiment.header.notice)
+    cost = experiment.cost
+    console.print(
+        f"{experiment.describe()}\n"
+        f"cost model fitted on {cost.fitted_on}: mean fetch {cost.fetch_error_share:+.1%}, "
+        f"a minibatch's error {cost.fetch_rmse_s * 1e3:.1f} ms (rms); policies with less traffic are extrapolated\n"
+        f"results in {folder}"
+    )
+
+
+def _progress(steps: int) -> Any:
+    """A progress bar on stderr; what it yields is called after every simulated minibatch."""
+    import time
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    @contextmanager
+    def shown() -> Any:
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task, done, drawn_s = progress.add_task("simulating", total=steps), 0, 0.0
+
+            def tell() -> None:
+                nonlocal done, drawn_s
+                done += 1
+                if (now_s := time.monotonic()) - drawn_s > 0.1:
+                    progress.update(task, completed=done)
+                    drawn_s = now_s
+
+            yield tell
+
+    return shown()
+
+
+def _print(console: Console, rows: list[dict[str, Any]], notice: str) -> None:
+    from rich.table import Table
+
+    table = Table(caption=notice or None)
+    table.add_column("policy")
+    for name in ("epoch", "vs none", "step p50", "p95", "stall", "hits/remote", "hits/halo", "fetched rows", "x MIN"):
+        table.add_column(name, justify="right", no_wrap=True)
+    baseline = rows[0].get("epoch_s_mean")
+    minimum = next((row["fetched_rows"] for row in rows if row["policy"] == "MIN"), None)
+    for row in rows:
+        ratio = f"{row['fetched_rows'] / minimum:.2f}" if minimum else ""
+        if "epoch_s_mean" not in row:
+            table.add_row(
+                "MIN (bound)", *[""] * 5, f"{row['hit_rate_remote']:.1%}", "", f"{row['fetched_rows']:,}", ratio
+            )
+            continue
+        table.add_row(
+            row["policy"],
+            f"{row['epoch_s_mean']:.3f} s",
+            f"{row['epoch_s_mean'] / baseline - 1:+.1%}" if baseline else "",
+            f"{row['step_s_p50'] * 1e3:.1f} ms",
+            f"{row['step_s_p95'] * 1e3:.1f} ms",
+            f"{row['stall_s_mean'] * 1e3:.1f} ms",
+            f"{row['hit_rate_remote']:.1%}",
+            f"{row['hit_rate_halo']:.1%}",
+            f"{row['fetched_rows']:,}",
+            ratio,
+        )
+    console.print(table)
+
+
+def _list(console: Console) -> None:
+    from rich.table import Table
+
+    from agents.registry import POLICIES
+    from sim.caches import CACHES, cache_class
+
+    policies = Table("policy", "what it does", "source", title="--agent", title_justify="left")
+    for entry in POLICIES.values():
+        policies.add_row(entry.usage, entry.summary, entry.source)
+    console.print(policies)
+    caches = Table("cache", "what it keeps", "source", title="--cache", title_justify="left")
+    for name in CACHES:
+        kind = cache_class(name)
+        caches.add_row(name, kind.summary, kind.source)
+    console.print(caches)
+
+
+if __name__ == "__main__":
+    run_command(app)
