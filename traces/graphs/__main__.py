@@ -27,7 +27,7 @@ Sources:
 Examples:
   python -m traces.graphs debian --out data/debian
   python -m traces.graphs linux --out data/linux
-  python -m traces.graphs papers100m-synthetic --scale 1000 --out data/papers100m
+  python -m traces.graphs papers100m-synthetic --scale 1000 --undirected --out data/papers100m
   python -m traces.graphs ogbn-arxiv --root dataset --out data/arxiv
 """
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -37,6 +37,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 def main(
     name: Annotated[str, typer.Argument(metavar="NAME", help="One of the sources above.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; made if it isn't there.")],
+    undirected: Annotated[bool, typer.Option("--undirected", help="Add the reverse of every edge.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the graph in DIR.")] = False,
     scale: Annotated[int | None, typer.Option(metavar="N", help="papers100m-synthetic: divide its size by N.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="S", help="Seed of what is random; ogbn has nothing.")] = None,
@@ -50,6 +51,8 @@ def main(
     given = {"scale": scale, "seed": seed, "dump": dump, "source": source, "root": root}
     options = {option: value for option, value in given.items() if value is not None}
     graph = _build_with_progress(name, options)
+    if undirected:
+        graph = graph.undirected()
     command = shlex.join(["python", "-m", "traces.graphs", *sys.argv[1:]])
     graph = dataclasses.replace(graph, provenance=graph.provenance | {"command": command})
     _print_summary(graph, graph.save(out), out)
