@@ -22,6 +22,7 @@ from traces.cluster.environment import Host, Job, Process
 from traces.cluster.errors import ClusterError
 from traces.cluster.link import parse_link
 from traces.cluster.namespaces import Traffic
+from traces.cluster.process import split_entry
 from traces.errors import InputError
 
 Form = Literal["namespaces", "userns", "loopback"]
@@ -86,8 +87,11 @@ def run_local(
     start_s = time.perf_counter()
     part_config, run_dir = part_config.resolve(), run_dir.resolve()
     _check_parts(part_config, cluster.parts)
+    split_entry(entry)
     form = _choose_form(cluster)
-    if form != "loopback":
+    if form == "loopback":
+        loopback.check_room(part_config)
+    else:
         _check_visible(part_config, run_dir)
     job = _job(cluster, form, part_config, entry, arguments, run_dir, seed)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -224,7 +228,7 @@ def _outcome(job: Job) -> dict[str, Any]:
     path = Path(job.run_dir, "outcome.json")
     if not path.exists():
         log = Path(job.run_dir, "zygote.log")
-        raise ClusterError(f"the cluster did not start; last lines of {log}:", log_lines=_last_lines(log))
+        raise ClusterError(f"the cluster itself failed; last lines of {log}:", log_lines=_last_lines(log))
     outcome: dict[str, Any] = json.loads(path.read_text())
     if outcome["failure"] is None:
         return outcome
@@ -232,6 +236,8 @@ def _outcome(job: Job) -> dict[str, Any]:
     process = next(process for process in job.processes() if process.name == name)
     log = job.log_path(process)
     how = f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"ended with code {returncode}"
+    if returncode == 0:
+        how = "ended before its work was done"
     raise ClusterError(
         f"{_in_words(process)} {how}; last lines of {log}:",
         process=name,

@@ -7,10 +7,13 @@ All share 127.0.0.1 and the host's /dev/shm. DGL finds out which machine it is o
 from __future__ import annotations
 
 import functools
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from traces.errors import InputError
 
 ADDRESS = "127.0.0.1"
 INTERFACE = "lo"
@@ -44,6 +47,20 @@ def free_ports(blocks: int, length: int) -> list[int]:
         for listener in held:
             listener.close()
     return firsts
+
+
+def check_room(part_config: Path) -> None:
+    """Raise `InputError` if the partitions won't fit into /dev/shm, which is 64 MB in a container by default.
+
+    DGL doesn't look, and its servers would die of SIGBUS.
+    """
+    needed_bytes = sum(path.stat().st_size for path in part_config.parent.glob("part*/*.dgl"))
+    free_bytes = shutil.disk_usage(SHARED_MEMORY).free
+    if needed_bytes > free_bytes:
+        raise InputError(
+            f"{SHARED_MEMORY}: has {free_bytes / 1e6:.0f} MB free, the partitions need {needed_bytes / 1e6:.0f} MB; "
+            "make it larger (docker run --shm-size)"
+        )
 
 
 def enter(machine: int, token: str) -> None:

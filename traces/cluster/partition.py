@@ -121,7 +121,7 @@ def _partition_here(graph_dir: Path, parts: int, out_dir: Path) -> None:
 
     graph = Graph.load(graph_dir)
     whole: Any = dgl.graph((torch.tensor(graph.src), torch.tensor(graph.dst)), num_nodes=graph.num_nodes)
-    whole.ndata["feat"] = torch.tensor(graph.features)
+    whole.ndata["feat"] = torch.from_numpy(graph.features)  # left in its file: rows are only gathered from it
     whole.ndata["label"] = torch.tensor(graph.labels)
     whole.ndata["train_mask"] = torch.tensor(graph.train_mask)
     whole.ndata["val_mask"] = torch.tensor(graph.valid_mask)

@@ -52,19 +52,25 @@ def connect() -> Connection:
     )
 
 
-def load_entry(entry: str) -> Callable[[dict[str, Any]], Any]:
-    """The function that `module:function` or `path/to/file.py:function` names.
-
-    The folder of a file comes first on `sys.path`, as if the file were run as a script. Raises `InputError` for
-    an entry of another form, a file that isn't there, and a name that isn't in it.
-    """
+def split_entry(entry: str) -> tuple[str, str]:
+    """Module or file, and function. Raises `InputError` for another form, and for a file that isn't there."""
     source, _, name = entry.rpartition(":")
     if not source or not name:
         raise InputError(f"entry {entry!r}: write module:function or path/to/file.py:function")
+    if source.endswith(".py") and not Path(source).is_file():
+        raise InputError(f"entry {entry!r}: there is no file {source}")
+    return source, name
+
+
+def load_entry(entry: str) -> Callable[[dict[str, Any]], Any]:
+    """The function that `module:function` or `path/to/file.py:function` names.
+
+    The folder of a file comes first on `sys.path`, as if the file were run as a script. Raises `InputError` as
+    `split_entry` does, and for a name that isn't in the module.
+    """
+    source, name = split_entry(entry)
     if source.endswith(".py"):
         path = Path(source).resolve()
-        if not path.is_file():
-            raise InputError(f"entry {entry!r}: there is no file {path}")
         sys.path.insert(0, str(path.parent))
         # Under this name in sys.modules, so that what DGL pickles for a server is found there again.
         module_name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
