@@ -32,11 +32,15 @@ FILES_A_TASK = 200
 NOT_CODE = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.DOTALL)
 DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
 BODY = re.compile(r"^\{.*?^\}", re.MULTILINE | re.DOTALL)
-ATTRIBUTE = re.compile(r"\b__(?:attribute__|printf|scanf|section|aligned|alloc_size)\s*\((?:[^()]|\([^()]*\))*\)")
+# What may stand before the name with parentheses of its own: attributes, and macros that something follows.
+PREFIX = re.compile(
+    r"\b(?:__(?:attribute__|printf|scanf|section|aligned|alloc_size)|[A-Z][A-Z0-9_]*)"
+    r"\s*\((?:[^()]|\([^()]*\))*\)(?=\s*\w)"
+)
 CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 MACRO = re.compile(r"([A-Z][A-Z0-9_]*)\s*\(\s*(\w+)")
 STATIC = re.compile(r"\bstatic\b")
-KEYWORDS = frozenset("if for while switch return sizeof typeof __typeof__ defined do else case".split())
+KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "typeof", "__typeof__", "defined", "do", "else", "case"}
 WORD = re.compile(r"[a-z]+|[A-Z][a-z]*|[0-9]+")
 
 
@@ -61,7 +65,7 @@ def functions(text: str) -> list[Function]:
     found: dict[str, tuple[bool, set[str]]] = {}
     end = 0
     for body in BODY.finditer(text):
-        signature = ATTRIBUTE.sub("", re.split(r"[;}]", text[end : body.start()])[-1])
+        signature = PREFIX.sub("", re.split(r"[;}]", text[end : body.start()])[-1])
         end = body.end()
         if (name := CALL.search(signature)) is None or "=" in signature[: name.start()]:
             continue  # a struct, or an array's initial value
@@ -240,7 +244,12 @@ def _edges(nodes: list[tuple[str, Function]]) -> tuple[NDArray[np.int64], int]:
 
 def _shared(folders: list[str], others: list[str]) -> int:
     """How many folders two paths share from the top."""
-    return len(os.path.commonprefix([folders, others]))
+    depth = 0
+    for one, other in zip(folders, others, strict=False):
+        if one != other:
+            break
+        depth += 1
+    return depth
 
 
 def _subsystems(paths: list[str]) -> list[str]:
