@@ -1,0 +1,198 @@
+"""`check_policy` passes what keeps the contract, and says which rule is broken by what."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import typer
+
+from agents.check import RUN, BrokenContract, check, check_policy, observations
+from agents.policy import Decision
+from agents.registry import POLICIES, resolve
+
+RULES = [
+    "is a policy",
+    "answers everything",
+    "repeats under a seed",
+    "resets",
+    "is independent of other trainers",
+    "is made by its name",
+]
+
+
+class Mine:
+    """A user's policy, which isn't in the registry: replaces when two windows in a row hit less than half."""
+
+    name = "mine"
+
+    def reset(self, run, seed):
+        self.misses = 0
+
+    def decide(self, observation):
+        self.misses = self.misses + 1 if observation.window.hit_rate_halo < 0.5 else 0
+        return Decision(replace=self.misses >= 2)
+
+
+@pytest.mark.parametrize("text", ["none", "pipeline", "never", "every:3", "always", "random:0.5", "threshold:0.4"])
+def test_every_rule_is_kept_by(text):
+    assert check_policy(resolve(text)) == RULES
+
+
+def test_every_policy_without_a_model_is_checked():
+    checked = {"none", "pipeline", "never", "every", "always", "random", "threshold"}
+    assert checked == {name for name, entry in POLICIES.items() if not entry.calls_model}
+
+
+def test_a_class_of_ones_own_is_checked_without_being_registered():
+    assert check_policy(Mine) == RULES[:-1]
+
+
+class NoDecide:
+    name = "mine"
+
+    def reset(self, run, seed): ...
+
+
+class NoName(Mine):
+    name = ""
+
+
+class AnotherNameEachTime(Mine):
+    count = itertools.count()
+
+    def __init__(self):
+        self.name = f"mine:{next(self.count)}"
+
+
+class Raises(Mine):
+    def decide(self, observation):
+        return Decision(replace=observation.window.stall_s / observation.window.step_s > 0.1)
+
+
+class RaisesOnReset(Mine):
+    def reset(self, run, seed):
+        self.bins = seed / run.rank
+
+
+class AnswersYes(Mine):
+    def decide(self, observation):
+        return "yes"
+
+
+class AnswersWithInteger(Mine):
+    def decide(self, observation):
+        return Decision(replace=1)
+
+
+class UnknownRanking(Mine):
+    def decide(self, observation):
+        return Decision(replace=True, ranking="luck")
+
+
+class ChangesWhatItSees(Mine):
+    def decide(self, observation):
+        object.__setattr__(observation, "stale_rows", 0)
+        return Decision(replace=True)
+
+
+class LooksAtTheClock(Mine):
+    clock = itertools.count()
+
+    def decide(self, observation):
+        return Decision(replace=next(self.clock) % 5 == 0)
+
+
+class ForgetsToReset(Mine):
+    def __init__(self):
+        self.count = 0
+
+    def reset(self, run, seed): ...
+
+    def decide(self, observation):
+        self.count += 1
+        return Decision(replace=self.count % 5 == 0)
+
+
+class SharesState(Mine):
+    shared: list[int] = []  # noqa: RUF012
+
+    def reset(self, run, seed):
+        self.shared.clear()
+
+    def decide(self, observation):
+        self.shared.append(observation.minibatch)
+        return Decision(replace=len(self.shared) % 5 == 0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (NoDecide, "it needs `name`, `reset` and `decide`"),
+        (NoName, "`name` must be a spec string"),
+        (AnotherNameEachTime, "two fresh policies have the names 'mine:0' and 'mine:1'"),
+        (Raises, "'mine' raises on steps of no length: ZeroDivisionError"),
+        (RaisesOnReset, "'mine' raises on reset: ZeroDivisionError"),
+        (AnswersYes, "'mine' answers minibatch 0 with 'yes', which is no Decision"),
+        (AnswersWithInteger, "'mine' answers minibatch 0 with replace=1"),
+        (UnknownRanking, "'mine' answers minibatch 0 with ranking='luck'"),
+        (ChangesWhatItSees, "'mine' changes the observation of minibatch 0"),
+        (LooksAtTheClock, "two fresh policies under one seed differ, first at minibatch"),
+        (ForgetsToReset, "a policy that was used differs after `reset`, first at minibatch"),
+        (SharesState, "decides differently beside another trainer, first at minibatch"),
+    ],
+)
+def test_a_broken_rule_is_named_with_what_broke_it(policy, message):
+    with pytest.raises(BrokenContract) as broken:
+        check_policy(policy)
+    assert message in str(broken.value)
+
+
+def test_trainers_that_are_given_one_object_are_caught():
+    only = Mine()
+    with pytest.raises(BrokenContract, match="returns one object twice"):
+        check_policy(lambda: only)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("mine", "'mine' makes no policy"), ("every:5", "'every:5' makes another policy"), ("every:4", "first at")],
+)
+def test_a_name_that_makes_something_else_is_caught(name, message):
+    class Misnamed(Mine):
+        def __init__(self):
+            self.name = name
+
+    with pytest.raises(BrokenContract, match=message):
+        check_policy(replace(resolve("every:4"), factory=Misnamed))
+
+
+def test_what_the_check_shows_is_valid():
+    for what, observation in observations(RUN):
+        window = observation.window
+        assert 0 <= window.hit_rows <= window.remote_rows, what
+        assert window.halo_rows <= window.remote_rows, what
+        assert 0 <= observation.stale_rows <= observation.occupied_rows <= RUN.capacity_rows, what
+        assert observation.minibatches_left >= 0, what
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "line"),
+    [("every:3", 0, "every:3 is a policy\n"), ("every:0", 2, "error: every:0 must count at least 1 minibatch\n")],
+)
+def test_on_the_command_line(spec, code, line):
+    done = subprocess.run([sys.executable, "-m", "agents.check", spec], capture_output=True, text=True)
+    assert done.returncode == code
+    assert (done.stdout + done.stderr).startswith(line)
+
+
+def test_a_broken_contract_exits_with_1(monkeypatch, capsys):
+    broken = replace(resolve("every:4"), factory=AnswersYes)
+    monkeypatch.setattr("agents.check.resolve", lambda *_: broken)
+    with pytest.raises(typer.Exit) as exited:
+        check("every:4")
+    assert exited.value.exit_code == 1
+    assert capsys.readouterr().err.startswith("broken: 'mine' answers minibatch 0 with 'yes'")
