@@ -16,6 +16,7 @@ import argparse
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Protocol
 
 Json = dict[str, Any]
@@ -134,7 +135,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=11434, help="0 takes a free one")
     parser.add_argument("models", nargs="+", metavar="NAME=PATH.gguf")
     arguments = parser.parse_args()
-    engines = {name: LlamaEngine(path) for name, _, path in (text.partition("=") for text in arguments.models)}
+    paths = {name: path for name, _, path in (text.partition("=") for text in arguments.models)}
+    if missing := [path for path in paths.values() if not Path(path).is_file()]:
+        parser.error(f"no such file: {missing[0]!r}; write NAME=PATH.gguf")
+    engines = {name: LlamaEngine(path) for name, path in paths.items()}
     server = OllamaServer(engines, arguments.port)
     print(server.url, flush=True)
     server.serve_forever()

@@ -40,7 +40,7 @@ class Ollama:
                 f"{model!r} is no name of a local model: write ollama:MODEL or ollama:MODEL:TAG, with letters, digits, "
                 "'.', '_' and '-' (`ollama list` shows what there is, `ollama cp` gives a model a plain name)"
             )
-        if model.endswith("cloud"):
+        if model.partition(":")[2].lower().endswith("cloud"):
             raise InputError(
                 f"{model!r}: the server would pass prompts on to ollama.com; use a model that it runs itself, "
                 "or name that host with --ollama-host https://ollama.com"

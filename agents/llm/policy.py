@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from agents.llm.prompt import question, system_prompt
 from agents.llm.provider import Provider, Question
-from agents.llm.schema import ANSWER_SCHEMA, Answer
+from agents.llm.schema import ANSWER_SCHEMA, Answer, one_line
 from agents.policy import Decision, Observation, Outcome, RunFacts
 
 
@@ -47,7 +47,7 @@ class LLMPolicy:
         try:
             return Answer.model_validate_json(text).decision(latency_s)
         except ValidationError:
-            return _skip("invalid", f"unusable answer: {text[:160]!r}", latency_s)
+            return _skip("invalid", f"unusable answer: {text[:200]}", latency_s)
 
     def _late(self, latency_s: float) -> Decision:
         return _skip("late", f"no answer within {self._timeout_s:g} s", latency_s)
@@ -55,4 +55,4 @@ class LLMPolicy:
 
 def _skip(outcome: Outcome, reason: str, latency_s: float) -> Decision:
     """The fallback: skipping costs no traffic and never makes a buffer worse."""
-    return Decision(replace=False, outcome=outcome, reason=reason, latency_s=latency_s)
+    return Decision(replace=False, outcome=outcome, reason=one_line(reason), latency_s=latency_s)

@@ -16,13 +16,13 @@ WORDS_MAX = 120
 """Characters of `reason` and of `expected_impact`; longer ones are cut, for a wordy answer still decides."""
 
 
-def _one_line(text: str) -> str:
-    """Printable and short: a model's words go to logs and terminals."""
+def one_line(text: str) -> str:
+    """Printable and short: what a model or its server says goes to logs and terminals."""
     printable = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(printable.split())[:WORDS_MAX]
 
 
-Words = Annotated[str, AfterValidator(_one_line), Field(json_schema_extra={"maxLength": WORDS_MAX})]
+Words = Annotated[str, AfterValidator(one_line), Field(json_schema_extra={"maxLength": WORDS_MAX})]
 
 
 class Answer(BaseModel):

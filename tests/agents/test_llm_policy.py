@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from agents.check import RUN, check_policy, observations
 from agents.llm.policy import LLMPolicy
+from agents.llm.provider import require_model_calls
 from agents.llm.schema import ANSWER_SCHEMA
+from traces.errors import InputError
 
 ANSWER = '{"reason": "r", "action": "replace", "share_percent": 25, "ranking": "misses", "expected_impact": "e"}'
 
@@ -73,6 +75,17 @@ def test_an_answer_after_the_time_out_is_late_though_it_came(make_observation):
     decision = decide(slow, make_observation(), timeout_s=0.01)
     assert (decision.outcome, decision.replace, decision.reason) == ("late", False, "no answer within 0.01 s")
     assert decision.latency_s >= 0.02
+
+
+def test_an_error_is_made_fit_for_a_log(make_observation):
+    decision = decide(raises(RuntimeError("\x1b[2J\n" + "x" * 1_000)), make_observation())
+    assert decision.reason.startswith("RuntimeError: [2J xxx")
+    assert len(decision.reason) == 120
+
+
+def test_tests_call_no_model_unless_they_are_marked():
+    with pytest.raises(InputError, match="forbidden here"):
+        require_model_calls()
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))

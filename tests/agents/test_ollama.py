@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import http.server
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 
@@ -113,7 +115,7 @@ def fails():
 @pytest.mark.parametrize(
     ("reply", "outcome", "reason"),
     [
-        (lambda: "garbage", "invalid", "unusable answer: 'garbage'"),
+        (lambda: "garbage", "invalid", "unusable answer: garbage"),
         (lambda: ANSWER[: len(ANSWER) // 2], "invalid", "unusable answer"),
         (lambda: '{"decision": "replace"}', "invalid", "unusable answer"),
         (fails, "failed", "out of memory (status code: 500)"),
@@ -218,7 +220,7 @@ def test_a_model_name_is_only_a_name(name):
         resolve(f"ollama:{name}")
 
 
-@pytest.mark.parametrize("name", ["gpt-oss:120b-cloud", "glm-5.2:cloud"])
+@pytest.mark.parametrize("name", ["gpt-oss:120b-cloud", "glm-5.2:cloud", "m:1b-Cloud"])
 def test_a_model_that_its_server_would_ask_elsewhere_is_refused(name):
     with pytest.raises(InputError, match=r"ollama\.com"):
         resolve(f"ollama:{name}")
@@ -228,6 +230,12 @@ def test_a_model_that_its_server_would_ask_elsewhere_is_refused(name):
 def test_a_host_that_is_no_address_is_refused(host):
     with pytest.raises(InputError, match="is no address of an Ollama server"):
         resolve("ollama:m", ModelOptions(host=host))
+
+
+def test_without_the_client_the_error_names_the_extra():
+    code = "import sys; sys.modules['ollama'] = None; from agents.registry import resolve; resolve('ollama:m')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "InputError: ollama:MODEL needs the package 'ollama': pip install 'rudder-twin[llm]'" in done.stderr
 
 
 def test_the_environment_can_forbid_calls(make_run, monkeypatch):
