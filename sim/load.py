@@ -96,7 +96,7 @@ def make_universe(header: Header, nodes: Nodes, requested: NDArray[np.int64], ki
     listed = np.searchsorted(ids, nodes.node_ids)
 
     def spread(values: NDArray, kind: type) -> NDArray:
-        wide = np.zeros(len(ids), kind)
+        wide: NDArray = np.zeros(len(ids), kind)
         wide[listed] = values
         return wide
 

@@ -5,6 +5,8 @@ Does not model packets, TCP's slow start or losses; protocol overhead is in the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import simpy
 from numba import njit
@@ -32,27 +34,24 @@ class Network:
         self._sharing = np.zeros(len(self._capacity), np.int32)
         self._count = 0
         self._free = list(range(room))[::-1]
-        self._done: list[simpy.Event | None] = [None] * room
+        self._then: list[Callable[[], None] | None] = [None] * room
         self._latency_s = [0.0] * room
         self._since = 0.0
         self._wake: simpy.Event | None = None
         self._changed = False
 
-    def transfer(self, source: int, target: int, size: float) -> simpy.Event:
-        """Send `size` bytes from a host to another one; the event happens when the last byte has arrived."""
+    def transfer(self, source: int, target: int, size: float, then: Callable[[], None]) -> None:
+        """Send `size` bytes from a host to another one; `then` is called when the last byte has arrived."""
         if not self._free:
             self._grow()
         slot = self._free.pop()
-        done = self._env.event()
-        self._left[slot], self._path[slot], self._done[slot] = size, self._links.paths[source, target], done
-        self._rate[slot] = 0.0
-        self._latency_s[slot] = float(self._links.latency_s[source, target])
+        self._left[slot], self._path[slot], self._then[slot] = size, self._links.paths[source, target], then
+        self._rate[slot], self._latency_s[slot] = 0.0, float(self._links.latency_s[source, target])
         self._active[self._count] = slot
         self._count += 1
         if not self._changed:  # flows that start together re-share once
             self._changed = True
             self._schedule(0.0)
-        return done
 
     def _schedule(self, delay_s: float) -> None:
         self._wake = self._env.timeout(delay_s)
@@ -79,13 +78,13 @@ class Network:
         if self._count:
             self._schedule(next_s)
         for slot in self._finished[:finished].tolist():
-            done = self._done[slot]
-            assert done is not None
+            then = self._then[slot]
+            assert then is not None
             self._free.append(slot)
             if latency_s := self._latency_s[slot]:
-                self._env.timeout(latency_s).callbacks.append(lambda _, done=done: done.succeed())
+                self._env.timeout(latency_s).callbacks.append(lambda _, then=then: then())
             else:
-                done.succeed()
+                then()
 
     def _grow(self) -> None:
         room = len(self._left)
@@ -93,7 +92,7 @@ class Network:
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros_like(array)]))
         self._free.extend(range(room, 2 * room))
-        self._done.extend([None] * room)
+        self._then.extend([None] * room)
         self._latency_s.extend([0.0] * room)
 
 

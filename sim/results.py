@@ -61,7 +61,7 @@ def summarise(simulated: Simulated, table: pl.DataFrame) -> dict[str, Any]:
     remote, halo = int(table["remote_rows"].sum()), int(table["halo_rows"].sum())
     hits, fill = int(table["hit_rows"].sum()), sum(simulated.fill_rows)
     epochs, step = epoch_times(table)["epoch_s"], table["step_s"]
-    prepared = float(table["sample_s"].sum() + table["fetch_s"].sum())
+    prepared = float(table["sample_s"].sum()) + float(table["fetch_s"].sum())
     decisions = [entry for log in simulated.decisions for entry in log]
     applied = [entry for entry in decisions if entry.applied_minibatch is not None]
     return {

@@ -18,10 +18,11 @@ from sim.caches.cache import Cache, Setup
 from sim.capacity import capacity_rows
 from sim.config import RunConfig
 from sim.cost import CostModel
+from sim.fetch import Server, Store
 from sim.load import TrainerInput
 from sim.network import Network
 from sim.topology import links
-from sim.trainer import Barrier, Server, Trainer
+from sim.trainer import Barrier, Trainer
 from traces.header import Header
 
 
@@ -105,12 +106,9 @@ def simulate(
         Trainer(
             env,
             one,
-            network,
-            servers,
+            Store(env, network, servers, one.partition, header.graph.feature_bytes, cost),
             gradients,
             epochs,
-            cost=cost,
-            feature_bytes=header.graph.feature_bytes,
             minibatches_per_epoch=header.minibatches_per_epoch,
             depth=int(plan.pipelined),
             cache=cache,

@@ -16,28 +16,13 @@ from numpy.typing import NDArray
 from agents.gate import Gate
 from agents.policy import Decision
 from sim.caches.cache import Cache
-from sim.cost import ID_BYTES, CostModel
+from sim.fetch import Store
 from sim.load import TrainerInput
-from sim.network import Network
 
 Process = Generator[simpy.Event, Any, None]
 
 COUNTED = ("hit_rows", "replacement_rows", "fetched_rows")
 TIMED = ("start_s", "prepare_start_s", "sample_s", "fetch_s", "stall_s", "compute_s", "wait_s", "allreduce_s", "step_s")
-
-
-class Server:
-    """The feature server of a host: one request after another, in the order of their arrival."""
-
-    def __init__(self, env: simpy.Environment, servers: int, cost: CostModel) -> None:
-        self._env, self._cost = env, cost
-        self._free_at = [0.0] * servers
-
-    def serve(self, rows: int) -> simpy.Event:
-        """Happens when a request for `rows` rows that arrives now has been served."""
-        one = min(range(len(self._free_at)), key=self._free_at.__getitem__)
-        self._free_at[one] = max(self._free_at[one], self._env.now) + rows * self._cost.server_s_per_row
-        return self._env.timeout(self._free_at[one] - self._env.now)
 
 
 class Barrier:
@@ -69,13 +54,10 @@ class Trainer:
         self,
         env: simpy.Environment,
         source: TrainerInput,
-        network: Network,
-        servers: list[Server],
+        store: Store,
         gradients: Barrier,
         epochs: Barrier,
         *,
-        cost: CostModel,
-        feature_bytes: int,
         minibatches_per_epoch: int,
         depth: int,
         cache: Cache | None,
@@ -83,16 +65,17 @@ class Trainer:
         synchronous: bool,
         tell: Callable[[], None],
     ) -> None:
-        self._env, self._in, self._network, self._servers = env, source, network, servers
+        self._env, self._in, self._store = env, source, store
         self._gradients, self._epochs = gradients, epochs
-        self._cost, self._feature_bytes, self._per_epoch = cost, feature_bytes, minibatches_per_epoch
+        self._per_epoch = minibatches_per_epoch
         self._cache, self.gate, self._synchronous, self._tell = cache, gate, synchronous, tell
         self._depth = depth
-        self._may_prepare = simpy.Store(env)
-        self._may_prepare.items.extend([None] * depth)
-        self._prepared = simpy.Store(env)
-        self._epoch_start: simpy.Event | None = None
         minibatches = source.stream.minibatches
+        self._may_prepare = [env.event() for _ in range(minibatches + max(depth, 1))]
+        self._prepared = [env.event() for _ in range(minibatches)]
+        for free in self._may_prepare[:depth]:
+            free.succeed()
+        self._epoch_start: simpy.Event | None = None
         self.counts = {name: np.zeros(minibatches, np.int64) for name in COUNTED}
         self.times = {name: np.zeros(minibatches) for name in TIMED}
         self.fill_rows, self.fill_s = 0, 0.0
@@ -112,29 +95,29 @@ class Trainer:
         for minibatch in range(stream.minibatches):
             if minibatch % self._per_epoch == 0 and self._epoch_start is not None:
                 yield self._epoch_start  # an epoch's first minibatch is not prepared during the epoch before
-            yield self._may_prepare.get()
+            yield self._may_prepare[minibatch]
             start = env.now
             yield env.timeout(self._sample_s[minibatch])
             rows_by_owner = self._serve(minibatch)
             sampled = env.now
-            yield from self._fetch(rows_by_owner, self._gather_s[minibatch])
+            yield self._store.fetch(rows_by_owner, self._gather_s[minibatch])
             self.times["prepare_start_s"][minibatch] = start
             self.times["sample_s"][minibatch] = sampled - start
             self.times["fetch_s"][minibatch] = env.now - sampled
             yield env.timeout(self._after_fetch_s[minibatch])
             if self.gate is not None:
                 yield from self._ask(minibatch)
-            self._prepared.put(minibatch)
+            self._prepared[minibatch].succeed()
 
     def _train(self) -> Process:
         env = self._env
         for minibatch in range(self._in.stream.minibatches):
             start = env.now
             if self._depth == 0:
-                self._may_prepare.put(None)
-            yield self._prepared.get()
+                self._may_prepare[minibatch].succeed()
+            yield self._prepared[minibatch]
             if self._depth:
-                self._may_prepare.put(None)
+                self._may_prepare[minibatch + self._depth].succeed()
             stall_s = env.now - start
             yield env.timeout(self._compute_s[minibatch])
             ready = env.now
@@ -158,9 +141,9 @@ class Trainer:
         if self._cache is None:
             return
         held = self._cache.contents()
-        by_owner = np.bincount(self._in.owner_of[held[held >= 0]], minlength=len(self._servers))
+        by_owner = np.bincount(self._in.owner_of[held[held >= 0]], minlength=self._in.owner_rows.shape[1])
         self.fill_rows = int(by_owner.sum())
-        yield from self._fetch(by_owner, 0.0)
+        yield self._store.fetch(by_owner, 0.0)
         self.fill_s = self._env.now
 
     def _serve(self, minibatch: int) -> NDArray[np.int64]:
@@ -181,26 +164,6 @@ class Trainer:
         self.counts["replacement_rows"][minibatch] = replacement_rows
         self.counts["fetched_rows"][minibatch] = wanted.sum()
         return wanted
-
-    def _fetch(self, rows_by_owner: NDArray[np.int64], gather_s: float) -> Process:
-        """DistDGL's pull: requests back-to-back, the local gather meanwhile, responses scattered one after another."""
-        env, arrivals = self._env, []
-        asked = [(owner, rows) for owner, rows in enumerate(rows_by_owner.tolist()) if rows]
-        if asked:
-            yield env.timeout(self._cost.request_s)
-        pulls = [env.process(self._pull(owner, rows, arrivals)) for owner, rows in asked]
-        free_at = env.now + gather_s
-        if pulls:
-            yield env.all_of(pulls)
-        for arrival, rows in arrivals:
-            free_at = max(free_at, arrival) + rows * self._cost.scatter_s_per_row
-        yield env.timeout(max(free_at - env.now, 0.0))
-
-    def _pull(self, owner: int, rows: int, arrivals: list[tuple[float, int]]) -> Process:
-        yield self._network.transfer(self._in.partition, owner, rows * ID_BYTES)
-        yield self._servers[owner].serve(rows)
-        yield self._network.transfer(owner, self._in.partition, rows * self._feature_bytes)
-        arrivals.append((self._env.now, rows))
 
     def _ask(self, minibatch: int) -> Process:
         """Show the gate what happened; where its window is full, let the policy decide, and time pass meanwhile."""

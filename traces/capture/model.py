@@ -25,4 +25,4 @@ class GraphSAGE(nn.Module):
         hidden = features
         for layer, block in zip(self.layers[:-1], blocks[:-1], strict=True):
             hidden = torch.relu(layer(block, hidden))
-        return self.layers[-1](blocks[-1], hidden)  # type: ignore[no-any-return]
+        return self.layers[-1](blocks[-1], hidden)

@@ -38,7 +38,9 @@ class Training:
 
     def _hook(self, state: None, bucket: torch.distributed.GradBucket) -> torch.futures.Future[torch.Tensor]:
         self.gradients_ready_s = perf_counter()  # of the last bucket, after the last call
-        return allreduce_hook(torch.distributed.group.WORLD, bucket)
+        world = torch.distributed.group.WORLD
+        assert world is not None  # `connect` made it
+        return allreduce_hook(world, bucket)
 
     def plain_step(self, input_nodes: torch.Tensor, seeds: torch.Tensor, blocks: list[Any]) -> None:
         """A minibatch as DistDGL users write it, without any recording."""
