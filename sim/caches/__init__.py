@@ -16,6 +16,9 @@ CACHES = {
     "lfu": "sim.caches.lfu:LFU",
     "clock": "sim.caches.clock:Clock",
     "sieve": "sim.caches.sieve:Sieve",
+    "s3fifo": "sim.caches.s3fifo:S3FIFO",
+    "tinylfu": "sim.caches.tinylfu:WTinyLFU",
+    "arc": "sim.caches.arc:ARC",
     "min": "sim.caches.min:MIN",
 }
 

@@ -8,9 +8,11 @@ level k. `tree` holds all levels behind each other, `levels[k]` where level k be
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from sim.caches.kernel import kernel
 
 
 def empty_tree(buckets: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -33,7 +35,7 @@ def _top_bit(typing, word):  # type: ignore[no-untyped-def]
     return types.int64(types.uint64), build
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def push(row, bucket, first, link, tree, levels):  # type: ignore[no-untyped-def]
     """Put a row into a bucket."""
     link[row] = first[bucket]
@@ -49,7 +51,7 @@ def push(row, bucket, first, link, tree, levels):  # type: ignore[no-untyped-def
     first[bucket] = row
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clear(bucket, first, tree, levels):  # type: ignore[no-untyped-def]
     """Take all rows out of a bucket that holds some."""
     first[bucket] = -1
@@ -62,7 +64,7 @@ def clear(bucket, first, tree, levels):  # type: ignore[no-untyped-def]
         place >>= 6
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def furthest(tree, levels):  # type: ignore[no-untyped-def]
     """The highest bucket that holds a row; one of them must."""
     place = 0

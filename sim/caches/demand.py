@@ -16,11 +16,11 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from agents.policy import Decision
 from sim.caches.cache import Access, Cache, Setup, initial_ids
+from sim.caches.kernel import kernel
 from traces.errors import InputError
 
 Ids = NDArray[np.int32]
@@ -29,7 +29,7 @@ Ids = NDArray[np.int32]
 class Demand(Cache):
     """A cache that takes in what was missed, on its own rule.
 
-    `rows` (universe, fields) is a record per cacheable row, its first field the slot or -1; `held` (capacity,) the row
+    `rows` (universe, fields) has a record per cacheable row, its first field the slot or -1; `held` (capacity,) the row
     in each slot or -1; `state` are the numbers that the kernel carries on, the first of them the occupied rows.
     """
 
@@ -69,7 +69,7 @@ class Demand(Cache):
         return int(self.state[0])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def look_up(ids, start, stop, rows, hit_slots, missed_ids, missed):  # type: ignore[no-untyped-def]
     """Fill the hit slots of one group and append its misses to the first `missed` ones. Returns how many there are."""
     for i in range(start, stop):

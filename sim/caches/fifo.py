@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
+from sim.caches.kernel import kernel
 
 
 class FIFO(Demand):
@@ -29,7 +29,7 @@ class FIFO(Demand):
         )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def serve_fifo(ids, single, rows, held, used, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
     occupied, hand, now = state[0], state[1], state[2]
     groups, step = (len(ids), 1) if single else (1, len(ids))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
+from sim.caches.kernel import kernel
 
 SLOT, COUNT = 0, 1  # a row's record: its slot or -1, how often it was used since it came in
 BEFORE, AFTER = 0, 1
@@ -41,7 +41,7 @@ class LFU(Demand):
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def serve_lfu(ids, single, rows, held, used, links, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
     occupied, least, now = state[0], state[1], state[2]
     groups, step = (len(ids), 1) if single else (1, len(ids))
@@ -88,7 +88,7 @@ def serve_lfu(ids, single, rows, held, used, links, state, hit_slots, inserted_i
     return hits, inserted
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unlink(node, links):  # type: ignore[no-untyped-def]
     """Take a node out of its ring."""
     before, after = links[node, BEFORE], links[node, AFTER]
@@ -96,7 +96,7 @@ def unlink(node, links):  # type: ignore[no-untyped-def]
     links[after, BEFORE] = before
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def link_last(node, ring, links):  # type: ignore[no-untyped-def]
     """Put a node at the end of the ring that begins at node `ring`."""
     before = links[ring, BEFORE]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
+from sim.caches.kernel import kernel
 from sim.caches.queues import SLOT, append, empty_queues, oldest, remove, touch
 
 
@@ -27,7 +26,7 @@ class LRU(Demand):
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def serve_lru(ids, single, rows, held, logs, ends, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
     groups, step = (len(ids), 1) if single else (1, len(ids))
     hits = inserted = 0

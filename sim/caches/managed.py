@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from agents.policy import Decision, Ranking
 from sim.caches.cache import Access, Cache, Setup, constant, degree_order, initial_ids
 from sim.caches.demand import Ids
+from sim.caches.kernel import kernel
 
 SLOT, COUNT, LAST = 0, 1, 2  # a row's record: its slot or -1, its accesses, the minibatch of the last one
 NEVER = -2  # LAST of a row that was neither held at first nor asked for
@@ -134,7 +135,7 @@ def sort_keys(listed, rows, worth, rank, missing, before):  # type: ignore[no-un
     return keys[:count]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def exchange(candidates, victims, budget, worth, rows, held, state, inserted, slots, evicted):  # type: ignore[no-untyped-def]
     """Put candidates, best first, into free slots, then into those of victims that they outrank."""
     count = gone = next_victim = next_slot = 0

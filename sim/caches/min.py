@@ -13,6 +13,7 @@ from numba import njit
 from sim.caches.buckets import clear, empty_tree, furthest, push
 from sim.caches.cache import Setup, constant
 from sim.caches.demand import Demand, Ids
+from sim.caches.kernel import kernel
 from sim.stream import Stream
 from traces.errors import InputError
 
@@ -63,7 +64,7 @@ def known_future(setup: Setup, name: str) -> Stream:
 
 @njit(cache=True, nogil=True)
 def next_uses(ids, offsets, latest):  # type: ignore[no-untyped-def]
-    """For every access, the group (int32) of the row's next use; `latest` holds what stands for "never", and is spent."""
+    """For every access, the group (int32) of the row's next use. `latest` holds what stands for never, and is spent."""
     found = np.empty(len(ids), np.int32)
     for group in range(len(offsets) - 2, -1, -1):
         for i in range(offsets[group], offsets[group + 1]):
@@ -72,7 +73,7 @@ def next_uses(ids, offsets, latest):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def serve_min(  # type: ignore[no-untyped-def]
     ids, single, next_use, rows, held, first, link, tree, levels, free, state, hit_slots, inserted_ids, inserted_slots
 ):

@@ -11,8 +11,9 @@ end is squeezed, in one step per entry appended since the last time.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from sim.caches.kernel import kernel
 
 SLOT, PLACE = 0, 1  # the first two fields of a row's record
 TAIL, HEAD, SIZE = 0, 1, 2
@@ -23,14 +24,14 @@ def empty_queues(queues: int, most: int) -> tuple[NDArray[np.int32], NDArray[np.
     return np.zeros((queues, 3 * most + 64), np.int32), np.zeros((queues, 3), np.int64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def append(queue, row, rows, logs, ends):  # type: ignore[no-untyped-def]
     """Put a row that is in no queue at the end of one."""
     ends[queue, SIZE] += 1
     touch(queue, row, rows, logs, ends)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def touch(queue, row, rows, logs, ends):  # type: ignore[no-untyped-def]
     """Move a row of the queue to its end."""
     length = logs.shape[1]
@@ -42,14 +43,14 @@ def touch(queue, row, rows, logs, ends):  # type: ignore[no-untyped-def]
     ends[queue, HEAD] = head + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def remove(queue, row, rows, ends):  # type: ignore[no-untyped-def]
     """Take a row out of its queue."""
     rows[row, PLACE] = -1
     ends[queue, SIZE] -= 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def oldest(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
     """The row at the tail of a queue that holds some."""
     base = queue * logs.shape[1]
@@ -60,7 +61,7 @@ def oldest(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
     return logs[queue, tail]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _squeeze(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
     """Move the entries that count to the front of the log, in their order."""
     base = queue * logs.shape[1]

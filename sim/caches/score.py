@@ -13,12 +13,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from agents.policy import Decision
 from sim.caches.cache import Setup, constant
 from sim.caches.demand import Ids
+from sim.caches.kernel import kernel
 from sim.caches.managed import COUNT, LAST, NEVER, SEEN, SLOT, Managed, sort_keys
 from traces.errors import InputError
 
@@ -96,7 +96,7 @@ def lives(alpha: float, period: int, counts: int) -> NDArray[np.int32]:
     return np.array([period + int(math.log(max(count, 1)) / steps) + 1 for count in range(counts)], np.int32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def serve_score(ids, now, life, rows, seen, expiring, state, hit_slots):  # type: ignore[no-untyped-def]
     hits, stale, listed = 0, state[STALE], state[SEEN]
     for i in range(len(ids)):

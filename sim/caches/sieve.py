@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
+from sim.caches.kernel import kernel
 
 
 class Sieve(Demand):
@@ -33,7 +33,7 @@ class Sieve(Demand):
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def serve_sieve(ids, single, rows, held, used, log, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
     occupied, hand, head, now = state[0], state[1], state[2], state[3]
     groups, step = (len(ids), 1) if single else (1, len(ids))
@@ -76,7 +76,7 @@ def serve_sieve(ids, single, rows, held, used, log, state, hit_slots, inserted_i
     return hits, inserted
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def squeeze(log, hand):  # type: ignore[no-untyped-def]
     """Close the gaps in a full log. Returns where the hand and the end of the log have moved to."""
     head = moved = 0

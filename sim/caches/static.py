@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from agents.policy import Decision
 from sim.caches.cache import Access, Cache, Setup, constant, initial_ids
 from sim.caches.demand import Ids
+from sim.caches.kernel import kernel
 
 _NONE = np.empty(0, np.int32)
 
@@ -52,7 +52,7 @@ class Static(Cache):
         return self._occupied
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def look_up(ids, slot_of, hit_slots):  # type: ignore[no-untyped-def]
     hits = 0
     for i in range(len(ids)):
