@@ -85,10 +85,11 @@ class Graph:
         What DGL's own examples train on for OGB's citation graphs.
         """
         ends = np.concatenate([self.src, self.dst]), np.concatenate([self.dst, self.src])
-        keys = np.unique(ends[0] * self.num_nodes + ends[1])
-        src, dst = np.divmod(keys, self.num_nodes)
+        keys = np.sort(ends[0] * self.num_nodes + ends[1])
+        src, dst = np.divmod(keys[np.append(True, keys[1:] != keys[:-1])], self.num_nodes)
         apart = src != dst
-        return replace(self, name=f"{self.name}-undirected", src=src[apart], dst=dst[apart])
+        provenance = self.provenance | {"reverse_edges": "added"}
+        return replace(self, name=f"{self.name}-undirected", src=src[apart], dst=dst[apart], provenance=provenance)
 
     def checksum(self) -> str:
         """SHA-256 over every array's name, type, shape and little-endian bytes, as 64 hexadecimal digits."""

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -58,8 +59,8 @@ def functions(text: str) -> list[Function]:
 
     The name is the identifier before the signature's first `(`; a macro that defines a function
     (`SYSCALL_DEFINE2(kill, ...)`) is named with its first argument. Both branches of an `#if` are read; a name
-    that is defined in both is one function. Macros, function pointers and inline assembly are not understood: a
-    macro's call is a reference that nothing answers to.
+    that is defined in both is one function. Macros and function pointers are not understood, nor functions whose
+    `{` isn't on a line of its own: calls of those are references that nothing answers to.
     """
     text = DIRECTIVE.sub("", NOT_CODE.sub(" ", text))
     found: dict[str, tuple[bool, set[str]]] = {}
@@ -135,13 +136,13 @@ def _download(report: Report) -> Path:
         if shutil.which("apt-get") is None:
             raise InputError(f"apt-get: not found; run this on Debian, {by_hand}")
         folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            ["apt-get", "download", PACKAGE], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
-        packages = list(folder.glob(f"{PACKAGE}_*.deb"))
-        if done.returncode != 0 or not packages:
-            message = done.stderr.decode(errors="replace").strip()
-            raise InputError(f'apt-get download {PACKAGE}: failed ({message}); run "apt-get update" first, {by_hand}')
+        with tempfile.TemporaryDirectory(dir=folder) as partial:  # an interrupted download must not look like one
+            command = ["apt-get", "download", PACKAGE]
+            done = subprocess.run(command, cwd=partial, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            if done.returncode != 0:
+                message = done.stderr.decode(errors="replace").strip()
+                raise InputError(f'{" ".join(command)}: failed ({message}); run "apt-get update" first, {by_hand}')
+            packages = [package.rename(folder / package.name) for package in Path(partial).glob("*.deb")]
     return max(packages, key=lambda package: package.stat().st_mtime)
 
 
@@ -153,13 +154,17 @@ def _sha256(path: Path) -> str:
 @contextmanager
 def _tarball(source: Path) -> Iterator[tuple[IO[bytes], int]]:
     """The source's compressed tarball, which in a .deb is a file in another archive, and its size in bytes."""
+    if not source.is_file():
+        raise InputError(f"{source}: no such file; pass a kernel source, a .deb or a tarball, with --source")
     if source.suffix != ".deb":
         with source.open("rb") as file:
             yield file, source.stat().st_size
         return
     if shutil.which("dpkg-deb") is None:
         raise InputError(f"{source}: dpkg-deb, which opens a .deb, isn't installed; pass a tarball with --source")
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", source], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        ["dpkg-deb", "--fsys-tarfile", source], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|") as package:
                 for member in package:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -34,8 +35,8 @@ def build(*, name: str, root: Path = Path("dataset"), report: Report) -> Graph:
     node, and when it is neither in `root` nor can be downloaded.
     """
     report("loading ogb", 0.0)
-    ogb = _import_ogb()
-    description = _describe(ogb, name)
+    nodeproppred = _import_ogb()
+    description = _describe(nodeproppred, name)
     folder = root / name.replace("-", "_")
     by_hand = (
         f"download it with `python -c \"from ogb.nodeproppred import NodePropPredDataset as D; D('{name}', '{root}')\"`"
@@ -45,11 +46,12 @@ def build(*, name: str, root: Path = Path("dataset"), report: Report) -> Graph:
         with _unattended() as said:
             if not (folder / "raw").is_dir():
                 report("downloading", 0.1)
-                ogb.NodePropPredDataset(name, root=str(root))
+                nodeproppred.NodePropPredDataset(name, root=str(root))
             report("reading", 0.3)
-            content, labels, split = _read(ogb, folder, description)
+            content, labels, split = _read(nodeproppred, folder, description)
     except (Exception, SystemExit) as error:  # ogb lets through whatever its many readers raise, and exits
-        reason = said.getvalue().strip().rpartition("\n")[2] if isinstance(error, EOFError) else error
+        asked = isinstance(error, EOFError)
+        reason = said.getvalue().strip().rpartition("\n")[2] if asked else str(error).partition("\n")[0]
         raise InputError(f"{folder}: ogb can't load {name} ({reason}); {by_hand}") from error
     if content["node_feat"] is None:
         raise InputError(f"{name}: its nodes have no features; choose another data set")
@@ -70,7 +72,7 @@ def build(*, name: str, root: Path = Path("dataset"), report: Report) -> Graph:
         classes=int(description["num classes"]),
         provenance={
             "source": description["url"],
-            "ogb_version": ogb.__version__,
+            "ogb_version": version("ogb"),
             "data_set_version": int(description["version"]),
             "inverse_edges_added": description["add_inverse_edge"] == "True",
             "split": description["split"],
@@ -85,12 +87,10 @@ def _import_ogb() -> Any:
     # Importing ogb starts a thread that asks PyPI for a newer ogb, with no time-out; without this module it doesn't.
     sys.modules.setdefault("outdated", None)  # type: ignore[arg-type]
     try:
-        import ogb
-        import ogb.nodeproppred as nodeproppred
+        import ogb.nodeproppred
     except ImportError as error:
-        raise InputError(f'ogb: can\'t be imported ({error}); run "pip install rudder-twin[live]"') from error
-    nodeproppred.__version__ = ogb.__version__
-    return nodeproppred
+        raise InputError(f'ogb: can\'t be imported ({error}); run "pip install ogb"') from error
+    return ogb.nodeproppred
 
 
 def _describe(nodeproppred: ModuleType, name: str) -> dict[str, str]:

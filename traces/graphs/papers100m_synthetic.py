@@ -42,7 +42,7 @@ def build(*, scale: int = 1000, seed: int = 0, report: Report) -> Graph:
     It cites older papers, in proportion to their popularity: of its topic, of its field, or of all, within the
     cores or within the rest unless of all. So in-degrees follow a power law, neighbours share topics, and there
     is no cycle. As published, an edge leads from the citing paper to the cited one, none is drawn twice, and no
-    reverse edges are added: a run on the undirected graph has to add them.
+    reverse edges are added; `Graph.undirected` adds them.
 
     Only papers of the split have a label, their topic, all others -1; they are drawn from the cores and split
     by age, the newest for test. Features are noise around the topic's mark. A million nodes take about 20 s and
@@ -89,7 +89,7 @@ def build(*, scale: int = 1000, seed: int = 0, report: Report) -> Graph:
         classes=CLASSES,
         provenance={
             "source": "random citation graph; shape: https://ogb.stanford.edu/docs/nodeprop/#ogbn-papers100M",
-            "edges": "from the citing to the cited paper, no reverse edges",
+            "edges": "from the citing to the cited paper",
             "scale": scale,
             "seed": seed,
             "core_share": CORE_SHARE,
