@@ -12,6 +12,7 @@ import pytest
 
 from traces.errors import InputError
 from traces.graphs import linux
+from traces.graphs.c_functions import functions
 from traces.graphs.graph import Graph
 
 FILES = {
@@ -122,7 +123,7 @@ def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_functions_and_their_calls() -> None:
-    found = {function.name: function for function in linux.functions(FILES["kernel/sched.c"])}
+    found = {function.name: function for function in functions(FILES["kernel/sched.c"])}
     assert {name: function.calls for name, function in found.items()} == {
         "update": ("list_empty", "printk"),
         "printk": ("printk",),
