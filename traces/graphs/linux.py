@@ -42,7 +42,7 @@ def build(*, seed: int = 0, source: Path | None = None, report: Report) -> Graph
     first two folders (`drivers/net`), or only the first where those have fewer than `SMALLEST_SUBSYSTEM` functions.
     Features are the hashed words of the name. A random 60/20/20 split depends on `seed`, the rest on the source.
 
-    About 1 min on 2 cores and 2 GB. Raises `InputError` when the source can't be downloaded or read.
+    Takes 1 to 2 min on 2 cores, and 2 GB. Raises `InputError` when the source can't be downloaded or read.
     """
     source = _download(report) if source is None else source
     found, version = _parse(source, report)
