@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.stream import Stream, Universe, UniverseKind
-from traces.header import Header
-from traces.reader import Epoch, Nodes, Trace
+from traces.nodes import Nodes
+from traces.reader import Epoch, Trace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +43,7 @@ def _load_trainer(trace: Trace, nodes: Nodes, rank: int, kind: UniverseKind) -> 
     epochs = list(trace.epochs(rank))
     requested = np.concatenate([epoch.ids for epoch in epochs])
     offsets = _joined_offsets(epochs)
-    universe = make_universe(trace.header, nodes, requested, kind)
+    universe = make_universe(nodes, kind)
     dense_of = np.full(trace.header.partition.offsets[-1], -1, np.int32)
     dense_of[universe.node_ids] = np.arange(universe.rows, dtype=np.int32)
     dense = dense_of[requested]
@@ -74,34 +74,16 @@ def _load_trainer(trace: Trace, nodes: Nodes, rank: int, kind: UniverseKind) -> 
     )
 
 
-def make_universe(header: Header, nodes: Nodes, requested: NDArray[np.int64], kind: UniverseKind) -> Universe:
-    """The nodes that a trainer may cache: its partition's halo, or every remote node that is listed or `requested`.
+def make_universe(nodes: Nodes, kind: UniverseKind) -> Universe:
+    """The nodes that a trainer may cache: its partition's halo, or all remote nodes that the trace lists.
 
-    Nodes that were requested without being listed have degree 0 and inclusion probability 0.
+    A trace lists the halo and whatever else is likely to be asked for; the few rows beyond that are always missed. So
+    the universe is known before a run starts, and is the same in the simulator and on the cluster.
     """
-    halo = nodes.local_degrees > 0
-    if kind == "halo":
-        vip = None if nodes.vip is None else nodes.vip[halo]
-        return Universe(
-            kind,
-            nodes.node_ids[halo],
-            nodes.degrees[halo].astype(np.int64),
-            nodes.local_degrees[halo].astype(np.int64),
-            vip,
-        )
-    present = np.zeros(header.partition.offsets[-1], np.bool_)
-    present[requested] = True
-    present[nodes.node_ids] = True
-    ids = np.flatnonzero(present)
-    listed = np.searchsorted(ids, nodes.node_ids)
-
-    def spread(values: NDArray, kind: type) -> NDArray:
-        wide: NDArray = np.zeros(len(ids), kind)
-        wide[listed] = values
-        return wide
-
-    vip = None if nodes.vip is None else spread(nodes.vip, np.float32)
-    return Universe(kind, ids, spread(nodes.degrees, np.int64), spread(nodes.local_degrees, np.int64), vip)
+    kept = nodes.local_degrees > 0 if kind == "halo" else np.ones(len(nodes.node_ids), np.bool_)
+    vip = None if nodes.vip is None else nodes.vip[kept]
+    degrees, local_degrees = nodes.degrees[kept].astype(np.int64), nodes.local_degrees[kept].astype(np.int64)
+    return Universe(kind, nodes.node_ids[kept], degrees, local_degrees, vip)
 
 
 def _joined_offsets(epochs: list[Epoch]) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -21,6 +21,7 @@ from sim.cost import CostModel
 from sim.fetch import Server, Store
 from sim.load import TrainerInput
 from sim.network import Network
+from sim.stream import Stream, Universe
 from sim.topology import links
 from sim.trainer import Barrier, Trainer
 from traces.header import Header
@@ -41,26 +42,31 @@ class Simulated:
     decisions: list[list[LoggedDecision]]
 
 
-def make_caches(inputs: list[TrainerInput], header: Header, config: RunConfig, offline: bool = True) -> list[Cache]:
-    """A cache a trainer, as the configuration says. `offline` caches may look at the future (for bounds)."""
-    return [
-        make_cache(
-            config.cache,
-            Setup(
-                capacity_rows=capacity_rows(config.buffer, one.stream.universe, header.graph.feature_bytes),
-                universe=one.stream.universe,
-                init=config.init,
-                seed=(config.seed, one.rank),
-                minibatches_per_epoch=header.minibatches_per_epoch,
-                future=one.stream if offline else None,
-            ),
-        )
-        for one in inputs
-    ]
+def make_trainer_cache(
+    header: Header, rank: int, universe: Universe, config: RunConfig, future: Stream | None
+) -> Cache:
+    """The cache of trainer `rank`, as the configuration says; with a `future`, bounds are possible too."""
+    setup = Setup(
+        capacity_rows=capacity_rows(config.buffer, universe, header.graph.feature_bytes),
+        universe=universe,
+        init=config.init,
+        seed=(config.seed, rank),
+        minibatches_per_epoch=header.minibatches_per_epoch,
+        future=future,
+    )
+    return make_cache(config.cache, setup)
 
 
-def run_facts(one: TrainerInput, header: Header, config: RunConfig, capacity: int) -> RunFacts:
+def make_caches(inputs: list[TrainerInput], header: Header, config: RunConfig) -> list[Cache]:
+    """A cache a trainer, as the configuration says."""
+    return [make_trainer_cache(header, one.rank, one.stream.universe, config, one.stream) for one in inputs]
+
+
+def run_facts(
+    header: Header, rank: int, universe: Universe, minibatches: int, config: RunConfig, capacity: int
+) -> RunFacts:
     """What a policy is told of a trainer's run before it starts."""
+    partition = header.partition_of(rank)
     offsets = header.partition.offsets
     return RunFacts(
         graph=header.graph.name,
@@ -70,13 +76,13 @@ def run_facts(one: TrainerInput, header: Header, config: RunConfig, capacity: in
         feature_bytes=header.graph.feature_bytes,
         partitions=header.partition.parts,
         trainers=header.trainers,
-        rank=one.rank,
-        local_nodes=offsets[one.partition + 1] - offsets[one.partition],
-        halo_nodes=one.stream.universe.halo_rows,
+        rank=rank,
+        local_nodes=offsets[partition + 1] - offsets[partition],
+        halo_nodes=universe.halo_rows,
         batch_size=header.training.batch_size,
         fanout=header.training.fanout,
         epochs=header.epochs,
-        minibatches=one.stream.minibatches,
+        minibatches=minibatches,
         cache=config.cache,
         universe=config.universe,
         capacity_rows=capacity,
@@ -101,7 +107,17 @@ def simulate(
     network = Network(env, links(cluster, header.cluster.hosts), cost.link_efficiency)
     servers = [Server(env, header.cluster.servers_per_host, cost) for _ in header.cluster.hosts]
     gradients, epochs = Barrier(env, len(inputs)), Barrier(env, len(inputs))
-    caches = make_caches(inputs, header, config) if plan.buffered else [None] * len(inputs)
+    caches: Sequence[Cache | None] = make_caches(inputs, header, config) if plan.buffered else [None] * len(inputs)
+    gates = [
+        None
+        if cache is None
+        else Gate(
+            plan.make(),
+            run_facts(header, one.rank, one.stream.universe, one.stream.minibatches, config, cache.capacity_rows),
+            config.seed,
+        )
+        for one, cache in zip(inputs, caches, strict=True)
+    ]
     trainers = [
         Trainer(
             env,
@@ -112,13 +128,11 @@ def simulate(
             minibatches_per_epoch=header.minibatches_per_epoch,
             depth=int(plan.pipelined),
             cache=cache,
-            gate=None
-            if cache is None
-            else Gate(plan.make(), run_facts(one, header, config, cache.capacity_rows), config.seed),
+            gate=gate,
             synchronous=config.mode == "sync",
             tell=tell,
         )
-        for one, cache in zip(inputs, caches, strict=True)
+        for one, cache, gate in zip(inputs, caches, gates, strict=True)
     ]
     env.run()
     return Simulated(

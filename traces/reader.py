@@ -14,21 +14,8 @@ from numpy.typing import NDArray
 
 from traces.errors import InputError
 from traces.header import Header, parse_header
+from traces.nodes import Nodes
 from traces.schema import COUNTS, HEADER_KEY, SCHEMA, TIMES, minibatch_fault, node_fault
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Nodes:
-    """The remote nodes of one partition that a trace knows, by ascending partition-global id; shapes (nodes,).
-
-    `degrees` counts edges out of a node in the whole graph, `local_degrees` those into this partition: above 0 exactly
-    inside the 1-hop halo. `vip` is the probability of being an input node of one minibatch, None if not computed.
-    """
-
-    node_ids: NDArray[np.int64]
-    degrees: NDArray[np.int32]
-    local_degrees: NDArray[np.int32]
-    vip: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,12 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from traces.header import Header
+from traces.nodes import Nodes
 from traces.schema import HEADER_KEY, SCHEMA
 
 NODES_A_ROW = 1 << 20
@@ -43,19 +43,16 @@ class TraceWriter:
             },
         )
 
-    def write_nodes(
-        self,
-        partition: int,
-        node_ids: NDArray[np.int64],
-        degrees: NDArray[np.int32],
-        local_degrees: NDArray[np.int32],
-        vip: NDArray[np.float32] | None,
-    ) -> None:
-        """Add one partition's remote nodes, by ascending partition-global id; all arrays have shape (nodes,)."""
-        columns: dict[str, NDArray[Any]] = {"node_ids": node_ids, "degrees": degrees, "local_degrees": local_degrees}
-        if vip is not None:
-            columns["vip"] = vip
-        bounds = range(0, max(len(node_ids), 1), NODES_A_ROW)
+    def write_nodes(self, partition: int, nodes: Nodes) -> None:
+        """Add one partition's remote nodes."""
+        columns: dict[str, NDArray[Any]] = {
+            "node_ids": nodes.node_ids,
+            "degrees": nodes.degrees,
+            "local_degrees": nodes.local_degrees,
+        }
+        if nodes.vip is not None:
+            columns["vip"] = nodes.vip
+        bounds = range(0, max(len(nodes.node_ids), 1), NODES_A_ROW)
         rows: list[dict[str, Any]] = [
             {"record": "nodes", "partition": partition}
             | {name: values[start : start + NODES_A_ROW] for name, values in columns.items()}

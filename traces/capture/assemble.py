@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from traces.capture.nodes import RemoteNodes
 from traces.capture.recorder import READY, fragment
 from traces.errors import InputError
 from traces.header import Header, OverheadInfo
+from traces.nodes import Nodes
 from traces.schema import SCHEMA
 from traces.writer import TraceWriter
 
@@ -28,7 +28,7 @@ def whole_epochs(fragments: Path, trainers: int) -> int:
     return epoch
 
 
-def assemble(path: Path, header: Header, nodes: Iterable[RemoteNodes], fragments: Path) -> Header:
+def assemble(path: Path, header: Header, nodes: Iterable[Nodes], fragments: Path) -> Header:
     """Write the trace of all whole epochs in `fragments` to `path`, and return the header it got.
 
     `header.epochs`, `header.minibatches_per_epoch` and `complete` are set to what is there: a run that died in its
@@ -43,8 +43,8 @@ def assemble(path: Path, header: Header, nodes: Iterable[RemoteNodes], fragments
     changes = {"epochs": epochs, "minibatches_per_epoch": len(first[0]), "complete": complete}
     header = header.model_copy(update=changes)
     with TraceWriter(path, header) as writer:
-        for part in nodes:
-            writer.write_nodes(part.partition, part.node_ids, part.degrees, part.local_degrees, part.vip)
+        for partition, of_partition in enumerate(nodes):
+            writer.write_nodes(partition, of_partition)
         for epoch in range(epochs):
             tables = [pq.read_table(fragment(fragments, rank, epoch)) for rank in range(header.trainers)]
             for table in _on_common_clock(tables, origin):

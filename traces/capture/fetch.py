@@ -16,6 +16,8 @@ import torch
 from dgl.distributed import rpc
 from dgl.distributed.kvstore import PullRequest
 
+from traces.cluster.process import Connection
+
 
 @dataclass(slots=True)
 class FetchTimes:
@@ -34,8 +36,8 @@ class FeatureSource(Protocol):
         """Rows of shape (input nodes, feature_dim), in the order of the ids, and how long their parts took."""
 
 
-MakeSource = Callable[[Any, dict[str, Any]], FeatureSource]
-"""Makes a trainer's source from its DistGraph and the worker's arguments."""
+MakeSource = Callable[[Connection, dict[str, Any], int], FeatureSource]
+"""Makes a trainer's source from its place in the cluster, the worker's arguments, and its minibatches an epoch."""
 
 
 class DistStore:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from traces.capture.assemble import assemble, overhead, whole_epochs
-from traces.capture.nodes import PartitionedGraph, RemoteNodes, remote_nodes
+from traces.capture.nodes import PartitionedGraph, remote_nodes
 from traces.capture.recorder import MODEL_FILE
 from traces.cluster.errors import ClusterError
 from traces.cluster.link import parse_link
@@ -29,6 +29,7 @@ from traces.cluster.partition import read_facts
 from traces.errors import InputError
 from traces.graphs.graph import Graph
 from traces.header import ClusterInfo, GraphInfo, Header, OverheadInfo, PartitionInfo, TrainingInfo
+from traces.nodes import Nodes
 
 HEADER_FILE = "header.json"
 ENTRY = "traces.capture.worker:main"
@@ -67,6 +68,11 @@ def fragments_of(out: Path) -> Path:
     return out.with_name(out.name + ".fragments")
 
 
+def nodes_file(fragments: Path, partition: int) -> Path:
+    """Where the remote nodes of a partition lie while a trace is being captured."""
+    return fragments / f"nodes{partition}.npz"
+
+
 def capture(
     plan: Capture, out: Path, arguments: dict[str, Any] | None = None, tell: Callable[[int], None] = lambda _: None
 ) -> Header:
@@ -83,7 +89,8 @@ def capture(
     header = _header(plan, graph)
     fragments.mkdir(parents=True)
     (fragments / HEADER_FILE).write_text(header.model_dump_json())
-    (fragments / "graph.json").write_text(json.dumps([str(plan.graph_dir.resolve()), str(plan.part_config.resolve())]))
+    for partition, nodes in enumerate(_nodes(plan, graph)):
+        nodes.save(nodes_file(fragments, partition))
     given = {
         "fanout": plan.fanout,
         "batch_size": plan.batch_size,
@@ -125,12 +132,12 @@ def _finish(header: Header, fragments: Path, out: Path, cost: OverheadInfo | Non
     gradient_bytes = json.loads((fragments / MODEL_FILE).read_text())["gradient_bytes"]
     training = header.training.model_copy(update={"gradient_bytes": gradient_bytes})
     header = header.model_copy(update={"training": training, "overhead": cost, "complete": ended_well})
-    graph_dir, part_config = map(Path, json.loads((fragments / "graph.json").read_text()))
-    return assemble(out, header, _nodes(header, graph_dir, part_config), fragments)
+    nodes = (Nodes.load(nodes_file(fragments, partition)) for partition in range(header.partition.parts))
+    return assemble(out, header, nodes, fragments)
 
 
-def _nodes(header: Header, graph_dir: Path, part_config: Path) -> Iterator[RemoteNodes]:
-    graph, facts = Graph.load(graph_dir), read_facts(part_config)
+def _nodes(plan: Capture, graph: Graph) -> Iterator[Nodes]:
+    facts = read_facts(plan.part_config)
     new_of = np.empty(graph.num_nodes, np.int64)
     new_of[facts.orig_nid()] = np.arange(graph.num_nodes)
     partitioned = PartitionedGraph(
@@ -139,8 +146,7 @@ def _nodes(header: Header, graph_dir: Path, part_config: Path) -> Iterator[Remot
         offsets=facts.offsets,
         train=new_of[np.flatnonzero(graph.train_mask)],
     )
-    training, cluster = header.training, header.cluster
-    return remote_nodes(partitioned, training.batch_size, cluster.trainers_per_host, training.fanout)
+    return remote_nodes(partitioned, plan.batch_size, plan.cluster.trainers_per_machine, plan.fanout)
 
 
 def _header(plan: Capture, graph: Graph) -> Header:

@@ -16,9 +16,7 @@ class GraphSAGE(nn.Module):
     def __init__(self, feature_dim: int, hidden: int, classes: int, layers: int) -> None:
         super().__init__()
         widths = [feature_dim, *[hidden] * (layers - 1), classes]
-        self.layers = nn.ModuleList(
-            dgl.nn.SAGEConv(width, following, "mean") for width, following in pairwise(widths)
-        )
+        self.layers = nn.ModuleList(dgl.nn.SAGEConv(width, following, "mean") for width, following in pairwise(widths))
 
     def forward(self, blocks: list[Any], features: torch.Tensor) -> torch.Tensor:
         """Class scores of the seeds, shape (seeds, classes), from input features (input nodes, feature_dim)."""

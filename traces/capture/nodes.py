@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-LISTED_FROM = 0.1
+from traces.nodes import Nodes
+
+LISTED_FROM = 0.05
 """A node outside the halo is listed where a trainer is expected to ask for it this often an epoch."""
 
 
@@ -23,17 +25,6 @@ class PartitionedGraph:
     dst: NDArray[np.int64]
     offsets: NDArray[np.int64]
     train: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RemoteNodes:
-    """One partition's remote nodes, ascending; arrays of shape (nodes,). `traces.reader.Nodes` explains them."""
-
-    partition: int
-    node_ids: NDArray[np.int64]
-    degrees: NDArray[np.int32]
-    local_degrees: NDArray[np.int32]
-    vip: NDArray[np.float32]
 
 
 def inclusion_probability(
@@ -59,27 +50,26 @@ def inclusion_probability(
     return 1.0 - missed
 
 
-def remote_nodes(
-    graph: PartitionedGraph, batch_size: int, trainers: int, fanout: tuple[int, ...]
-) -> Iterator[RemoteNodes]:
-    """Each partition's halo, and the nodes beyond it that its trainers are likely to ask for.
+def remote_nodes(graph: PartitionedGraph, batch_size: int, trainers: int, fanout: tuple[int, ...]) -> Iterator[Nodes]:
+    """Each partition's halo, and the nodes beyond it that its trainers are likely to ask for, partition by partition.
 
-    A partition's training nodes are taken to be shared evenly by its `trainers`.
+    The training nodes are shared out evenly to partitions, and a partition's to its `trainers`.
     """
     nodes = int(graph.offsets[-1])
     degrees = np.bincount(graph.src, minlength=nodes)
+    # as `dgl.distributed.node_split` does: even shares in order of ids, so some seeds are another partition's
+    shares = np.array_split(np.sort(graph.train), len(graph.offsets) - 1)
     owner_of_dst = np.searchsorted(graph.offsets, graph.dst, side="right") - 1
     for partition, (lower, upper) in enumerate(zip(graph.offsets[:-1], graph.offsets[1:], strict=True)):
         local_degrees = np.bincount(graph.src[owner_of_dst == partition], minlength=nodes)
-        seeds = graph.train[(graph.train >= lower) & (graph.train < upper)]
-        # which of its partition's seeds a trainer gets is random, so any seed is as likely in its next minibatch
+        seeds = shares[partition]
+        # which of its host's seeds a trainer gets is random, so any seed is as likely in its next minibatch
         vip = inclusion_probability(graph, seeds, batch_size, fanout)
         minibatches_per_epoch = max(1.0, len(seeds) / (batch_size * trainers))
         listed = (local_degrees > 0) | (vip * minibatches_per_epoch >= LISTED_FROM)
         listed[lower:upper] = False
         ids = np.flatnonzero(listed)
-        yield RemoteNodes(
-            partition,
+        yield Nodes(
             ids,
             degrees[ids].astype(np.int32),
             local_degrees[ids].astype(np.int32),

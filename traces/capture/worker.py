@@ -24,10 +24,10 @@ from traces.cluster.process import Connection, connect
 class Training:
     """One trainer's model, optimizer, labels and features, ready to run steps."""
 
-    def __init__(self, connection: Connection, arguments: dict[str, Any], make_source: MakeSource | None) -> None:
+    def __init__(self, connection: Connection, arguments: dict[str, Any], source: FeatureSource | None) -> None:
         graph = connection.graph
         self.features, self.labels = graph.ndata["feat"], graph.ndata["label"]
-        self.source: FeatureSource = make_source(graph, arguments) if make_source else DistStore(self.features)
+        self.source = source or DistStore(self.features)
         layers = len(arguments["fanout"])
         model = GraphSAGE(self.features.shape[1], arguments["hidden"], arguments["classes"], layers)
         self.model = DistributedDataParallel(model)
@@ -96,11 +96,11 @@ def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dic
     import dgl
 
     connection = connect()
-    training = Training(connection, arguments, make_source)
     sampler = dgl.dataloading.NeighborSampler(list(arguments["fanout"]))
-    loader = dgl.dataloading.DistNodeDataLoader(
-        connection.graph, _even_share(connection), sampler, batch_size=arguments["batch_size"], shuffle=True
-    )
+    nodes, batch_size = _even_share(connection), arguments["batch_size"]
+    loader = dgl.dataloading.DistNodeDataLoader(connection.graph, nodes, sampler, batch_size=batch_size, shuffle=True)
+    source = make_source(connection, arguments, -(-len(nodes) // batch_size)) if make_source else None
+    training = Training(connection, arguments, source)
     own = connection.graph.get_partition_book().partid2nids(connection.machine)
     fragments = Path(arguments["fragments"])
     recorder = Recorder(fragments, connection.rank, connection.machine, (int(own[0]), int(own[-1]) + 1))
