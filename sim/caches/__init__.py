@@ -10,7 +10,15 @@ from traces.errors import InputError
 
 CACHES = {
     "score": "sim.caches.score:Score",
+    "score-public": "sim.caches.public:PublicScore",
+    "frequency": "sim.caches.frequency:Frequency",
+    "window": "sim.caches.frequency:Window",
     "static": "sim.caches.static:Static",
+    "degree": "sim.caches.static:Degree",
+    "vip": "sim.caches.static:VIP",
+    "vip-sampled": "sim.caches.presampled:SampledVIP",
+    "presc": "sim.caches.presampled:PreSC",
+    "random": "sim.caches.static:Random",
     "fifo": "sim.caches.fifo:FIFO",
     "lru": "sim.caches.lru:LRU",
     "lfu": "sim.caches.lfu:LFU",
@@ -20,6 +28,9 @@ CACHES = {
     "tinylfu": "sim.caches.tinylfu:WTinyLFU",
     "arc": "sim.caches.arc:ARC",
     "min": "sim.caches.min:MIN",
+    "lookahead": "sim.caches.lookahead:LookAhead",
+    "hindsight": "sim.caches.static:Hindsight",
+    "infinite": "sim.caches.infinite:Infinite",
 }
 
 

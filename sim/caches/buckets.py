@@ -65,6 +65,17 @@ def clear(bucket, first, tree, levels):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def pop(bucket, first, link, tree, levels):  # type: ignore[no-untyped-def]
+    """Take the row that was put last out of a bucket that holds some. Returns it."""
+    row = first[bucket]
+    if link[row] < 0:
+        clear(bucket, first, tree, levels)
+    else:
+        first[bucket] = link[row]
+    return row
+
+
+@kernel
 def furthest(tree, levels):  # type: ignore[no-untyped-def]
     """The highest bucket that holds a row; one of them must."""
     place = 0

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from agents.policy import Decision
 from sim.stream import Stream, Universe
+from traces.errors import InputError
 
 Init = Literal["degree", "empty", "random"]
 
@@ -120,6 +121,13 @@ def constant(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def known_future(setup: Setup, name: str) -> Stream:
+    """The stream to come, for the bound called `name`. Raises `InputError` where it is not known."""
+    if setup.future is None:
+        raise InputError(f"{name} must know the future: it is a bound for the simulator, not a cache for a live run")
+    return setup.future
 
 
 def degree_order(universe: Universe) -> NDArray[np.int32]:

@@ -35,9 +35,11 @@ class Demand(Cache):
 
     managed = False
 
-    def __init__(self, mode: str, fields: int, setup: Setup) -> None:
+    def __init__(self, mode: str, fields: int, setup: Setup, capacity_rows: int | None = None) -> None:
         """Raises `InputError` where `mode` is neither `batch` nor `access`."""
         super().__init__(setup)
+        if capacity_rows is not None:
+            self.capacity_rows = capacity_rows
         if mode not in ("batch", "access"):
             raise InputError(f"mode={mode!r}: there are the modes batch (a minibatch at once) and access (id by id)")
         self.single = mode == "access"

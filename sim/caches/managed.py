@@ -49,7 +49,7 @@ class Managed(Cache):
         self.rows = np.zeros((universe_rows, fields), np.int32)
         self.rows[:, SLOT], self.rows[:, LAST] = -1, NEVER
         self.held = np.full(self.capacity_rows, -1, np.int32)
-        self.seen = np.empty(universe_rows, np.int32)
+        self.seen = np.empty(universe_rows + 1, np.int32)  # one more, for a kernel that writes before it knows
         self.state = np.zeros(4, np.int64)
         self.now = -1
         initial = initial_ids(setup)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sim.caches.buckets import clear, empty_tree, furthest, push
-from sim.caches.cache import Setup, constant
+from sim.caches.buckets import clear, empty_tree, furthest, pop, push
+from sim.caches.cache import Setup, constant, known_future
 from sim.caches.demand import Demand, Ids
 from sim.caches.kernel import kernel
-from sim.stream import Stream
 from traces.errors import InputError
 
+SLOT = 0
 PENDING = -2  # the slot of a row that is kept but has no slot yet
 
 
@@ -55,13 +55,6 @@ class MIN(Demand):
         )  # fmt: skip
 
 
-def known_future(setup: Setup, name: str) -> Stream:
-    """The stream to come. Raises `InputError` where it is not known."""
-    if setup.future is None:
-        raise InputError(f"{name} must know the future: it is a bound for the simulator, not a cache for a live run")
-    return setup.future
-
-
 @njit(cache=True, nogil=True)
 def next_uses(ids, offsets, latest):  # type: ignore[no-untyped-def]
     """For every access, the group (int32) of the row's next use. `latest` holds what stands for never, and is spent."""
@@ -77,19 +70,17 @@ def next_uses(ids, offsets, latest):  # type: ignore[no-untyped-def]
 def serve_min(  # type: ignore[no-untyped-def]
     ids, single, next_use, rows, held, first, link, tree, levels, free, state, hit_slots, inserted_ids, inserted_slots
 ):
-    occupied, now = state[0], state[1]
-    never = len(first) - 1
+    now, never = state[1], len(first) - 1
     groups, step = (len(ids), 1) if single else (1, len(ids))
     hits = inserted = 0
     for group in range(groups):
-        start = group * step
         # Held rows whose next use is now are this group's hits, all of them: they leave their bucket together.
         if first[now] >= 0:
             clear(now, first, tree, levels)
         missed, last = inserted, never
-        for i in range(start, start + step):
+        for i in range(group * step, group * step + step):
             row = ids[i]
-            hit_slots[i] = rows[row, 0]
+            hit_slots[i] = rows[row, SLOT]
             if hit_slots[i] >= 0:
                 hits += 1
                 push(row, next_use[i], first, link, tree, levels)
@@ -97,39 +88,46 @@ def serve_min(  # type: ignore[no-untyped-def]
                 inserted_ids[missed] = row
                 inserted_slots[missed] = next_use[i]
                 missed += 1
-        kept = occupied
-        if kept == len(held):
-            last = furthest(tree, levels)
+        kept = state[0]
         for j in range(inserted, missed):
             row, use = inserted_ids[j], inserted_slots[j]
             if kept == len(held):
+                if j == inserted or last == never:
+                    last = furthest(tree, levels)
                 if use >= last and not single:
                     continue
-                victim = first[last]
-                if rows[victim, 0] >= 0:
-                    occupied -= 1
-                    free[len(held) - occupied - 1] = rows[victim, 0]
-                rows[victim, 0] = -1
-                if link[victim] < 0:
-                    clear(last, first, tree, levels)
-                else:
-                    first[last] = link[victim]
+                drop(pop(last, first, link, tree, levels), rows, len(held), free, state)
                 kept -= 1
             push(row, use, first, link, tree, levels)
-            rows[row, 0] = PENDING
+            rows[row, SLOT] = PENDING
             kept += 1
-            if kept == len(held):
-                last = furthest(tree, levels)
-        for j in range(inserted, missed):
-            row = inserted_ids[j]
-            if rows[row, 0] == PENDING:
-                slot = free[len(held) - occupied - 1]
-                occupied += 1
-                rows[row, 0] = slot
-                held[slot] = row
-                inserted_ids[inserted] = row
-                inserted_slots[inserted] = slot
-                inserted += 1
+            last = never
+        inserted = settle(inserted, missed, rows, held, free, state, inserted_ids, inserted_slots)
         now += 1
-    state[0], state[1] = occupied, now
+    state[1] = now
     return hits, inserted
+
+
+@kernel
+def drop(row, rows, capacity, free, state):  # type: ignore[no-untyped-def]
+    """Give up a row, held or pending."""
+    if rows[row, SLOT] >= 0:
+        state[0] -= 1
+        free[capacity - state[0] - 1] = rows[row, SLOT]
+    rows[row, SLOT] = -1
+
+
+@kernel
+def settle(inserted, missed, rows, held, free, state, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
+    """Give slots to those of the missed rows that are still pending. Returns the number of inserted rows."""
+    for j in range(inserted, missed):
+        row = inserted_ids[j]
+        if rows[row, SLOT] == PENDING:
+            slot = free[len(held) - state[0] - 1]
+            state[0] += 1
+            rows[row, SLOT] = slot
+            held[slot] = row
+            inserted_ids[inserted] = row
+            inserted_slots[inserted] = slot
+            inserted += 1
+    return inserted
