@@ -112,7 +112,7 @@ def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dic
         _epoch(training, loader, recorder)
         recorder.end_epoch(epoch)
     torch.distributed.barrier()
-    return _overhead(training, loader, recorder, arguments["overhead_epochs"])
+    return _overhead(training, loader, recorder, arguments["overhead_epochs"], batch_size)
 
 
 def _even_share(connection: Connection) -> torch.Tensor:
@@ -138,8 +138,11 @@ def _epoch(training: Training, loader: Any, recorder: Recorder) -> None:
         recorder.add(training.recorded_step(start, perf_counter(), *minibatch))
 
 
-def _overhead(training: Training, loader: Any, recorder: Recorder, epochs: int) -> dict[str, Any]:
-    """Step lengths of recorded and plain minibatches, turn by turn; all trainers are in the same mode at a time."""
+def _overhead(training: Training, loader: Any, recorder: Recorder, epochs: int, batch_size: int) -> dict[str, Any]:
+    """Step lengths of recorded and plain minibatches, turn by turn; all trainers are in the same mode at a time.
+
+    An epoch's short last minibatch would swamp the difference, so it is left out.
+    """
     steps: dict[str, list[float]] = {"recorded": [], "plain": []}
     recorder.seconds = 0.0
     for epoch in range(epochs):
@@ -150,11 +153,13 @@ def _overhead(training: Training, loader: Any, recorder: Recorder, epochs: int) 
                 minibatch = next(minibatches)
             except StopIteration:
                 break
-            if turn % 2 == 0:
+            recorded = turn % 2 == 0
+            if recorded:
                 recorder.add(training.recorded_step(start, perf_counter(), *minibatch))
             else:
                 training.plain_step(*minibatch)
-            steps["recorded" if turn % 2 == 0 else "plain"].append(perf_counter() - start)
+            if len(minibatch[1]) == batch_size:
+                steps["recorded" if recorded else "plain"].append(perf_counter() - start)
             turn += 1
     return steps | {"recorder_s": recorder.seconds}
 
