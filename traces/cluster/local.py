@@ -188,7 +188,7 @@ def _started(job: Job, form: Form, link_bytes_per_s: float) -> Iterator[subproce
     zygote = [sys.executable, "-m", "traces.cluster.zygote", job.run_dir, form, str(link_bytes_per_s), token]
     command = zygote if form == "loopback" else [*namespaces.unshare_command(form), *zygote]
     environment = namespaces.tool_environment() | {
-        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # imports as here
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),  # imports as here
         "PYTHONUNBUFFERED": "1",
         "DGLBACKEND": "pytorch",
         "OMP_NUM_THREADS": str(job.omp_threads),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,9 +19,6 @@ from traces.cluster.errors import ClusterError
 from traces.errors import InputError
 from traces.graphs.graph import Graph
 
-METIS_LINE = re.compile(r"get (\d+) edge cuts")
-"""Of METIS itself. The partitioner's last line also speaks of edge cuts, but always of 0."""
-
 
 @dataclass(frozen=True)
 class PartitionFacts:
@@ -33,7 +29,8 @@ class PartitionFacts:
     offsets: NDArray[np.int64]
     """(p + 1,) the partition book: part i owns the partition-global ids offsets[i] to offsets[i + 1] - 1."""
     edge_cut: int
-    """Edges between parts as METIS counts them: directions and repetitions don't."""
+    """Edges of the graph whose ends lie in different parts. Counted here: DGL's last line always says 0, and METIS's
+    is a few off, because DGL lets it drop edges of the symmetric graph that it works on."""
     folder: Path
 
     def orig_nid(self) -> NDArray[np.int64]:
@@ -45,9 +42,9 @@ def partition(graph_dir: Path, parts: int, out_dir: Path) -> Path:
     """Split the graph in `graph_dir` into `parts` with METIS, and return DGL's configuration file in `out_dir`.
 
     Parts are balanced in nodes, training nodes and edges, and hold the nodes one hop away (the halo). Node data are
-    feat float32 (n, d), label int64, and train_mask, val_mask, test_mask bool. METIS has no seed here: the same
-    graph gives the same parts. A partition of the same graph into as many parts by the same DGL is used again; any
-    other partition in `out_dir` is replaced, whole or not at all.
+    feat float32 (n, d), label int64, and train_mask, val_mask, test_mask bool. The same graph
+    gives the same parts; DGL offers no seed. A partition of the same graph into as many parts by the same DGL is
+    used again; any other partition in `out_dir` is replaced, whole or not at all.
 
     Raises `InputError` for a folder that holds no graph, an impossible number of parts, and an `out_dir` that
     holds something else; `ClusterError` with the log's last lines when partitioning fails.
@@ -73,7 +70,8 @@ def partition(graph_dir: Path, parts: int, out_dir: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{out_dir.name}.", dir=out_dir.parent) as temporary:
         new, old = Path(temporary, "new"), Path(temporary, "old")
         new.mkdir()
-        edge_cut = _run_metis(graph_dir, parts, new)
+        _run_metis(graph_dir, parts, new)
+        edge_cut = _edge_cut(graph, np.load(new / "orig_nid.npy"), _offsets(new / config.name))
         (new / "facts.json").write_text(json.dumps(wanted | {"edge_cut": edge_cut}, indent=2) + "\n")
         if out_dir.exists():
             os.replace(out_dir, old)
@@ -84,35 +82,47 @@ def partition(graph_dir: Path, parts: int, out_dir: Path) -> Path:
 def read_facts(config: Path) -> PartitionFacts:
     """The facts of the partition whose DGL configuration is `config`, as `partition` returned it."""
     facts = json.loads((config.parent / "facts.json").read_text())
-    ranges = json.loads(config.read_text())["node_map"]["_N"]
     return PartitionFacts(
         graph_name=facts["graph_name"],
         graph_checksum=facts["graph_checksum"],
-        offsets=np.array([0, *(end for _, end in ranges)], dtype=np.int64),
+        offsets=_offsets(config),
         edge_cut=facts["edge_cut"],
         folder=config.parent,
     )
 
 
-def _run_metis(graph_dir: Path, parts: int, out_dir: Path) -> int:
-    """Partition in a process of its own, whose memory and chatter go with it; the edge cut."""
+def _offsets(config: Path) -> NDArray[np.int64]:
+    ranges = json.loads(config.read_text())["node_map"]["_N"]
+    return np.array([0, *(end for _, end in ranges)], dtype=np.int64)
+
+
+def _edge_cut(graph: Graph, orig_nid: NDArray[np.int64], offsets: NDArray[np.int64]) -> int:
+    owner = np.empty(graph.num_nodes, dtype=np.int32)
+    owner[orig_nid] = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    return int(np.count_nonzero(owner[graph.src] != owner[graph.dst]))
+
+
+def _run_metis(graph_dir: Path, parts: int, out_dir: Path) -> None:
+    """Partition in a process of its own, whose memory and chatter go with it."""
     log = out_dir / "metis.log"
-    command = [sys.executable, "-m", "traces.cluster.partition", str(graph_dir), str(parts), str(out_dir)]
+    command = [sys.executable, "-m", "traces.cluster.partition", str(graph_dir.resolve()), str(parts), str(out_dir)]
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),
         "DGLBACKEND": "pytorch",
+        # Both for the same parts every time: with more threads, DGL hands METIS the edges in varying order, and METIS
+        # reads memory that it never wrote, which glibc here fills with one byte.
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_PERTURB_": "165",
     }
     with open(log, "wb") as output:
-        done = subprocess.run(command, env=environment, stdout=output, stderr=output, check=False)
-    text = log.read_text(errors="replace")
-    match = METIS_LINE.search(text)
-    if done.returncode != 0 or (match is None and parts > 1):
+        # METIS keeps temporary files in the working folder.
+        done = subprocess.run(command, env=environment, cwd=out_dir, stdout=output, stderr=output, check=False)
+    if done.returncode != 0:
         raise ClusterError(
             f"{graph_dir}: could not be split into {parts} parts; last lines of the log:",
             returncode=done.returncode,
-            log_lines=text.splitlines()[-20:],
+            log_lines=log.read_text(errors="replace").splitlines()[-20:],
         )
-    return int(match[1]) if match else 0
 
 
 def _partition_here(graph_dir: Path, parts: int, out_dir: Path) -> None:

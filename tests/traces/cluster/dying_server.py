@@ -1,4 +1,4 @@
-"""A job whose server on machine 1 dies soon after the trainers have joined it."""
+"""A job whose server on machine 1 dies while the trainers join it."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import time
 from traces.cluster.process import connect
 
 if os.environ["DGL_ROLE"] == "server" and os.environ["RUDDER_MACHINE"] == "1":
-    signal.alarm(4)
+    signal.alarm(2)
 
 
 def main(arguments):

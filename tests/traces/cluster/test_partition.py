@@ -16,9 +16,8 @@ def test_facts_agree_with_the_graph(graph_dir, part_config):
     assert np.array_equal(np.sort(orig_nid), np.arange(graph.num_nodes))
     owner = np.empty(graph.num_nodes, dtype=np.int64)
     owner[orig_nid] = np.searchsorted(facts.offsets, np.arange(graph.num_nodes), side="right") - 1
-    pairs = np.sort(np.stack([graph.src, graph.dst], axis=1), axis=1)
-    undirected = np.unique(pairs, axis=0)
-    assert facts.edge_cut == np.sum(owner[undirected[:, 0]] != owner[undirected[:, 1]])
+    assert facts.edge_cut == np.sum(owner[graph.src] != owner[graph.dst])
+    assert facts.edge_cut < 0.1 * graph.num_edges  # METIS found the communities
     train = np.bincount(owner[graph.train_mask], minlength=2)
     assert abs(train[0] - train[1]) < 0.1 * train.sum()
 

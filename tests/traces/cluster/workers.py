@@ -59,24 +59,25 @@ def _pull_bytes_per_s(connection: Connection, offsets) -> float:
     return rows.numel() * rows.element_size() / (time.perf_counter() - start_s)
 
 
+def train_then_hang(arguments):
+    atexit.register(time.sleep, 3600)
+    return train(arguments)
+
+
 def fail(arguments):
-    """Rank 1 fails as `arguments` say while rank 0 waits for it."""
+    """Rank 1 raises an exception while rank 0 waits for it in a barrier, or is killed before it joins."""
+    if arguments["how"] == "kill" and os.environ["RANK"] == "1":
+        print("about to fail", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
     connection = connect()
     if connection.rank == 0:
         import torch
 
         torch.distributed.barrier()
     print("about to fail", flush=True)
-    if arguments["how"] == "raise":
-        raise ValueError("a mistake of the worker")
-    os.kill(os.getpid(), signal.SIGKILL)
+    raise ValueError("a mistake of the worker")
 
 
 def sleep(arguments):
     print("asleep", flush=True)
     time.sleep(3600)
-
-
-def hang_at_exit(arguments):
-    atexit.register(time.sleep, 3600)
-    return os.environ["RANK"]
