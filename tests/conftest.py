@@ -1,10 +1,22 @@
+"""What tests of several folders share: a small graph in two parts, hand-made traces, and command lines."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from traces.cluster.partition import partition
+from traces.errors import run_command
 from traces.graphs.graph import Graph, random_split
+from traces.header import ClusterInfo, GraphInfo, Header, PartitionInfo, TrainingInfo
+from traces.nodes import Nodes
+from traces.schema import COUNTS, TIMES
+from traces.writer import TraceWriter, minibatch_table
 
 NODES, EDGES, COMMUNITIES = 4000, 40_000, 8
 
@@ -42,3 +54,110 @@ def graph_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def part_config(graph_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The graph in two parts."""
     return partition(graph_dir, 2, tmp_path_factory.mktemp("parts") / "two")
+
+
+@dataclass
+class Minibatch:
+    """One minibatch of a hand-made trace: the remote ids it asks for, and its measured times (all others are 0)."""
+
+    remote_ids: list[int]
+    times: dict[str, float] = field(default_factory=dict)
+    local_nodes: int = 10
+
+
+@pytest.fixture
+def minibatch() -> type[Minibatch]:
+    """`Minibatch`, for tests that can't import this file."""
+    return Minibatch
+
+
+@pytest.fixture
+def write_trace(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a trace by hand: `minibatches[rank][epoch]` is a list of `Minibatch`; one trainer a partition.
+
+    Partition p owns `nodes_per_partition` ids; `halo[p]` are the remote ids of local degree 1, all others of its
+    remote nodes have local degree 0. `changes` go into the header.
+    """
+
+    def write(
+        minibatches: list[list[list[Minibatch]]],
+        nodes_per_partition: int = 10,
+        halo: list[list[int]] | None = None,
+        name: str = "hand.parquet",
+        **changes: Any,
+    ) -> Path:
+        parts = len(minibatches)
+        nodes = parts * nodes_per_partition
+        header = Header(
+            graph=GraphInfo(
+                name="hand-made",
+                kind="synthetic",
+                scale_note="made by hand for a test",
+                nodes=nodes,
+                edges=0,
+                feature_dim=25,
+                feature_dtype="float32",
+                feature_bytes=100,
+                classes=2,
+            ),
+            partition=PartitionInfo(
+                parts=parts, method="by hand", offsets=tuple(range(0, nodes + 1, nodes_per_partition))
+            ),
+            cluster=ClusterInfo(
+                form="none",
+                hosts=tuple(f"machine{number}" for number in range(parts)),
+                trainers_per_host=1,
+                servers_per_host=1,
+                cores=2,
+                link_bytes_per_s=1e6,
+            ),
+            training=TrainingInfo(model="none", hidden=1, gradient_bytes=0, fanout=(10, 25), batch_size=10, seed=0),
+            epochs=len(minibatches[0]),
+            minibatches_per_epoch=len(minibatches[0][0]) if minibatches[0] else 1,
+            complete=True,
+            versions={},
+            date="2026-01-01T00:00:00+00:00",
+            command="by hand",
+            clock="by hand",
+        )
+        path = tmp_path / name
+        with TraceWriter(path, header.model_copy(update=changes)) as writer:
+            for partition in range(parts):
+                own = range(partition * nodes_per_partition, (partition + 1) * nodes_per_partition)
+                remote = np.array([node for node in range(nodes) if node not in own])
+                in_halo = np.isin(remote, halo[partition]) if halo else np.ones(len(remote), bool)
+                writer.write_nodes(
+                    partition,
+                    Nodes(remote, np.ones(len(remote), np.int32), in_halo.astype(np.int32), None),
+                )
+            for epoch in range(len(minibatches[0])):
+                for rank, epochs in enumerate(minibatches):
+                    rows = epochs[epoch]
+                    columns: dict[str, Any] = {
+                        "remote_ids": [np.array(one.remote_ids, np.int64) for one in rows],
+                        "local_nodes": [one.local_nodes for one in rows],
+                        "input_nodes": [one.local_nodes + len(one.remote_ids) for one in rows],
+                        "owner_done_s": [[0.0] * parts for _ in rows],
+                    }
+                    columns |= {name: [0] * len(rows) for name in COUNTS if name not in columns}
+                    columns |= {name: [one.times.get(name, 0.0) for one in rows] for name in TIMES}
+                    writer.write_epoch(minibatch_table(rank, rank, epoch, columns))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command line in this process: `run_cli("sim.run", "--trace", "x")` gives exit code, stdout and stderr."""
+
+    def run(module: str, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        app = importlib.import_module(module).app
+        with pytest.raises(SystemExit) as ended:
+            run_command(app)
+        printed = capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else int(code is not None)), printed.out, printed.err
+
+    return run
