@@ -17,14 +17,11 @@ class CostModel:
 
     `request_s` is spent by a trainer on a fetch from any remote owner at all, `server_s_per_row` by an owner's server
     on a row, `scatter_s_per_row` by the trainer on putting a row in its place. `link_efficiency` is the part of a
-    link's rate that carries payload. `fetch_error_share` is the mean fetch that the fitted model predicts for its own
-    trace, over the measured one, less 1; `fetch_rmse_s` the root mean square of a minibatch's error.
+    link's rate that carries payload.
     """
 
     request_s: float
     server_s_per_row: float
     scatter_s_per_row: float
     link_efficiency: float = LINK_EFFICIENCY
-    fetch_error_share: float = float("nan")
-    fetch_rmse_s: float = float("nan")
     fitted_on: str = ""

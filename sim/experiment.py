@@ -20,13 +20,15 @@ from sim.cost import CostModel
 from sim.count import count
 from sim.figure import draw
 from sim.load import TrainerInput, load
-from sim.results import decision_table, epoch_times, minibatch_table, summarise, write
+from sim.results import decision_table, epoch_seconds, epoch_times, minibatch_table, summarise, write
 from sim.simulate import Simulated, make_caches, simulate
 from sim.topology import from_header
+from sim.trainer import TIMED
 from traces.cluster.link import parse_link
 from traces.errors import InputError
 from traces.header import Header
 from traces.reader import Trace
+from traces.schema import TIMES
 
 BASELINES = ("none", "pipeline")
 
@@ -88,12 +90,35 @@ class Experiment:
 
     def summaries(self) -> list[dict[str, Any]]:
         """A row a policy (`sim.results.summarise`), and one for the bound, which has counts only."""
-        rows = [{"policy": name} | summarise(self.simulated[name], self.tables[name]) for name in self.policies]
+        rows = [
+            {"policy": name} | summarise(self.simulated[name], self.tables[name], self.header) for name in self.policies
+        ]
         if self.bound_rows is not None:
             remote, fetched = rows[0]["remote_rows"], int(self.bound_rows.sum())
-            rows.append({"policy": "MIN", "fetched_rows": fetched, "remote_rows": remote})
-            rows[-1]["hit_rate_remote"] = (remote - fetched) / remote
+            hits = remote - fetched  # MIN fetches nothing but misses
+            rates = {
+                "hit_rate_remote": hits / remote,
+                "hit_rate_halo": hits / int(self.tables["none"]["halo_rows"].sum()),
+            }
+            rows.append({"policy": "MIN", "fetched_rows": fetched, "remote_rows": remote, "hit_rows": hits} | rates)
+        if self.config.universe == "remote":  # hits outside the halo can't be told over rows inside it
+            rows = [row | {"hit_rate_halo": None} for row in rows]
         return rows
+
+    def check(self) -> dict[str, float]:
+        """How the model does on the captured run itself: simulated `none` over measured, less 1, for the mean epoch and
+        the mean fetch. Empty where another link rate than the captured one is simulated."""
+        if self.config.link_bytes_per_s is not None:
+            return {}
+        per_epoch = self.header.minibatches_per_epoch
+        simulated = self.simulated["none"].times
+        measured = {name: np.stack([one.times[name] for one in self.inputs]) for name in TIMED if name in TIMES}
+        epoch_s = [epoch_seconds(t["start_s"], t["step_s"], per_epoch).mean() for t in (simulated, measured)]
+        fetch_s = [t["fetch_s"].mean() for t in (simulated, measured)]
+        return {
+            "epoch_error_share": float(epoch_s[0] / epoch_s[1] - 1),
+            "fetch_error_share": float(fetch_s[0] / fetch_s[1] - 1),
+        }
 
     def describe(self) -> str:
         """The run in a line: what a reader needs to tell it from another."""
@@ -117,7 +142,8 @@ class Experiment:
         identity = {"run": self.config.id} | self.config.model_dump()
         runs = pl.DataFrame([identity | row for row in summaries], infer_schema_length=None)
         epochs = [
-            epoch_times(table).insert_column(0, pl.lit(policy).alias("policy")) for policy, table in self.tables.items()
+            epoch_times(simulated, self.header).insert_column(0, pl.lit(policy).alias("policy"))
+            for policy, simulated in self.simulated.items()
         ]
         minibatches = [table.insert_column(0, pl.lit(policy).alias("policy")) for policy, table in self.tables.items()]
         caption = "; ".join(filter(None, [self.header.notice, self.describe(), f"seed {self.config.seed}"]))
@@ -135,7 +161,7 @@ class Experiment:
             },
             {
                 "config": self.config.model_dump(),
-                "summary": {"notice": self.header.notice, "runs": summaries},
+                "summary": {"notice": self.header.notice, "runs": summaries} | self.check(),
                 "cost": asdict(self.cost),
             },
             figure,

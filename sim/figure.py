@@ -18,12 +18,11 @@ def draw(
 
     `bound` holds the rows that MIN fetches in each minibatch, summed over trainers.
     """
-    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=[1, 2], layout="constrained")
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1, 2])
     colours = [COLOURS.get(name, COLOURS["agent"]) for name in epoch_s]
     bars = left.bar(list(epoch_s), list(epoch_s.values()), color=colours)
     left.bar_label(bars, fmt="%.2f s", padding=2)
@@ -46,8 +45,8 @@ def draw(
         axis.spines[["top", "right"]].set_visible(False)
     figure.supxlabel(caption, fontsize="x-small", color="#555555")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
-    plt.close(figure)
+    figure.set_dpi(144)
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -29,6 +29,26 @@ class TrainerInput:
     local_rows: NDArray[np.int64]
     times: dict[str, NDArray[np.float64]]
 
+    def head(self, minibatches: int) -> TrainerInput:
+        """The first minibatches only; nothing is copied."""
+        stream = self.stream
+        shorter = Stream(
+            universe=stream.universe,
+            ids=stream.ids[: stream.offsets[min(minibatches, stream.minibatches)]],
+            offsets=stream.offsets[: minibatches + 1],
+            remote_rows=stream.remote_rows[:minibatches],
+            halo_rows=stream.halo_rows[:minibatches],
+        )
+        return TrainerInput(
+            rank=self.rank,
+            partition=self.partition,
+            stream=shorter,
+            owner_of=self.owner_of,
+            owner_rows=self.owner_rows[:minibatches],
+            local_rows=self.local_rows[:minibatches],
+            times={name: values[:minibatches] for name, values in self.times.items()},
+        )
+
 
 def load(trace: Trace, universe: UniverseKind) -> list[TrainerInput]:
     """All trainers of a trace, in rank order."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from sim.load import TrainerInput
 from sim.simulate import Simulated
@@ -33,10 +34,21 @@ def minibatch_table(simulated: Simulated, inputs: list[TrainerInput], header: He
     return pl.DataFrame(columns)
 
 
-def epoch_times(table: pl.DataFrame) -> pl.DataFrame:
-    """Epoch and `epoch_s`: from the first trainer's first step to the last trainer's last."""
-    ends = pl.col("start_s") + pl.col("step_s")
-    return table.group_by("epoch").agg(epoch_s=ends.max() - pl.col("start_s").min()).sort("epoch")
+def epoch_seconds(start_s: NDArray[np.float64], step_s: NDArray[np.float64], per_epoch: int) -> NDArray[np.float64]:
+    """Length of every epoch, from the first trainer's first step to the last trainer's last.
+
+    Takes times of shape (trainers, minibatches), gives shape (epochs,).
+    """
+    starts = start_s.reshape(len(start_s), -1, per_epoch)
+    ends = (start_s + step_s).reshape(starts.shape)
+    return ends[:, :, -1].max(0) - starts[:, :, 0].min(0)
+
+
+def epoch_times(simulated: Simulated, header: Header) -> pl.DataFrame:
+    """A row an epoch: its number and `epoch_s`."""
+    times = simulated.times
+    seconds = epoch_seconds(times["start_s"], times["step_s"], header.minibatches_per_epoch)
+    return pl.DataFrame({"epoch": np.arange(len(seconds), dtype=np.int32), "epoch_s": seconds})
 
 
 def decision_table(simulated: Simulated) -> pl.DataFrame:
@@ -54,13 +66,13 @@ def decision_table(simulated: Simulated) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def summarise(simulated: Simulated, table: pl.DataFrame) -> dict[str, Any]:
+def summarise(simulated: Simulated, table: pl.DataFrame, header: Header) -> dict[str, Any]:
     """A run in one row, over all trainers. Rates and sums are over the whole run; `fill_rows` are part of
     `fetched_rows`; step times are those of all trainers' minibatches; `overlap_share` is the part of preparing
     minibatches that nobody waited for."""
     remote, halo = int(table["remote_rows"].sum()), int(table["halo_rows"].sum())
     hits, fill = int(table["hit_rows"].sum()), sum(simulated.fill_rows)
-    epochs, step = epoch_times(table)["epoch_s"], table["step_s"]
+    epochs, step = epoch_times(simulated, header)["epoch_s"], table["step_s"]
     prepared = float(table["sample_s"].sum()) + float(table["fetch_s"].sum())
     decisions = [entry for log in simulated.decisions for entry in log]
     applied = [entry for entry in decisions if entry.applied_minibatch is not None]

@@ -31,27 +31,33 @@ python -m sim.run --trace traces/papers100m.parquet --agent ollama:llama3 --wind
 def main(
     trace: Annotated[Path | None, typer.Option(help="A trace: traces/*.parquet, or your own capture.")] = None,
     agent: Annotated[
-        str | None, typer.Option(help="The policy, such as every:16 or ollama:llama3 (see --list).  [every:16]")
+        str | None,
+        typer.Option(help="The policy, such as every:16 or ollama:llama3 (see --list).", show_default="every:16"),
     ] = None,
-    cache: Annotated[str | None, typer.Option(help="What the buffer keeps (see --list).  [score]")] = None,
+    cache: Annotated[str | None, typer.Option(help="What the buffer keeps (see --list).", show_default="score")] = None,
     buffer: Annotated[
         str | None,
-        typer.Option(help="A trainer's buffer: share of its halo (25%), rows (5000) or bytes (64MB).  [25%]"),
+        typer.Option(
+            help="A trainer's buffer: share of its halo (25%), rows (5000) or bytes (64MB).", show_default="25%"
+        ),
     ] = None,
     init: Annotated[
-        Literal["degree", "empty", "random"] | None, typer.Option(help="What the buffer holds at first.  [degree]")
+        Literal["degree", "empty", "random"] | None,
+        typer.Option(help="What the buffer holds at first.", show_default="degree"),
     ] = None,
     universe: Annotated[
         Literal["halo", "remote"] | None,
-        typer.Option(help="What may be cached: 1-hop halo or any remote node.  [halo]"),
+        typer.Option(help="What may be cached: 1-hop halo or any remote node.", show_default="halo"),
     ] = None,
     window: Annotated[int, typer.Option(min=1, help="Minibatches between two observations.")] = 1,
     mode: Annotated[
         Literal["async", "sync"], typer.Option(help="Whether training goes on or waits while the policy thinks.")
     ] = "async",
-    link: Annotated[str | None, typer.Option(help="Rate of each host's link, such as 1gbit.  [as captured]")] = None,
+    link: Annotated[
+        str | None, typer.Option(help="Rate of each host's link, such as 1gbit.", show_default="as captured")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of policies and caches.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results.  [results/ID]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results.", show_default="results/ID")] = None,
     ollama_host: Annotated[
         str | None, typer.Option(help="Address of the Ollama server.", envvar="OLLAMA_HOST", show_default=False)
     ] = None,
@@ -96,14 +102,12 @@ def main(
         experiment.run(tell)
     folder = out or Path("results") / experiment.config.id
     experiment.write(folder)
-    _print(console, experiment.summaries(), experiment.header.notice)
-    cost = experiment.cost
-    console.print(
-        f"{experiment.describe()}\n"
-        f"cost model fitted on {cost.fitted_on}: mean fetch {cost.fetch_error_share:+.1%}, "
-        f"a minibatch's error {cost.fetch_rmse_s * 1e3:.1f} ms (rms); policies with less traffic are extrapolated\n"
-        f"results in {folder}"
-    )
+    _print(console, experiment.summaries())
+    console.print(experiment.describe())
+    if check := experiment.check():
+        shares = f"epoch {check['epoch_error_share']:+.1%}, fetch {check['fetch_error_share']:+.1%}"
+        console.print(f"the model against the captured run itself: {shares}")
+    console.print(f"results in {folder}")
 
 
 def _progress(steps: int) -> Any:
@@ -131,34 +135,26 @@ def _progress(steps: int) -> Any:
     return shown()
 
 
-def _print(console: Console, rows: list[dict[str, Any]], notice: str) -> None:
+def _print(console: Console, rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    table = Table(caption=notice or None)
-    table.add_column("policy")
-    for name in ("epoch", "vs none", "step p50", "p95", "stall", "hits/remote", "hits/halo", "fetched rows", "x MIN"):
+    table = Table(box=None, pad_edge=False)
+    table.add_column("policy", no_wrap=True, max_width=24)
+    for name in ("epoch", "vs none", "stall", "hits", "of halo", "fetched rows", "x MIN"):
         table.add_column(name, justify="right", no_wrap=True)
-    baseline = rows[0].get("epoch_s_mean")
+    baseline = rows[0]["epoch_s_mean"]
     minimum = next((row["fetched_rows"] for row in rows if row["policy"] == "MIN"), None)
     for row in rows:
-        ratio = f"{row['fetched_rows'] / minimum:.2f}" if minimum else ""
-        if "epoch_s_mean" not in row:
-            table.add_row(
-                "MIN (bound)", *[""] * 5, f"{row['hit_rate_remote']:.1%}", "", f"{row['fetched_rows']:,}", ratio
+        in_halo = "" if row["hit_rate_halo"] is None else f"{row['hit_rate_halo']:.1%}"
+        counts = f"{row['hit_rate_remote']:.1%}", in_halo, f"{row['fetched_rows']:,}"
+        times = ("bound", "", "")
+        if "epoch_s_mean" in row:
+            times = (
+                f"{row['epoch_s_mean']:.3f} s",
+                f"{row['epoch_s_mean'] / baseline - 1:+.1%}",
+                f"{row['stall_s_mean'] * 1e3:.1f} ms",
             )
-            continue
-        table.add_row(
-            row["policy"],
-            f"{row['epoch_s_mean']:.3f} s",
-            f"{row['epoch_s_mean'] / baseline - 1:+.1%}" if baseline else "",
-            f"{row['step_s_p50'] * 1e3:.1f} ms",
-            f"{row['step_s_p95'] * 1e3:.1f} ms",
-            f"{row['stall_s_mean'] * 1e3:.1f} ms",
-            f"{row['hit_rate_remote']:.1%}",
-            f"{row['hit_rate_halo']:.1%}",
-            f"{row['fetched_rows']:,}",
-            ratio,
-        )
+        table.add_row(row["policy"], *times, *counts, f"{row['fetched_rows'] / minimum:.2f}" if minimum else "")
     console.print(table)
 
 

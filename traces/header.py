@@ -112,7 +112,8 @@ class Header(_Frozen):
         """What a reader must know before anything else: empty for a real graph and a complete run."""
         parts = []
         if self.graph.kind == "synthetic":
-            parts.append(f"SYNTHETIC: {self.graph.scale_note or self.graph.name}")
+            note = self.graph.scale_note.removeprefix("synthetic, ") or self.graph.name
+            parts.append(f"SYNTHETIC graph: {note}")
         if not self.complete:
             parts.append(f"INCOMPLETE: the captured run ended after {self.epochs} whole epochs")
         return "; ".join(parts)

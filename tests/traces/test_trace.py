@@ -168,7 +168,7 @@ def test_reading_one_trainer_reads_only_its_row_groups(path, tmp_path):
 def test_info_prints_provenance_and_shape(path, run_cli):
     code, out, _ = run_cli("traces.info", str(path))
     assert code == 0
-    assert out.startswith("SYNTHETIC: made by hand for a test")
+    assert out.startswith("SYNTHETIC graph: made by hand for a test")
     assert "2 epochs of 2 minibatches a trainer" in out
 
 

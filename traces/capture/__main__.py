@@ -30,7 +30,9 @@ def main(
     parts: Annotated[int, typer.Option(help="Machines, each with one METIS partition.")] = 4,
     trainers: Annotated[int, typer.Option(help="Trainers a machine.")] = 1,
     servers: Annotated[int, typer.Option(help="DistDGL servers a machine.")] = 1,
-    link: Annotated[str | None, typer.Option(help="Rate of each machine's link, such as 200mbit.  [unshaped]")] = None,
+    link: Annotated[
+        str | None, typer.Option(help="Rate of each machine's link, such as 200mbit.", show_default="unshaped")
+    ] = None,
     fanout: Annotated[str, typer.Option(help="Neighbours a layer, the seeds' hop last.")] = "10,25",
     batch: Annotated[int, typer.Option(help="Seeds a minibatch a trainer.")] = 500,
     epochs: Annotated[int, typer.Option(help="Epochs to record.")] = 5,
@@ -39,7 +41,8 @@ def main(
         int, typer.Option(help="More epochs, not recorded, in which recorded and plain minibatches take turns.")
     ] = 4,
     partitions: Annotated[
-        Path | None, typer.Option(help="Where partitions are kept and found again.  [GRAPH/partition-PARTS]")
+        Path | None,
+        typer.Option(help="Where partitions are kept and found again.", show_default="GRAPH/partition-PARTS"),
     ] = None,
     form: Annotated[str, typer.Option(help="auto, namespaces, userns or loopback.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of every process.")] = 0,
