@@ -16,6 +16,8 @@ class S3FIFO(Demand):
 
     The main queue gives a row that was hit another round for each hit, three at most. Rows that the small queue evicts
     are remembered in a ghost queue of nine tenths of the capacity; one that is asked for again goes to the main queue.
+    As long as there are free slots, what the small queue has no room for goes straight to the main queue.
+
     A row of the current minibatch is passed over: it goes to the end of its queue. A queue that holds only such rows
     leaves the eviction to the other.
     """
@@ -56,19 +58,20 @@ def serve_s3fifo(ids, single, rows, held, logs, ends, state, hit_slots, inserted
         busy_small = found - busy_main
         for j in range(inserted, last):
             row = inserted_ids[j]
-            remembered = rows[row, PLACE] >= 0
-            if remembered:
+            to_main = rows[row, PLACE] >= 0
+            if to_main:
                 remove(GHOST, row, rows, ends)
             if state[0] < len(held):
                 slot = state[0]
                 state[0] += 1
+                to_main = ends[SMALL, SIZE] >= max(len(held) // 10, 1)
             else:
                 victim, busy_small, busy_main = evict(now, busy_small, busy_main, len(held), rows, logs, ends)
                 slot = rows[victim, SLOT]
                 rows[victim, SLOT] = -1
-            append(MAIN if remembered else SMALL, row, rows, logs, ends)
-            busy_main += remembered
-            busy_small += not remembered
+            append(MAIN if to_main else SMALL, row, rows, logs, ends)
+            busy_main += to_main
+            busy_small += not to_main
             rows[row, SLOT], rows[row, COUNT], rows[row, USED] = slot, 0, now
             held[slot] = row
             inserted_slots[j] = slot
