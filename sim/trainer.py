@@ -75,7 +75,9 @@ class Trainer:
         self._prepared = [env.event() for _ in range(minibatches)]
         for free in self._may_prepare[:depth]:
             free.succeed()
-        self._epoch_start: simpy.Event | None = None
+        # an epoch's first minibatch is not prepared during the epoch before: DistDGL's loader starts anew
+        self._epoch_may_start = [env.event() for _ in range(minibatches // minibatches_per_epoch + 1)]
+        self._epoch_may_start[0].succeed()
         self.counts = {name: np.zeros(minibatches, np.int64) for name in COUNTED}
         self.times = {name: np.zeros(minibatches) for name in TIMED}
         self.fill_rows, self.fill_s = 0, 0.0
@@ -93,8 +95,8 @@ class Trainer:
         env, stream = self._env, self._in.stream
         yield from self._fill()
         for minibatch in range(stream.minibatches):
-            if minibatch % self._per_epoch == 0 and self._epoch_start is not None:
-                yield self._epoch_start  # an epoch's first minibatch is not prepared during the epoch before
+            if minibatch % self._per_epoch == 0:
+                yield self._epoch_may_start[minibatch // self._per_epoch]
             yield self._may_prepare[minibatch]
             start = env.now
             yield env.timeout(self._sample_s[minibatch])
@@ -133,8 +135,8 @@ class Trainer:
                 self.gate.time(stall_s, env.now - start)
             self._tell()
             if (minibatch + 1) % self._per_epoch == 0:
-                self._epoch_start = self._epochs.arrive()
-                yield self._epoch_start
+                yield self._epochs.arrive()
+                self._epoch_may_start[(minibatch + 1) // self._per_epoch].succeed()
 
     def _fill(self) -> Process:
         """Fetch what the buffer holds at the start, before the first epoch."""
