@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,16 +17,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from traces.cluster import loopback, namespaces
-from traces.cluster.environment import Host, Job, Process
-from traces.cluster.errors import ClusterError
+from traces.cluster.environment import Host, Job
 from traces.cluster.link import parse_link
 from traces.cluster.namespaces import Traffic
+from traces.cluster.outcome import outcome_of, overdue
 from traces.cluster.process import split_entry
 from traces.errors import InputError
 
 Form = Literal["namespaces", "userns", "loopback"]
 
-LOG_LINES = 20
 STOP_S = 2.0
 """How long the processes may take to end by themselves before they are killed."""
 
@@ -102,8 +100,8 @@ def run_local(
         try:
             launched.wait(timeout=cluster.timeout_s)
         except subprocess.TimeoutExpired:
-            raise _overdue(job, cluster.timeout_s) from None
-    outcome = _outcome(job)
+            raise overdue(job, cluster.timeout_s) from None
+    outcome = outcome_of(job)
     return LocalRun(
         form=form,
         values=[json.loads(job.value_path(p).read_text()) for p in job.processes() if p.role == "trainer"],
@@ -221,52 +219,3 @@ def _started(job: Job, form: Form, link_bytes_per_s: float) -> Iterator[subproce
 
 def _ended(alive: int, within_s: float) -> bool:
     return bool(select.select([alive], [], [], within_s)[0])
-
-
-def _outcome(job: Job) -> dict[str, Any]:
-    """What the zygote left; raises `ClusterError` if that is a failure, or nothing."""
-    path = Path(job.run_dir, "outcome.json")
-    if not path.exists():
-        log = Path(job.run_dir, "zygote.log")
-        raise ClusterError(f"the cluster itself failed; last lines of {log}:", log_lines=_last_lines(log))
-    outcome: dict[str, Any] = json.loads(path.read_text())
-    if outcome["failure"] is None:
-        return outcome
-    name, returncode = outcome["failure"]["process"], outcome["failure"]["returncode"]
-    process = next(process for process in job.processes() if process.name == name)
-    log = job.log_path(process)
-    how = f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"ended with code {returncode}"
-    if returncode == 0:
-        how = "ended before its work was done"
-    raise ClusterError(
-        f"{_in_words(process)} {how}; last lines of {log}:",
-        process=name,
-        machine=process.machine,
-        returncode=returncode,
-        log_lines=_last_lines(log),
-    )
-
-
-def _overdue(job: Job, timeout_s: float) -> ClusterError:
-    unfinished = [p for p in job.processes() if p.role == "trainer" and not job.value_path(p).exists()]
-    if not unfinished:
-        return ClusterError(f"not ended after {timeout_s:g} s, though all trainers are done")
-    first = unfinished[0]
-    log = job.log_path(first)
-    return ClusterError(
-        f"not done after {timeout_s:g} s: {', '.join(map(_in_words, unfinished))}; last lines of {log}:",
-        process=first.name,
-        machine=first.machine,
-        log_lines=_last_lines(log),
-    )
-
-
-def _in_words(process: Process) -> str:
-    return f"{process.role} {process.number} (machine {process.machine})"
-
-
-def _last_lines(log: Path) -> list[str]:
-    if not log.exists():
-        return []
-    with open(log, encoding="utf-8", errors="replace") as lines:
-        return [line.rstrip() for line in deque(lines, maxlen=LOG_LINES)]

@@ -1,0 +1,65 @@
+"""What became of a job, from what its processes left in its folder."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from traces.cluster.environment import Job, Process
+from traces.cluster.errors import ClusterError
+
+LOG_LINES = 20
+
+
+def outcome_of(job: Job) -> dict[str, Any]:
+    """What the zygote left; raises `ClusterError` if that is a failure, or nothing."""
+    path = Path(job.run_dir, "outcome.json")
+    if not path.exists():
+        log = Path(job.run_dir, "zygote.log")
+        raise ClusterError(f"the cluster itself failed; last lines of {log}:", log_lines=_last_lines(log))
+    outcome: dict[str, Any] = json.loads(path.read_text())
+    if outcome["failure"] is None:
+        return outcome
+    name, returncode = outcome["failure"]["process"], outcome["failure"]["returncode"]
+    process = next(process for process in job.processes() if process.name == name)
+    log = job.log_path(process)
+    if returncode < 0:
+        how = f"was killed by {signal.Signals(-returncode).name}"
+    else:
+        how = f"ended with code {returncode}" if returncode else "ended before its work was done"
+    raise ClusterError(
+        f"{_in_words(process)} {how}; last lines of {log}:",
+        process=name,
+        machine=process.machine,
+        returncode=returncode,
+        log_lines=_last_lines(log),
+    )
+
+
+def overdue(job: Job, timeout_s: float) -> ClusterError:
+    """The error that names the trainers which were not done in time."""
+    unfinished = [p for p in job.processes() if p.role == "trainer" and not job.value_path(p).exists()]
+    if not unfinished:
+        return ClusterError(f"not ended after {timeout_s:g} s, though all trainers are done")
+    first = unfinished[0]
+    log = job.log_path(first)
+    return ClusterError(
+        f"not done after {timeout_s:g} s: {', '.join(map(_in_words, unfinished))}; last lines of {log}:",
+        process=first.name,
+        machine=first.machine,
+        log_lines=_last_lines(log),
+    )
+
+
+def _in_words(process: Process) -> str:
+    return f"{process.role} {process.number} (machine {process.machine})"
+
+
+def _last_lines(log: Path) -> list[str]:
+    if not log.exists():
+        return []
+    with open(log, encoding="utf-8", errors="replace") as lines:
+        return [line.rstrip() for line in deque(lines, maxlen=LOG_LINES)]
