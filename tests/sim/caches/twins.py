@@ -285,7 +285,9 @@ class Managed:
         return self.held
 
     def worth(self, row, ranking):
-        return {"misses": self.accesses, "recent": lambda r: self.last[r], "degree": lambda r: -self.rank[r]}[ranking](row)
+        return {"misses": self.accesses, "recent": lambda r: self.last[r], "degree": lambda r: -self.rank[r]}[ranking](
+            row
+        )
 
     def replace(self, share, ranking):
         """Returns how many of the rows that came in must be fetched."""

@@ -1,0 +1,193 @@
+"""What no twin covers: the family as a whole, the static sets, the bounds, and the rules that the docstrings state."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from streams import REPLACE, run, setup, skewed, stream, universe
+
+from agents.policy import Decision
+from sim.caches import CACHES, cache_class, make_cache
+from sim.caches.cache import degree_order
+from sim.stream import Stream, Universe
+from traces.errors import InputError
+
+ROWS, CAPACITY = 300, 40
+BOUNDS = ("min", "lookahead", "hindsight")
+
+
+@pytest.fixture
+def trace():
+    random = np.random.default_rng(5)
+    drifting = skewed(40, 60, ROWS, drift=3)
+    known = universe(ROWS, vip=random.random(ROWS, dtype=np.float32))
+    return Stream(known, drifting.ids, drifting.offsets, drifting.remote_rows, drifting.halo_rows)
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_slots_that_it_names_are_its_contents(name, trace):
+    cache = make_cache(name, setup(CAPACITY, trace, init="degree"))
+    slots = cache.contents()
+    for m in range(trace.minibatches):
+        ids = trace.minibatch(m)
+        access = cache.access(ids, REPLACE if m % 3 == 2 else None)
+        hits = access.hit_slots >= 0
+        assert access.hit_rows == hits.sum()
+        np.testing.assert_array_equal(slots[access.hit_slots[hits]], ids[hits])
+        fetched_beside = np.setdiff1d(access.inserted_ids, ids[~hits])
+        # The published code fetches what was missed once more.
+        assert access.replacement_rows == len(access.inserted_ids if name == "score-public" else fetched_beside)
+        slots[access.inserted_slots] = access.inserted_ids
+        np.testing.assert_array_equal(slots, cache.contents())
+        assert cache.occupied_rows == np.count_nonzero(slots >= 0)
+        assert len(slots) == cache.capacity_rows
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_forks_and_seeds_repeat_a_run(name, trace):
+    def end(cache, start):
+        accesses = [cache.access(trace.minibatch(m), REPLACE) for m in range(start, trace.minibatches)]
+        return [a.hit_rows for a in accesses], cache.contents().tolist()
+
+    cache, same = (make_cache(name, setup(CAPACITY, trace, init="random", seed=(3, 1))) for _ in range(2))
+    for m in range(20):
+        cache.access(trace.minibatch(m), REPLACE)
+        same.access(trace.minibatch(m), REPLACE)
+    fork = cache.fork()
+    expected = end(cache, 20)
+    assert end(fork, 20) == expected
+    assert end(same, 20) == expected
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_a_fork_shares_tables_and_nothing_that_changes(name, trace):
+    cache = make_cache(name, setup(CAPACITY, trace))
+    fork = cache.fork()
+    for field, value in vars(cache).items():
+        if isinstance(value, np.ndarray):
+            assert (getattr(fork, field) is value) == (not value.flags.writeable), field
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_serves_an_empty_minibatch_and_a_capacity_of_one(name):
+    trace = stream([[], [0, 1], [], [1, 2], [1]], 3, vip=np.ones(3, np.float32))
+    cache = make_cache(name, setup(1, trace, init="degree"))
+    hits, fetched = run(cache, trace, replace=lambda m: True)
+    assert 0 <= hits <= 5
+    assert fetched >= 3 - cache.contents().tolist().count(-1)
+
+
+@pytest.mark.parametrize("name", [n for n in CACHES if cache_class(n).managed])
+def test_a_managed_buffer_changes_only_when_told(name, trace):
+    cache = make_cache(name, setup(CAPACITY, trace, init="degree"))
+    before = cache.contents()
+    run(cache, trace)
+    np.testing.assert_array_equal(cache.contents(), before)
+    cache.access(trace.minibatch(0), Decision(replace=False))
+    np.testing.assert_array_equal(cache.contents(), before)
+
+
+def test_share_is_the_part_of_the_stale_rows_that_goes(trace):
+    cache = make_cache("score:alpha=.05,period=2", setup(CAPACITY, trace, init="degree"))
+    for m in range(12):
+        cache.access(trace.minibatch(m))
+    stale, before = cache.stale_rows, set(cache.contents().tolist())
+    assert stale > 10
+    half = cache.fork()
+    half.access(trace.minibatch(0)[:0], Decision(replace=True, share=0.5))
+    cache.access(trace.minibatch(0)[:0], Decision(replace=True, share=1.0))
+    gone = [len(before - set(c.contents().tolist())) for c in (half, cache)]
+    assert 0 < gone[0] <= -(-(stale + 1) // 2) < gone[1]
+
+
+def test_the_published_threshold_is_rounded_to_nothing(trace):
+    long = make_cache("score-public:alpha=.05,period=149", setup(CAPACITY, stream([[0]], ROWS), init="degree"))
+    for _ in range(400):
+        long.access(np.empty(0, np.int32))
+    assert long.stale_rows == 0
+    assert make_cache("score:alpha=.05,period=149", setup(CAPACITY, trace)).stale_rows == 0
+
+
+def test_static_sets_hold_the_best_of_their_ranking(trace):
+    counts = np.bincount(trace.ids, minlength=ROWS)
+    sets = {
+        "degree": set(degree_order(trace.universe)[:CAPACITY].tolist()),
+        "vip": set(np.argsort(-trace.universe.vip)[:CAPACITY].tolist()),
+    }
+    for name, best in sets.items():
+        assert set(make_cache(name, setup(CAPACITY, trace)).contents().tolist()) == best
+    hits, _ = run(make_cache("hindsight", setup(CAPACITY, trace)), trace)
+    assert hits == np.sort(counts)[-CAPACITY:].sum()
+
+
+@pytest.mark.parametrize(("spec", "turns"), [("presc:2", [20]), ("vip-sampled", [10, 20, 30, 40])])
+def test_learned_sets_turn_at_the_end_of_epochs_to_what_was_asked_for_most(spec, turns, trace):
+    cache = make_cache(spec, setup(CAPACITY, trace, epoch=10))
+    for m in range(trace.minibatches):
+        access = cache.access(trace.minibatch(m))
+        assert bool(len(access.inserted_ids)) <= (m + 1 in turns)
+        if m + 1 in turns:
+            counts = np.bincount(trace.ids[: trace.offsets[m + 1]], minlength=ROWS)
+            assert counts[cache.contents()].sum() == np.sort(counts)[-CAPACITY:].sum()
+
+
+def test_infinite_fetches_every_row_once(trace):
+    cache = make_cache("infinite", setup(1, trace))
+    _, fetched = run(cache, trace)
+    assert fetched == len(np.unique(trace.ids)) == cache.occupied_rows
+
+
+def test_looking_ahead_over_the_whole_run_is_min_and_further_is_better(trace):
+    near, far, whole = (run(make_cache(f"lookahead:{h}", setup(150, trace)), trace)[1] for h in (1, 4, 1000))
+    assert near > far > whole
+    assert whole == run(make_cache("min", setup(150, trace)), trace)[1]
+
+
+def test_looking_ahead_uses_nothing_beyond_the_horizon(trace):
+    shown = trace.offsets[20]
+    cut = Stream(trace.universe, trace.ids[:shown], trace.offsets[:21], trace.remote_rows[:20], trace.halo_rows[:20])
+    whole, blind = (make_cache("lookahead:5", setup(CAPACITY, t, init="degree")) for t in (trace, cut))
+    for m in range(15):
+        first, second = whole.access(trace.minibatch(m)), blind.access(trace.minibatch(m))
+        assert first.inserted_ids.tolist() == second.inserted_ids.tolist()
+        np.testing.assert_array_equal(whole.contents(), blind.contents())
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("lru:mode=atomic", "batch"),
+        ("score:alpha=1", "alpha"),
+        ("score:period=0", "period"),
+        ("score-public:alpha=0", "alpha"),
+        ("window:0", "minibatches"),
+        ("frequency:.5", "half_life"),
+        ("presc:0", "epochs"),
+        ("lookahead:0", "horizon"),
+        ("vip", "vip"),
+        ("nothing", "there is no cache"),
+    ],
+)
+def test_says_which_option_is_wrong(spec, message):
+    with pytest.raises(InputError, match=message):
+        make_cache(spec, setup(2, stream([[0]], 4)))
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_bounds_need_the_future(name):
+    with pytest.raises(InputError, match="future"):
+        make_cache(name, setup(2, stream([[0]], 4), future=False))
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_says_what_it_keeps_and_where_it_is_from(name):
+    kind = cache_class(name)
+    assert 20 < len(kind.summary) < 100
+    assert "\n" not in kind.summary
+    assert kind.source
+
+
+def test_the_registry_does_not_import_numba():
+    code = "import sys, sim.caches; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

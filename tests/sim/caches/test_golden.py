@@ -1,0 +1,82 @@
+"""Exact hits and fetched rows of every cache at eight capacities on a small synthetic trace, in `golden.txt`.
+
+`python tests/sim/caches/test_golden.py` writes the table anew. Managed buffers replace in every fourth minibatch.
+"""
+
+from functools import cache as memoised
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streams import REPLACE, setup
+
+from sim.caches import CACHES, make_cache
+from sim.stream import Stream, Universe
+
+HERE = Path(__file__).parent
+GOLDEN = HERE / "golden.txt"
+SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)  # of the halo
+UNIVERSES = ("halo", "remote")
+
+
+@memoised
+def small(kind):
+    """The stream of `small.npz` in one universe, and its minibatches an epoch."""
+    with np.load(HERE / "small.npz") as file:
+        ids, rows, vip = file["ids"].astype(np.int32), file["rows"], file["vip"]
+        degrees, local = file["degrees"].astype(np.int64), file["local_degrees"].astype(np.int64)
+        epoch = int(file["minibatches_per_epoch"])
+    nodes = np.flatnonzero(local > 0) if kind == "halo" else np.arange(len(local))
+    universe = Universe(kind, nodes, degrees[nodes], local[nodes], vip[nodes])
+    minibatch = np.repeat(np.arange(len(rows)), rows)
+    in_halo, inside = local[ids] > 0, np.isin(ids, nodes)
+    offsets = np.concatenate(([0], np.cumsum(np.bincount(minibatch[inside], minlength=len(rows)))))
+    dense = np.searchsorted(nodes, ids[inside]).astype(np.int32)
+    halo_rows = np.bincount(minibatch[in_halo], minlength=len(rows))
+    return Stream(universe, dense, offsets, rows.astype(np.int64), halo_rows), epoch
+
+
+def counts(spec, kind, share, init="degree"):
+    """Hits and fetched rows of a whole run, its initial rows and the rows outside the universe included."""
+    stream, epoch = small(kind)
+    cache = make_cache(spec, setup(int(share * stream.universe.halo_rows), stream, init=init, epoch=epoch))
+    hits, fetched = 0, cache.occupied_rows
+    for m in range(stream.minibatches):
+        access = cache.access(stream.minibatch(m), REPLACE if cache.managed and m % 4 == 3 else None)
+        hits += access.hit_rows
+        fetched += int(stream.remote_rows[m]) - access.hit_rows + access.replacement_rows
+    return hits, fetched
+
+
+def table():
+    lines = ["# synthetic, made by make_trace.py; hits/fetched rows; capacities are shares of the halo"]
+    for kind in UNIVERSES:
+        lines.append(f"{kind:12}" + "".join(f"{share:>14}" for share in SHARES))
+        for name in CACHES:
+            cells = ["{}/{}".format(*counts(name, kind, share)) for share in SHARES]
+            lines.append(f"{name:12}" + "".join(f"{cell:>14}" for cell in cells))
+    return lines
+
+
+def test_every_cache_counts_what_it_did():
+    assert table() == GOLDEN.read_text().splitlines()
+
+
+@pytest.mark.parametrize("init", ["empty", "degree", "random"])
+@pytest.mark.parametrize("kind", UNIVERSES)
+def test_no_cache_fetches_fewer_rows_than_min(kind, init):
+    for share in SHARES:
+        _, fewest = counts("min", kind, share)
+        for name in CACHES:
+            if name != "infinite":
+                assert counts(name, kind, share, init)[1] >= fewest, f"{name} at {share}"
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_hindsight_has_the_most_hits_of_all_static_sets(share):
+    best, _ = counts("hindsight", "remote", share)
+    assert best >= max(counts(name, "remote", share)[0] for name in ("degree", "vip", "random"))
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text("\n".join(table()) + "\n")
