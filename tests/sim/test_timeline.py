@@ -117,7 +117,7 @@ def steady(write_trace, minibatch):
     [
         ("async", 0.0, 1, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
         ("async", 0.0, 4, [4, 8]),
-        # minibatch 0 is ready at 1.2 ms and its answer comes at 21.2; minibatch 2 is served at 14.2, 3 at 27.2. From then
+        # minibatch 0 is ready at 1.2 ms, its answer comes at 21.2; minibatch 2 is served at 14.2, 3 at 27.2. From then
         # on 20 ms of thought begin just after a step of 13 ms has: the answer serves the next minibatch but one.
         ("async", 0.020, 1, [3, 5, 7, 9, 11]),
         ("async", 0.020, 4, [5, 10]),

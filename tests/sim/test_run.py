@@ -1,0 +1,165 @@
+"""`python -m sim.run` from outside: what it prints, writes and refuses."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+TRACES = Path(__file__).parents[2] / "traces"
+
+
+@pytest.fixture
+def trace(write_trace, minibatch):
+    """Two trainers, two epochs of eight minibatches, ids drawn at random under a seed."""
+    rng = np.random.default_rng(0)
+
+    def epochs(low):
+        def one():
+            ids = np.unique(low + (rng.pareto(1.0, 12) * 5).astype(int).clip(0, 99))
+            return minibatch(ids.tolist(), {"sample_s": 0.01, "forward_s": 0.01, "fetch_s": 0.004, "step_s": 0.03})
+
+        return [[one() for _ in range(8)] for _ in range(2)]
+
+    return write_trace([epochs(100), epochs(0)], nodes_per_partition=100)
+
+
+def digests(folder):
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
+
+
+def test_a_run_writes_tidy_tables_and_says_synthetic_first(trace, tmp_path, run_cli):
+    out = tmp_path / "out"
+    code, printed, err = run_cli("sim.run", "--trace", str(trace), "--agent", "every:2", "--out", str(out))
+    assert code == 0, err
+    assert printed.startswith("SYNTHETIC graph: made by hand for a test")
+    names = ["config.json", "cost.json", "decisions.parquet", "epochs.parquet", "figure.png"]
+    assert sorted(file.name for file in out.iterdir()) == [
+        *names,
+        "minibatches.parquet",
+        "runs.parquet",
+        "summary.json",
+    ]
+    runs = pl.read_parquet(out / "runs.parquet")
+    assert runs["policy"].to_list() == ["none", "pipeline", "every:2", "MIN"]
+    assert runs["run"].n_unique() == 1
+    fetched = dict(zip(runs["policy"], runs["fetched_rows"], strict=True))
+    assert fetched["MIN"] <= fetched["every:2"]
+    assert fetched["none"] == fetched["pipeline"] == runs["remote_rows"][0]
+    minibatches = pl.read_parquet(out / "minibatches.parquet")
+    assert minibatches.group_by("policy").len()["len"].to_list() == [32] * 3
+    every = minibatches.filter(policy="every:2")
+    assert (every["hit_rows"] <= every["halo_rows"]).all()
+    assert int(every["fetched_rows"].sum()) + runs.filter(policy="every:2")["fill_rows"][0] == fetched["every:2"]
+    decisions = pl.read_parquet(out / "decisions.parquet")
+    assert decisions.filter(pl.col("rank") == 0)["asked_minibatch"].to_list() == list(range(15))
+    assert decisions.filter("replace")["applied_minibatch"].unique().sort().to_list() == [2, 4, 6, 8, 10, 12, 14]
+    assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((out / "summary.json").read_text())["notice"].startswith("SYNTHETIC")
+
+
+def test_the_same_run_twice_is_byte_identical(trace, tmp_path, run_cli):
+    for out in ("one", "two"):
+        options = ["--agent", "random:.5", "--init", "random", "--seed", "3", "--out", str(tmp_path / out)]
+        assert run_cli("sim.run", "--trace", str(trace), *options)[0] == 0
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    options[5] = "4"
+    assert run_cli("sim.run", "--trace", str(trace), *options)[0] == 0
+    assert digests(tmp_path / "one")["decisions.parquet"] != digests(tmp_path / "two")["decisions.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--agent", "evry:2"], "no policy 'evry'"),
+        (["--agent", "every:0"], "every:0"),
+        (["--agent", "every:3", "--window", "2"], "window"),
+        (["--cache", "lruu"], "no cache 'lruu'"),
+        (["--cache", "score:alpha=2"], "alpha"),
+        (["--cache", "lru", "--agent", "always"], "replaces on its own"),
+        (["--agent", "none", "--buffer", "25%"], "--buffer would mean nothing"),
+        (["--buffer", "0"], "holds 0 rows"),
+        (["--buffer", "-5%"], "holds 0 rows"),
+        (["--buffer", "nan"], "not a size"),
+        (["--buffer", "5000"], "only 100 nodes are cacheable"),
+        (["--init", "full"], "--init"),
+        (["--universe", "all"], "--universe"),
+        (["--window", "0"], "--window"),
+        (["--seed", "-1"], "--seed"),
+        (["--link", "fast"], "link rate 'fast'"),
+        (["--link", "0mbit"], "0mbit"),
+        (["--colour", "blue"], "--colour"),
+    ],
+)
+def test_options_that_cannot_be(trace, tmp_path, run_cli, options, message):
+    code, _, err = run_cli("sim.run", "--trace", str(trace), *options, "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert [file.name for file in tmp_path.iterdir()] == [trace.name]
+
+
+@pytest.mark.parametrize("kind", ["not parquet", "cut short", "no trace", "missing"])
+def test_files_that_cannot_be(trace, tmp_path, run_cli, kind):
+    if kind == "not parquet":
+        trace.write_text("hello")
+    elif kind == "cut short":
+        trace.write_bytes(trace.read_bytes()[:-50])
+    elif kind == "no trace":
+        pl.DataFrame({"a": [1]}).write_parquet(trace)
+    else:
+        trace.unlink()
+    code, _, err = run_cli("sim.run", "--trace", str(trace), "--agent", "always", "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert err.startswith("error: ")
+    assert trace.name in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_a_server_is_one_clear_error(trace, tmp_path, run_cli, monkeypatch):
+    monkeypatch.delenv("RUDDER_TWIN_MODEL_CALLS", raising=False)
+    host = ["--ollama-host", "http://127.0.0.1:9"]  # nobody listens on the discard port
+    out = tmp_path / "out"
+    code, _, err = run_cli("sim.run", "--trace", str(trace), "--agent", "ollama:llama3", *host, "--out", str(out))
+    assert code == 2
+    assert "ollama serve" in err
+    assert "every:16" in err or "every:N" in err
+    assert not out.exists()
+
+
+def test_help_is_fast():
+    best = min(_seconds("--help") for _ in range(3))
+    assert best < 0.5
+
+
+def test_the_listing_names_policies_caches_and_their_sources(run_cli):
+    code, out, _ = run_cli("sim.run", "--list")
+    assert code == 0
+    for word in ("every:N", "ollama:MODEL", "score", "lru", "MassiveGNN"):
+        assert word in out
+
+
+@pytest.mark.parametrize("name", ["debian", "papers100m"])
+def test_shipped_traces_run(name, tmp_path, run_cli):
+    shutil.copy(TRACES / f"{name}.parquet", tmp_path)
+    trace, out = tmp_path / f"{name}.parquet", tmp_path / "out"
+    code, printed, _ = run_cli("sim.run", "--trace", str(trace), "--agent", "every:16", "--out", str(out))
+    assert code == 0
+    assert printed.startswith("SYNTHETIC") == (name == "papers100m")
+    runs = {row["policy"]: row for row in pl.read_parquet(out / "runs.parquet").to_dicts()}
+    assert runs["every:16"]["epoch_s_mean"] < runs["pipeline"]["epoch_s_mean"] < runs["none"]["epoch_s_mean"]
+    assert runs["MIN"]["fetched_rows"] < runs["every:16"]["fetched_rows"] < runs["none"]["fetched_rows"]
+    check = json.loads((out / "summary.json").read_text())
+    assert abs(check["epoch_error_share"]) < 0.03
+
+
+def _seconds(option):
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "sim.run", option], check=True, capture_output=True)
+    return time.perf_counter() - start
