@@ -4,8 +4,9 @@ Every held row has a score: its accesses so far, times (1 - alpha) for each mini
 restores it. A row is stale when its score is below (1 - alpha)^period: a row that was asked for once goes stale after
 `period` minibatches without a hit, one that was asked for often later.
 
-When that will be is known at the hit, so a score is never decayed: a row notes the minibatch at which it goes stale,
-and `expiring` counts the rows that go stale in each minibatch.
+When that will be is known at the hit, so a score is never decayed. A hit notes the minibatch and the count, nothing
+else. Each held row waits in the bin of a minibatch in which it may go stale; when that comes, the row is stale, or it
+was hit meanwhile and moves on to a later bin: one move for many hits.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from sim.caches.kernel import kernel
 from sim.caches.managed import COUNT, LAST, NEVER, SEEN, SLOT, Managed, sort_keys
 from traces.errors import InputError
 
-STALE_AT = 3  # the minibatch after which a held row is stale; three fields precede it in a record
+BIN = 3  # of a held row: the minibatch whose bin it is in or, of a stale one, was in last; three fields precede it
+OUTSIDE = 2**31 - 1  # BIN of a row that is not held
 STALE = 2  # number of stale rows, in `state`
 
 
@@ -43,34 +45,33 @@ class Score(Managed):
         super().__init__(4, setup)
         self.alpha, self.period = alpha, period
         self.life = constant(lives(alpha, period, 64))
-        self.expiring = np.zeros(64 + int(self.life[-1]), np.int32)
-        self._schedule(self.held[: self.occupied_rows], -1)
+        self.rows[:, BIN] = OUTSIDE
+        self.first = np.full(64 + int(self.life[-1]), -1, np.int32)  # a row in each bin, or -1
+        self.link = np.empty(setup.universe.rows, np.int32)  # the next row in its bin, or -1
+        into_bins(self.held[: self.occupied_rows], -1, self.life, self.rows, self.first, self.link)
 
     def _serve(self, ids: Ids, hit_slots: Ids) -> int:
         if self.now + 2 > len(self.life):
             # No row has more accesses than there were minibatches.
             self.life = constant(lives(self.alpha, self.period, 2 * len(self.life)))
-            grown = np.zeros(len(self.life) + int(self.life[-1]), np.int32)
-            grown[: len(self.expiring)] = self.expiring
-            self.expiring = grown
-        return serve_score(ids, self.now, self.life, self.rows, self.seen, self.expiring, self.state, hit_slots)
+            later = np.full(len(self.life) + int(self.life[-1]) - len(self.first), -1, np.int32)
+            self.first = np.concatenate((self.first, later))
+        return serve_score(
+            ids, self.now, self.life, self.rows, self.seen, self.first, self.link, self.state, hit_slots
+        )
 
     def _victims(self, worth: NDArray[np.int32]) -> Ids:
         stale = self.held[self.held >= 0]
-        stale = stale[self.rows[stale, STALE_AT] <= self.now]
-        keys = sort_keys(stale, self.rows, self.rows[:, STALE_AT], self.rank, False, self.now)
+        stale = stale[self.rows[stale, BIN] <= self.now]
+        keys = sort_keys(stale, self.rows, self.rows[:, BIN], self.rank, False, self.now)
         return self.rows_of(np.sort(keys))
 
     def _replace(self, decision: Decision) -> tuple[Ids, Ids, Ids]:
         inserted, slots, evicted = super()._replace(decision)
         self.state[STALE] -= len(evicted)
-        self._schedule(inserted, self.now)
+        self.rows[evicted, BIN] = OUTSIDE
+        into_bins(inserted, self.now, self.life, self.rows, self.first, self.link)
         return inserted, slots, evicted
-
-    def _schedule(self, rows: Ids, now: int) -> None:
-        """Give rows their full score at the end of minibatch `now`."""
-        self.rows[rows, STALE_AT] = now + self.life[self.rows[rows, COUNT]]
-        np.add.at(self.expiring, self.rows[rows, STALE_AT], 1)
 
     @property
     def stale_rows(self) -> int:
@@ -97,25 +98,41 @@ def lives(alpha: float, period: int, counts: int) -> NDArray[np.int32]:
 
 
 @kernel
-def serve_score(ids, now, life, rows, seen, expiring, state, hit_slots):  # type: ignore[no-untyped-def]
+def serve_score(ids, now, life, rows, seen, first, link, state, hit_slots):  # type: ignore[no-untyped-def]
     hits, stale, listed = 0, state[STALE], state[SEEN]
     for i in range(len(ids)):
-        record = rows[ids[i]]
-        slot = record[SLOT]
-        hit_slots[i] = slot
-        count = record[COUNT] + 1
-        if slot >= 0:
-            hits += 1
-            if record[STALE_AT] < now:
-                stale -= 1
-            else:
-                expiring[record[STALE_AT]] -= 1
-            record[STALE_AT] = now + life[count]
-            expiring[record[STALE_AT]] += 1
-        elif record[LAST] == NEVER:
-            seen[listed] = ids[i]
-            listed += 1
-        record[COUNT] = count
-        record[LAST] = now
-    state[STALE], state[SEEN] = stale + expiring[now], listed
+        row = ids[i]
+        hit_slots[i] = rows[row, SLOT]
+        hits += rows[row, SLOT] >= 0
+        seen[listed] = row
+        listed += rows[row, LAST] == NEVER
+        rows[row, COUNT] += 1
+        rows[row, LAST] = now
+        if rows[row, BIN] < now:
+            stale -= 1
+            into_bin(row, now + life[rows[row, COUNT]], rows, first, link)
+    row = first[now]
+    while row >= 0:
+        after = link[row]
+        due = rows[row, LAST] + life[rows[row, COUNT]]
+        if due > now:
+            into_bin(row, due, rows, first, link)
+        else:
+            stale += 1
+        row = after
+    state[STALE], state[SEEN] = stale, listed
     return hits
+
+
+@kernel
+def into_bin(row, minibatch, rows, first, link):  # type: ignore[no-untyped-def]
+    rows[row, BIN] = minibatch
+    link[row] = first[minibatch]
+    first[minibatch] = row
+
+
+@kernel
+def into_bins(listed, now, life, rows, first, link):  # type: ignore[no-untyped-def]
+    """Give rows their full score at the end of minibatch `now`."""
+    for row in listed:
+        into_bin(row, now + life[rows[row, COUNT]], rows, first, link)

@@ -140,7 +140,7 @@ MACHINES = [
             ("score:.05,2", Replaces, lambda s, c, i: twins.Score(c, i, s.ranks(), 0.05, 2)),
             ("window:3", Replaces, lambda s, c, i: twins.Window(c, i, s.ranks(), 3)),
             ("frequency:1", Replaces, lambda s, c, i: twins.Frequency(c, i, s.ranks())),
-            ("score-public:.3,3", Public, lambda s, c, i: twins.PublicScore(c, i, ROWS, 0.3, 3)),
+            ("score-public:.5,3", Public, lambda s, c, i: twins.PublicScore(c, i, ROWS, 0.5, 3)),
             ("score-public:.05,149", Public, lambda s, c, i: twins.PublicScore(c, i, ROWS, 0.05, 149)),
         )
     ),

@@ -382,7 +382,10 @@ class Frequency(Managed):
 
 
 class PublicScore:
-    """The published arithmetic step by step: every score of the buffer is decayed in every minibatch."""
+    """The published arithmetic step by step: every score of the buffer is decayed in every minibatch.
+
+    With alpha a power of a half that is exact, so ties are ties here and in the kernel.
+    """
 
     def __init__(self, capacity, initial, rows, alpha, period):
         self.empty = 10**9  # ids of empty slots begin here
