@@ -36,7 +36,7 @@ class PartitionInfo(_Frozen):
     parts: int = Field(gt=0)
     method: str
     offsets: tuple[int, ...]
-    edge_cut: int | None = None
+    edge_cut: int | None = Field(default=None, description="edges between partitions, as the partitioner counts them")
 
     @model_validator(mode="after")
     def _ascending(self) -> PartitionInfo:
