@@ -7,23 +7,25 @@ from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
-import simpy
 from numpy.typing import NDArray
 
 from agents.gate import Gate, LoggedDecision
 from agents.policy import RunFacts
 from agents.registry import PolicyPlan
-from sim.caches import make_cache
+from agents.spec import parse_spec
+from sim.caches import cache_class, make_cache
 from sim.caches.cache import Cache, Setup
 from sim.capacity import capacity_rows
+from sim.clock import Clock
 from sim.config import RunConfig
 from sim.cost import CostModel
-from sim.fetch import Server, Store
+from sim.fetch import Fabric
 from sim.load import TrainerInput
-from sim.network import Network
+from sim.network import make_laws, make_state
+from sim.serve import Served, serve_all, unserved
 from sim.stream import Stream, Universe
 from sim.topology import links
-from sim.trainer import Barrier, Trainer
+from sim.trainer import TIMED, Barrier, Decided, Trainer
 from traces.header import Header
 
 
@@ -90,6 +92,32 @@ def run_facts(
     )
 
 
+def serve_ahead(inputs: list[TrainerInput], header: Header, plan: PolicyPlan, config: RunConfig) -> list[Served] | None:
+    """What every trainer fetches, where no decision can change it; None where a policy decides during the run."""
+    if not plan.buffered:
+        return [serve_all(one, None) for one in inputs]
+    if decides(config):
+        return None
+    return [serve_all(one, cache) for one, cache in zip(inputs, make_caches(inputs, header, config), strict=True)]
+
+
+def decides(config: RunConfig) -> bool:
+    """Whether the configuration's cache asks its policy at all."""
+    return cache_class(parse_spec(config.cache).name).managed
+
+
+def _decided(inputs: list[TrainerInput], header: Header, plan: PolicyPlan, config: RunConfig) -> list[Decided]:
+    caches = make_caches(inputs, header, config)
+    facts = [
+        run_facts(header, one.rank, one.stream.universe, one.stream.minibatches, config, cache.capacity_rows)
+        for one, cache in zip(inputs, caches, strict=True)
+    ]
+    return [
+        Decided(cache, Gate(plan.make(), run, config.seed), config.mode == "sync")
+        for cache, run in zip(caches, facts, strict=True)
+    ]
+
+
 def simulate(
     inputs: list[TrainerInput],
     header: Header,
@@ -98,48 +126,48 @@ def simulate(
     cost: CostModel,
     cluster: nx.DiGraph,
     tell: Callable[[], None] = lambda: None,
+    served: list[Served] | None = None,
 ) -> Simulated:
     """Run `plan` over a captured run on `cluster`; `tell` is called after every minibatch of every trainer.
 
-    The same inputs, configuration and seed give the same result, but for the latency of a language model.
+    `served` is what `serve_ahead` gave for the same trace, plan and cache, where it is known from an earlier run. The
+    same inputs, configuration and seed give the same result, but for the latency of a language model.
     """
-    env = simpy.Environment()
-    network = Network(env, links(cluster, header.cluster.hosts), cost.link_efficiency)
-    servers = [Server(env, header.cluster.servers_per_host, cost) for _ in header.cluster.hosts]
+    if served is None:
+        served = serve_ahead(inputs, header, plan, config)
+    env = Clock()
+    state = make_state(header.trainers, len(header.cluster.hosts), header.cluster.servers_per_host)
+    laws = make_laws(links(cluster, header.cluster.hosts), cost, header.graph.feature_bytes)
+    fabric = Fabric(env, state, laws)
     gradients, epochs = Barrier(env, len(inputs)), Barrier(env, len(inputs))
-    caches: Sequence[Cache | None] = make_caches(inputs, header, config) if plan.buffered else [None] * len(inputs)
-    gates = [
-        None
-        if cache is None
-        else Gate(
-            plan.make(),
-            run_facts(header, one.rank, one.stream.universe, one.stream.minibatches, config, cache.capacity_rows),
-            config.seed,
-        )
-        for one, cache in zip(inputs, caches, strict=True)
-    ]
+    decided: Sequence[Decided | None] = [None] * len(inputs) if served else _decided(inputs, header, plan, config)
+    if served is None:
+        served = [unserved(one, deciding.cache) for one, deciding in zip(inputs, decided, strict=True) if deciding]
     trainers = [
         Trainer(
             env,
             one,
-            Store(env, network, servers, one.partition, header.graph.feature_bytes, cost),
+            fetches,
+            fabric,
             gradients,
             epochs,
             minibatches_per_epoch=header.minibatches_per_epoch,
             depth=int(plan.pipelined),
-            cache=cache,
-            gate=gate,
-            synchronous=config.mode == "sync",
+            decided=deciding,
             tell=tell,
         )
-        for one, cache, gate in zip(inputs, caches, gates, strict=True)
+        for one, fetches, deciding in zip(inputs, served, decided, strict=True)
     ]
     env.run()
     return Simulated(
-        counts={name: np.stack([t.counts[name] for t in trainers]) for name in trainers[0].counts},
-        times={name: np.stack([t.times[name] for t in trainers]) for name in trainers[0].times},
-        capacity_rows=[0 if cache is None else cache.capacity_rows for cache in caches],
-        fill_rows=[t.fill_rows for t in trainers],
+        counts={
+            "hit_rows": np.stack([one.hit_rows for one in served]),
+            "replacement_rows": np.stack([one.replacement_rows for one in served]),
+            "fetched_rows": np.stack([one.rows_by_owner.sum(axis=1) for one in served]),
+        },
+        times={name: np.array([t.times[name] for t in trainers]) for name in TIMED},
+        capacity_rows=[one.capacity_rows for one in served],
+        fill_rows=[int(one.fill_by_owner.sum()) for one in served],
         fill_s=[t.fill_s for t in trainers],
-        decisions=[[] if t.gate is None else t.gate.close() for t in trainers],
+        decisions=[[] if deciding is None else deciding.gate.close() for deciding in decided],
     )

@@ -7,28 +7,28 @@ fetch is simulated, because that is what a buffer changes. Does not model how pr
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import simpy
-from numpy.typing import NDArray
 
 from agents.gate import Gate
 from agents.policy import Decision
 from sim.caches.cache import Cache
-from sim.fetch import Store
+from sim.clock import Clock
+from sim.fetch import Fabric
 from sim.load import TrainerInput
+from sim.serve import Served, serve
 
 Process = Generator[simpy.Event, Any, None]
 
-COUNTED = ("hit_rows", "replacement_rows", "fetched_rows")
 TIMED = ("start_s", "prepare_start_s", "sample_s", "fetch_s", "stall_s", "compute_s", "wait_s", "allreduce_s", "step_s")
 
 
 class Barrier:
     """Where all trainers wait for the slowest, again and again."""
 
-    def __init__(self, env: simpy.Environment, parties: int) -> None:
+    def __init__(self, env: Clock, parties: int) -> None:
         self._env, self._parties = env, parties
         self._arrived, self._open = 0, env.event()
 
@@ -42,33 +42,42 @@ class Barrier:
         return opens
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Decided:
+    """A cache and the gate of the policy that decides for it."""
+
+    cache: Cache
+    gate: Gate
+    synchronous: bool
+
+
 class Trainer:
     """A trainer in a simulated cluster; its processes start at once.
 
-    `depth` is the number of minibatches prepared ahead; 0 means that preparing and computing take turns. `cache` and
-    `gate` are None where there is no buffer. After the simulation `counts` and `times` hold what happened in every
-    minibatch, shape (minibatches,), and `fill_rows` and `fill_s` what it took to fill the buffer at the start.
+    `depth` is the number of minibatches prepared ahead; 0 means that preparing and computing take turns. `served` says
+    what every minibatch fetches; where a policy decides (`decided`), it is filled in as the run goes. After the
+    simulation `times` has a list of seconds by `TIMED`, a value a minibatch, and `fill_s` is what it took to fill the
+    buffer at the start.
     """
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Clock,
         source: TrainerInput,
-        store: Store,
+        served: Served,
+        fabric: Fabric,
         gradients: Barrier,
         epochs: Barrier,
         *,
         minibatches_per_epoch: int,
         depth: int,
-        cache: Cache | None,
-        gate: Gate | None,
-        synchronous: bool,
+        decided: Decided | None,
         tell: Callable[[], None],
     ) -> None:
-        self._env, self._in, self._store = env, source, store
+        self._env, self._in, self._served, self._fabric = env, source, served, fabric
         self._gradients, self._epochs = gradients, epochs
         self._per_epoch = minibatches_per_epoch
-        self._cache, self.gate, self._synchronous, self._tell = cache, gate, synchronous, tell
+        self._decided, self._tell = decided, tell
         self._depth = depth
         minibatches = source.stream.minibatches
         self._may_prepare = [env.event() for _ in range(minibatches + max(depth, 1))]
@@ -78,9 +87,8 @@ class Trainer:
         # an epoch's first minibatch is not prepared during the epoch before: DistDGL's loader starts anew
         self._epoch_may_start = [env.event() for _ in range(minibatches // minibatches_per_epoch + 1)]
         self._epoch_may_start[0].succeed()
-        self.counts = {name: np.zeros(minibatches, np.int64) for name in COUNTED}
-        self.times = {name: np.zeros(minibatches) for name in TIMED}
-        self.fill_rows, self.fill_s = 0, 0.0
+        self.times: dict[str, list[float]] = {name: [] for name in TIMED}
+        self.fill_s = 0.0
         times = source.times
         self._sample_s = times["sample_s"].tolist()
         self._gather_s = times["local_gather_s"].tolist()
@@ -88,32 +96,38 @@ class Trainer:
         self._compute_s = (times["forward_s"] + times["backward_s"]).tolist()
         self._allreduce_s = times["allreduce_s"].tolist()
         self._update_s = times["update_s"].tolist()
+        self.times |= {"compute_s": self._compute_s, "allreduce_s": self._allreduce_s}
         env.process(self._prepare())
         env.process(self._train())
 
     def _prepare(self) -> Process:
-        env, stream = self._env, self._in.stream
-        yield from self._fill()
-        for minibatch in range(stream.minibatches):
+        env, times, decided, fabric = self._env, self.times, self._decided, self._fabric
+        rank, host, rows_by_owner = self._in.rank, self._in.partition, self._served.rows_by_owner
+        if self._served.capacity_rows:
+            yield fabric.fetch(rank, host, self._served.fill_by_owner, 0.0, 0.0)
+            self.fill_s = env.now
+        for minibatch in range(len(self._sample_s)):
             if minibatch % self._per_epoch == 0:
                 yield self._epoch_may_start[minibatch // self._per_epoch]
             yield self._may_prepare[minibatch]
             start = env.now
             yield env.timeout(self._sample_s[minibatch])
-            rows_by_owner = self._serve(minibatch)
             sampled = env.now
-            yield self._store.fetch(rows_by_owner, self._gather_s[minibatch])
-            self.times["prepare_start_s"][minibatch] = start
-            self.times["sample_s"][minibatch] = sampled - start
-            self.times["fetch_s"][minibatch] = env.now - sampled
-            yield env.timeout(self._after_fetch_s[minibatch])
-            if self.gate is not None:
-                yield from self._ask(minibatch)
+            if decided is not None:
+                decision = decided.gate.take(minibatch)
+                serve(self._served, self._in, decided.cache, minibatch, decision)
+            gather_s, after_s = self._gather_s[minibatch], self._after_fetch_s[minibatch]
+            fetch_s = yield fabric.fetch(rank, host, rows_by_owner[minibatch], gather_s, after_s)
+            times["prepare_start_s"].append(start)
+            times["sample_s"].append(sampled - start)
+            times["fetch_s"].append(fetch_s)
+            if decided is not None:
+                yield from self._ask(decided, minibatch)
             self._prepared[minibatch].succeed()
 
     def _train(self) -> Process:
-        env = self._env
-        for minibatch in range(self._in.stream.minibatches):
+        env, times = self._env, self.times
+        for minibatch in range(len(self._sample_s)):
             start = env.now
             if self._depth == 0:
                 self._may_prepare[minibatch].succeed()
@@ -126,68 +140,35 @@ class Trainer:
             yield self._gradients.arrive()
             wait_s = env.now - ready
             yield env.timeout(self._allreduce_s[minibatch] + self._update_s[minibatch])
-            row = (start, stall_s, self._compute_s[minibatch], wait_s, self._allreduce_s[minibatch], env.now - start)
-            for name, value in zip(
-                ("start_s", "stall_s", "compute_s", "wait_s", "allreduce_s", "step_s"), row, strict=True
-            ):
-                self.times[name][minibatch] = value
-            if self.gate is not None:
-                self.gate.time(stall_s, env.now - start)
+            step_s = env.now - start
+            times["start_s"].append(start)
+            times["stall_s"].append(stall_s)
+            times["wait_s"].append(wait_s)
+            times["step_s"].append(step_s)
+            if self._decided is not None:
+                self._decided.gate.time(stall_s, step_s)
             self._tell()
             if (minibatch + 1) % self._per_epoch == 0:
                 yield self._epochs.arrive()
                 self._epoch_may_start[(minibatch + 1) // self._per_epoch].succeed()
 
-    def _fill(self) -> Process:
-        """Fetch what the buffer holds at the start, before the first epoch."""
-        if self._cache is None:
-            return
-        held = self._cache.contents()
-        by_owner = np.bincount(self._in.owner_of[held[held >= 0]], minlength=self._in.owner_rows.shape[1])
-        self.fill_rows = int(by_owner.sum())
-        yield self._store.fetch(by_owner, 0.0)
-        self.fill_s = self._env.now
-
-    def _serve(self, minibatch: int) -> NDArray[np.int64]:
-        """Put the minibatch to the cache; the rows to fetch, by owner."""
-        wanted: NDArray[np.int64] = self._in.owner_rows[minibatch]
-        replacement_rows = hit_rows = 0
-        if self._cache is not None:
-            decision = self.gate.take(minibatch) if self.gate is not None else None
-            ids = self._in.stream.minibatch(minibatch)
-            served = self._cache.access(ids, decision)
-            hit_rows, replacement_rows = served.hit_rows, served.replacement_rows
-            owners = self._in.owner_of
-            wanted = wanted - np.bincount(owners[ids[served.hit_slots >= 0]], minlength=len(wanted))
-            if replacement_rows:
-                beside = np.setdiff1d(served.inserted_ids, ids, assume_unique=True)
-                wanted = wanted + np.bincount(owners[beside], minlength=len(wanted))
-        self.counts["hit_rows"][minibatch] = hit_rows
-        self.counts["replacement_rows"][minibatch] = replacement_rows
-        self.counts["fetched_rows"][minibatch] = wanted.sum()
-        return wanted
-
-    def _ask(self, minibatch: int) -> Process:
+    def _ask(self, decided: Decided, minibatch: int) -> Process:
         """Show the gate what happened; where its window is full, let the policy decide, and time pass meanwhile."""
-        gate, cache, stream = self.gate, self._cache, self._in.stream
-        assert gate is not None
-        assert cache is not None
+        gate, cache, stream, served = decided.gate, decided.cache, self._in.stream, self._served
         remote, halo = int(stream.remote_rows[minibatch]), int(stream.halo_rows[minibatch])
-        counts = self.counts
-        hits, replaced = int(counts["hit_rows"][minibatch]), int(counts["replacement_rows"][minibatch])
+        hits, replaced = int(served.hit_rows[minibatch]), int(served.replacement_rows[minibatch])
         if not gate.count(minibatch, remote, halo, hits, replaced):
             return
         epoch = minibatch // self._per_epoch
         decision = gate.ask(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows)
-        if self._synchronous:
+        if decided.synchronous:
             yield self._env.timeout(decision.latency_s)
             gate.answer(decision)
         elif decision.latency_s == 0.0:
             gate.answer(decision)
         else:
-            self._env.process(self._answer_later(decision))
+            self._env.process(self._answer_later(gate, decision))
 
-    def _answer_later(self, decision: Decision) -> Process:
-        assert self.gate is not None
+    def _answer_later(self, gate: Gate, decision: Decision) -> Process:
         yield self._env.timeout(decision.latency_s)
-        self.gate.answer(decision)
+        gate.answer(decision)

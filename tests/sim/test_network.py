@@ -4,11 +4,24 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.network import Network
+from sim.cost import CostModel
+from sim.network import (
+    ANSWERING,
+    HOST,
+    OWNER,
+    PULLS,
+    SERVED,
+    STAGE,
+    TRAINER,
+    WAITING,
+    advance,
+    flow,
+    make_laws,
+    make_state,
+)
 from sim.topology import links, star
 from traces.errors import InputError
 
@@ -16,18 +29,27 @@ HOSTS = ("a", "b", "c", "d")
 
 
 def finish_times(flows, latency_s=0.0, efficiency=1.0, rate=1000.0):
-    """When each (start, source, target, bytes) is done, on a star of four hosts with links of `rate` bytes a second."""
-    env = simpy.Environment()
-    network = Network(env, links(star(HOSTS, rate, latency_s), HOSTS), efficiency)
-    done = [0.0] * len(flows)
+    """When each (start, source, target, bytes) is done, on a star of four hosts with links of `rate` bytes a second.
 
-    def send(index, start, source, target, size):
-        yield env.timeout(start)
-        network.transfer(source, target, size, lambda: done.__setitem__(index, env.now))
+    Every flow is a response of its own trainer, put on the links by itself.
+    """
+    cost = CostModel(request_s=0.0, server_s_per_row=0.0, scatter_s_per_row=0.0, link_efficiency=efficiency)
+    laws = make_laws(links(star(HOSTS, rate, latency_s), HOSTS), cost, feature_bytes=1)
+    state, done = make_state(len(flows), len(HOSTS), servers_per_host=1), [0.0] * len(flows)
 
-    for index, flow in enumerate(flows):
-        env.process(send(index, *flow))
-    env.run()
+    def wait(until):
+        while (arrival := advance(until, state, laws))[1] >= 0:
+            done[arrival[1]] = arrival[0]
+
+    for trainer, (start, source, target, size) in sorted(enumerate(flows), key=lambda one: one[1][0]):
+        wait(start)
+        pull = state.pulls[int(state.clock[PULLS])]
+        pull[[STAGE, HOST, OWNER, TRAINER]] = SERVED, target, source, trainer
+        flow(pull, size, start, state, laws)
+        pull[STAGE] = ANSWERING
+        state.clock[PULLS] += 1
+        state.trainers[trainer, WAITING] = 1
+    wait(np.inf)
     return done
 
 
@@ -69,12 +91,12 @@ def rates(flows, capacity):
     while left:
         users = {link: [f for f, (s, t) in left.items() if link in (("up", s), ("down", t))] for link in spare}
         share, link = min((spare[link] / len(those), link) for link, those in users.items() if those)
-        for flow in users[link]:
-            source, target = left.pop(flow)
-            found[flow] = share
+        for number in users[link]:
+            source, target = left.pop(number)
+            found[number] = share
             spare[("up", source)] -= share
             spare[("down", target)] -= share
-    return [found[flow] for flow in range(len(flows))]
+    return [found[number] for number in range(len(flows))]
 
 
 pairs = st.tuples(st.integers(0, 3), st.integers(0, 3)).filter(lambda pair: pair[0] != pair[1])

@@ -1,0 +1,71 @@
+"""What a trainer's minibatches fetch once a cache has served them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from agents.policy import Decision
+from sim.caches.cache import Cache
+from sim.load import TrainerInput
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """One trainer's minibatches as its cache served them; arrays are int64.
+
+    `hit_rows` and `replacement_rows` have shape (minibatches,), `rows_by_owner` (the rows to fetch) has shape
+    (minibatches, partitions), `fill_by_owner` (what fills the buffer before the first minibatch) has (partitions,).
+    """
+
+    hit_rows: NDArray[np.int64]
+    replacement_rows: NDArray[np.int64]
+    rows_by_owner: NDArray[np.int64]
+    fill_by_owner: NDArray[np.int64]
+    capacity_rows: int
+
+
+def unserved(source: TrainerInput, cache: Cache | None) -> Served:
+    """Before the first minibatch: everything is to be fetched."""
+    partitions = source.owner_rows.shape[1]
+    held = np.empty(0, np.int32) if cache is None else cache.contents()
+    return Served(
+        hit_rows=np.zeros(source.stream.minibatches, np.int64),
+        replacement_rows=np.zeros(source.stream.minibatches, np.int64),
+        rows_by_owner=source.owner_rows if cache is None else source.owner_rows.copy(),
+        fill_by_owner=np.bincount(source.owner_of[held[held >= 0]], minlength=partitions),
+        capacity_rows=0 if cache is None else cache.capacity_rows,
+    )
+
+
+def serve(served: Served, source: TrainerInput, cache: Cache, minibatch: int, decision: Decision | None) -> None:
+    """Put one minibatch to the cache and enter what it fetches."""
+    ids = source.stream.minibatch(minibatch)
+    access = cache.access(ids, decision)
+    rows_by_owner = served.rows_by_owner[minibatch]
+    take_hits(ids, access.hit_slots, source.owner_of, rows_by_owner)
+    if access.replacement_rows:
+        beside = np.setdiff1d(access.inserted_ids, ids, assume_unique=True)
+        rows_by_owner += np.bincount(source.owner_of[beside], minlength=len(rows_by_owner))
+    served.hit_rows[minibatch] = access.hit_rows
+    served.replacement_rows[minibatch] = access.replacement_rows
+
+
+def serve_all(source: TrainerInput, cache: Cache | None) -> Served:
+    """All minibatches under a cache that no policy decides for; without a cache, all rows are fetched."""
+    served = unserved(source, cache)
+    if cache is not None:
+        for minibatch in range(source.stream.minibatches):
+            serve(served, source, cache, minibatch, None)
+    return served
+
+
+@njit(cache=True, nogil=True)
+def take_hits(ids, hit_slots, owner_of, rows_by_owner):  # type: ignore[no-untyped-def]
+    """Take the rows that were hit out of those to fetch."""
+    for i in range(len(ids)):
+        if hit_slots[i] >= 0:
+            rows_by_owner[owner_of[ids[i]]] -= 1
