@@ -7,6 +7,7 @@ are exact. A trace's partition-global ids are mapped once to dense ids 0, 1, ...
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 UniverseKind = Literal["halo", "remote"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Universe:
     """The nodes that one trainer may cache, in ascending order of their partition-global ids.
 
@@ -35,10 +36,17 @@ class Universe:
         """Number of cacheable nodes."""
         return len(self.node_ids)
 
-    @property
+    @cached_property
     def halo_rows(self) -> int:
         """Number of them inside the halo: what a capacity given as a share refers to, in either universe."""
         return int(np.count_nonzero(self.local_degrees))
+
+    @cached_property
+    def degree_order(self) -> NDArray[np.int32]:
+        """All dense ids by local degree, then by degree, highest first; ties by id. Shape (rows,), read-only."""
+        order = np.lexsort((np.arange(self.rows), -self.degrees, -self.local_degrees)).astype(np.int32)
+        order.flags.writeable = False
+        return order
 
 
 @dataclass(frozen=True, slots=True, eq=False)

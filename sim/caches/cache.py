@@ -132,7 +132,7 @@ def known_future(setup: Setup, name: str) -> Stream:
 
 def degree_order(universe: Universe) -> NDArray[np.int32]:
     """All dense ids by local degree, then by degree, highest first; ties by id. Shape (universe.rows,), int32."""
-    return np.lexsort((np.arange(universe.rows), -universe.degrees, -universe.local_degrees)).astype(np.int32)
+    return universe.degree_order
 
 
 def initial_ids(setup: Setup) -> NDArray[np.int32]:
