@@ -39,6 +39,7 @@ def test_hits_of_every_minibatch_are_those_of_the_live_buffer(
         batch_size=60,
         epochs=2,
         policy=config.agent,
+        depth=1,
         entry=f"{WORKER}:main",
     )
     capture(plan, tmp_path / "live.parquet", {"config": config.model_dump_json()})

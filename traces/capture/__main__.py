@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,6 +37,9 @@ def main(
     batch: Annotated[int, typer.Option(help="Seeds a minibatch a trainer.")] = 500,
     epochs: Annotated[int, typer.Option(help="Epochs to record.")] = 5,
     hidden: Annotated[int, typer.Option(help="Hidden width of GraphSAGE.")] = 64,
+    policy: Annotated[
+        Literal["none", "pipeline"], typer.Option(help="Prepare minibatches in turn with training, or one ahead of it.")
+    ] = "none",
     overhead_epochs: Annotated[
         int, typer.Option(help="More epochs, not recorded, in which recorded and plain minibatches take turns.")
     ] = 4,
@@ -94,6 +97,8 @@ def main(
             batch_size=batch,
             epochs=epochs,
             hidden=hidden,
+            policy=policy,
+            depth=int(policy == "pipeline"),
             overhead_epochs=overhead_epochs,
             seed=seed,
         )

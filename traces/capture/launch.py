@@ -39,8 +39,9 @@ ENTRY = "traces.capture.worker:main"
 class Capture:
     """What to capture: DistDGL training GraphSAGE on the partitions of `part_config` of the graph in `graph_dir`.
 
-    `fanout` is in DGL's order, the last entry being the hop of the seeds. `entry` is the program of every process,
-    called with `arguments` on top of those that `traces.capture.worker` takes.
+    `fanout` is in DGL's order, the last entry being the hop of the seeds. `policy` is what the run itself does about
+    prefetching, as the trace will say, and `depth` the number of minibatches that it prepares ahead. `entry` is the
+    program of every process.
     """
 
     graph_dir: Path
@@ -53,6 +54,7 @@ class Capture:
     overhead_epochs: int = 0
     seed: int = 0
     policy: str = "none"
+    depth: int = 0
     entry: str = ENTRY
 
     def __post_init__(self) -> None:
@@ -96,6 +98,7 @@ def capture(
         "batch_size": plan.batch_size,
         "epochs": plan.epochs,
         "hidden": plan.hidden,
+        "depth": plan.depth,
         "classes": graph.classes,
         "overhead_epochs": plan.overhead_epochs,
         "fragments": str(fragments),

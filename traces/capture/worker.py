@@ -16,18 +16,18 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from traces.capture.fetch import DistStore, FeatureSource, MakeSource
+from traces.capture.minibatches import Minibatches, Prepared
 from traces.capture.model import GraphSAGE
 from traces.capture.recorder import MODEL_FILE, Recorder, Step
 from traces.cluster.process import Connection, connect
 
 
 class Training:
-    """One trainer's model, optimizer, labels and features, ready to run steps."""
+    """One trainer's model and optimizer, ready to run steps."""
 
-    def __init__(self, connection: Connection, arguments: dict[str, Any], source: FeatureSource | None) -> None:
+    def __init__(self, connection: Connection, arguments: dict[str, Any]) -> None:
         graph = connection.graph
         self.features, self.labels = graph.ndata["feat"], graph.ndata["label"]
-        self.source = source or DistStore(self.features)
         layers = len(arguments["fanout"])
         model = GraphSAGE(self.features.shape[1], arguments["hidden"], arguments["classes"], layers)
         self.model = DistributedDataParallel(model)
@@ -49,15 +49,10 @@ class Training:
         loss.backward()
         self.optimizer.step()
 
-    def recorded_step(
-        self, start: float, sampled: float, input_nodes: torch.Tensor, seeds: torch.Tensor, blocks: list[Any]
-    ) -> Step:
-        """The same minibatch, with the clock read between its parts."""
-        rows, fetch = self.source.fetch(input_nodes)
-        fetched = perf_counter()
-        labels = self.labels[seeds]
-        labelled = perf_counter()
-        loss = self.loss(self.model(blocks, rows), labels)
+    def recorded_step(self, start: float, minibatch: Prepared) -> Step:
+        """The same with a prepared minibatch, the clock read between its parts. The trainer turned to it at `start`."""
+        prepared = perf_counter()
+        loss = self.loss(self.model(minibatch.blocks, minibatch.features), minibatch.labels)
         self.optimizer.zero_grad()
         forward = perf_counter()
         loss.backward()
@@ -66,26 +61,26 @@ class Training:
         end = perf_counter()
         ready = self.gradients_ready_s
         counts = {
-            "seeds": len(seeds),
-            "sampled_edges": sum(block.num_edges() for block in blocks),
-            "hit_rows": fetch.hit_rows,
-            "replacement_rows": fetch.replacement_rows,
+            "seeds": len(minibatch.labels),
+            "sampled_edges": sum(block.num_edges() for block in minibatch.blocks),
+            "hit_rows": minibatch.fetch.hit_rows,
+            "replacement_rows": minibatch.fetch.replacement_rows,
         }
         times = {
             "start_s": start,
-            "prepare_start_s": start,
-            "stall_s": labelled - start,
-            "sample_s": sampled - start,
-            "fetch_s": fetched - sampled,
-            "local_gather_s": fetch.local_gather_s,
-            "label_s": labelled - fetched,
-            "forward_s": forward - labelled,
+            "prepare_start_s": minibatch.start,
+            "stall_s": prepared - start,
+            "sample_s": minibatch.sample_s,
+            "fetch_s": minibatch.fetch_s,
+            "local_gather_s": minibatch.fetch.local_gather_s,
+            "label_s": minibatch.label_s,
+            "forward_s": forward - prepared,
             "backward_s": ready - forward,
             "allreduce_s": backward - ready,  # waiting included; the trainers' clocks tell them apart later
             "update_s": end - backward,
             "step_s": end - start,
         }
-        return Step(input_nodes, counts, times, fetch.owner_done_s, ready)
+        return Step(minibatch.input_nodes, counts, times, minibatch.fetch.owner_done_s, ready)
 
 
 def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dict[str, Any]:
@@ -99,8 +94,11 @@ def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dic
     sampler = dgl.dataloading.NeighborSampler(list(arguments["fanout"]))
     nodes, batch_size = _even_share(connection), arguments["batch_size"]
     loader = dgl.dataloading.DistNodeDataLoader(connection.graph, nodes, sampler, batch_size=batch_size, shuffle=True)
-    source = make_source(connection, arguments, -(-len(nodes) // batch_size)) if make_source else None
-    training = Training(connection, arguments, source)
+    training = Training(connection, arguments)
+    source: FeatureSource = DistStore(training.features)
+    if make_source is not None:
+        source = make_source(connection, arguments, -(-len(nodes) // batch_size))
+    minibatches = Minibatches(loader, source, training.labels, arguments["depth"])
     own = connection.graph.get_partition_book().partid2nids(connection.machine)
     fragments = Path(arguments["fragments"])
     recorder = Recorder(fragments, connection.rank, connection.machine, (int(own[0]), int(own[-1]) + 1))
@@ -109,10 +107,10 @@ def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dic
         (fragments / MODEL_FILE).write_text(json.dumps({"gradient_bytes": gradient_bytes}))
     for epoch in range(arguments["epochs"]):
         torch.distributed.barrier()
-        _epoch(training, loader, recorder)
+        _epoch(training, minibatches, recorder)
         recorder.end_epoch(epoch)
     torch.distributed.barrier()
-    return _overhead(training, loader, recorder, arguments["overhead_epochs"], batch_size)
+    return _overhead(training, loader, minibatches, recorder, arguments["overhead_epochs"], batch_size)
 
 
 def _even_share(connection: Connection) -> torch.Tensor:
@@ -127,18 +125,16 @@ def _even_share(connection: Connection) -> torch.Tensor:
     return nodes[: int(smallest)]
 
 
-def _epoch(training: Training, loader: Any, recorder: Recorder) -> None:
-    minibatches = iter(loader)
-    while True:
+def _epoch(training: Training, minibatches: Minibatches, recorder: Recorder) -> None:
+    prepared, start = iter(minibatches), perf_counter()
+    while (minibatch := next(prepared, None)) is not None:
+        recorder.add(training.recorded_step(start, minibatch))
         start = perf_counter()
-        try:
-            minibatch = next(minibatches)
-        except StopIteration:
-            return
-        recorder.add(training.recorded_step(start, perf_counter(), *minibatch))
 
 
-def _overhead(training: Training, loader: Any, recorder: Recorder, epochs: int, batch_size: int) -> dict[str, Any]:
+def _overhead(
+    training: Training, loader: Any, minibatches: Minibatches, recorder: Recorder, epochs: int, batch_size: int
+) -> dict[str, Any]:
     """Step lengths of recorded and plain minibatches, turn by turn; all trainers are in the same mode at a time.
 
     An epoch's short last minibatch would swamp the difference, so it is left out.
@@ -146,20 +142,18 @@ def _overhead(training: Training, loader: Any, recorder: Recorder, epochs: int, 
     steps: dict[str, list[float]] = {"recorded": [], "plain": []}
     recorder.seconds = 0.0
     for epoch in range(epochs):
-        minibatches, turn = iter(loader), epoch
+        sampled, turn = iter(loader), epoch
         while True:
             start = perf_counter()
-            try:
-                minibatch = next(minibatches)
-            except StopIteration:
+            if (minibatch := next(sampled, None)) is None:
                 break
-            recorded = turn % 2 == 0
-            if recorded:
-                recorder.add(training.recorded_step(start, perf_counter(), *minibatch))
-            else:
+            mode = "plain" if turn % 2 else "recorded"
+            if mode == "plain":
                 training.plain_step(*minibatch)
+            else:
+                recorder.add(training.recorded_step(start, minibatches.prepare(start, *minibatch)))
             if len(minibatch[1]) == batch_size:
-                steps["recorded" if recorded else "plain"].append(perf_counter() - start)
+                steps[mode].append(perf_counter() - start)
             turn += 1
     return steps | {"recorder_s": recorder.seconds}
 
