@@ -3,7 +3,7 @@
     python -m benchmarks.caches [--accesses 10000000]
 
 One synthetic trace for all: minibatches of about 4,000 distinct rows, drawn with Zipf's law (exponent .8) from
-250,000. Kernels serve it a minibatch at a time (`batch`) and id by id (`access`, the published algorithms, with the
+100,000, the size of a halo. Kernels serve it a minibatch at a time (`batch`) and id by id (`access`, the published algorithms, with the
 very misses of libCacheSim); libCacheSim reads the same accesses from an oracleGeneral file, the twin those of the first
 minibatches only. Everything runs on one core, compiled before, the fastest of three runs (libCacheSim: of two).
 Managed buffers replace in every 32nd minibatch.

@@ -21,7 +21,7 @@ class Clock(Demand):
     def __init__(self, mode: str = "batch", *, setup: Setup) -> None:
         super().__init__(mode, 1, setup)
         # Twice the group that last asked for the slot's row, plus 1 where it was hit since the hand came by.
-        self.used = np.full(self.capacity_rows, -2, np.int32)
+        self.used = np.full(self.capacity_rows + 1, -2, np.int32)
         self.warm_up(setup)
 
     def _serve(self, ids: Ids, hit_slots: Ids, inserted_ids: Ids, inserted_slots: Ids) -> tuple[int, int]:
@@ -39,8 +39,7 @@ def serve_clock(ids, single, rows, held, used, state, hit_slots, inserted_ids, i
         start, stop = group * step, group * step + step
         missed = look_up(ids, start, stop, rows, hit_slots, inserted_ids, inserted)
         for i in range(start, stop):
-            if hit_slots[i] >= 0:
-                used[hit_slots[i]] = 2 * now + 1
+            used[hit_slots[i]] = 2 * now + 1  # of a miss, slot -1: the last entry, which nobody reads
         found = step - (missed - inserted)
         hits += found
         last = min(missed, inserted + len(held) - found)

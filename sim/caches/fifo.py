@@ -20,7 +20,7 @@ class FIFO(Demand):
 
     def __init__(self, mode: str = "batch", *, setup: Setup) -> None:
         super().__init__(mode, 1, setup)
-        self.used = np.full(self.capacity_rows, -1, np.int32)  # the group that last asked for the slot's row
+        self.used = np.full(self.capacity_rows + 1, -1, np.int32)  # the group that last asked for the slot's row
         self.warm_up(setup)
 
     def _serve(self, ids: Ids, hit_slots: Ids, inserted_ids: Ids, inserted_slots: Ids) -> tuple[int, int]:
@@ -38,8 +38,7 @@ def serve_fifo(ids, single, rows, held, used, state, hit_slots, inserted_ids, in
         start, stop = group * step, group * step + step
         missed = look_up(ids, start, stop, rows, hit_slots, inserted_ids, inserted)
         for i in range(start, stop):
-            if hit_slots[i] >= 0:
-                used[hit_slots[i]] = now
+            used[hit_slots[i]] = now  # of a miss, slot -1: the last entry, which nobody reads
         found = step - (missed - inserted)
         hits += found
         last = min(missed, inserted + len(held) - found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
 from sim.caches.kernel import kernel
-from sim.caches.queues import SLOT, append, empty_queues, oldest, remove, touch
+from sim.caches.queues import SLOT, append, empty_queues, make_room, take_oldest, touch_hits
 
 
 class LRU(Demand):
@@ -28,30 +28,30 @@ class LRU(Demand):
 
 @kernel
 def serve_lru(ids, single, rows, held, logs, ends, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
+    capacity, occupied = len(held), state[0]
     groups, step = (len(ids), 1) if single else (1, len(ids))
     hits = inserted = 0
     for group in range(groups):
         start, stop = group * step, group * step + step
         missed = look_up(ids, start, stop, rows, hit_slots, inserted_ids, inserted)
-        for i in range(start, stop):
-            if hit_slots[i] >= 0:
-                touch(0, ids[i], rows, logs, ends)
-        found = step - (missed - inserted)
+        make_room(0, capacity, rows, logs, ends)
+        found = touch_hits(0, ids, start, stop, rows, logs, ends, hit_slots)
         hits += found
-        last = min(missed, inserted + len(held) - found)
+        last = min(missed, inserted + capacity - found)
+        free = min(last - inserted, capacity - occupied)
+        for j in range(inserted, inserted + free):
+            inserted_slots[j] = occupied
+            occupied += 1
+        # The victims stand in for their slots.
+        take_oldest(0, inserted_slots, inserted + free, last, rows, logs, ends)
+        for j in range(inserted + free, last):
+            victim = inserted_slots[j]
+            inserted_slots[j] = rows[victim, SLOT]
+            rows[victim, SLOT] = -1
         for j in range(inserted, last):
-            row = inserted_ids[j]
-            if state[0] < len(held):
-                slot = state[0]
-                state[0] += 1
-            else:
-                victim = oldest(0, rows, logs, ends)
-                remove(0, victim, rows, ends)
-                slot = rows[victim, SLOT]
-                rows[victim, SLOT] = -1
-            append(0, row, rows, logs, ends)
-            rows[row, SLOT] = slot
-            held[slot] = row
-            inserted_slots[j] = slot
+            append(0, inserted_ids[j], rows, logs, ends)
+            rows[inserted_ids[j], SLOT] = inserted_slots[j]
+            held[inserted_slots[j]] = inserted_ids[j]
         inserted = last
+    state[0] = occupied
     return hits, inserted

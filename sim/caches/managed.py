@@ -129,9 +129,9 @@ def sort_keys(listed, rows, worth, rank, missing, before):  # type: ignore[no-un
     keys = np.empty(len(listed), np.int64)
     count = 0
     for row in listed:
-        if (rows[row, SLOT] < 0) == missing and rows[row, LAST] < before:
-            keys[count] = (np.int64(worth[row]) << 32) | (_BELOW - rank[row])
-            count += 1
+        # Written in any case: whether it stays is a coin flip, which a branch would cost more.
+        keys[count] = (np.int64(worth[row]) << 32) | (_BELOW - rank[row])
+        count += ((rows[row, SLOT] < 0) == missing) & (rows[row, LAST] < before)
     return keys[:count]
 
 

@@ -77,7 +77,7 @@ def serve_min(  # type: ignore[no-untyped-def]
         # Held rows whose next use is now are this group's hits, all of them: they leave their bucket together.
         if first[now] >= 0:
             clear(now, first, tree, levels)
-        missed, last = inserted, never
+        missed = inserted
         for i in range(group * step, group * step + step):
             row = ids[i]
             hit_slots[i] = rows[row, SLOT]
@@ -88,20 +88,20 @@ def serve_min(  # type: ignore[no-untyped-def]
                 inserted_ids[missed] = row
                 inserted_slots[missed] = next_use[i]
                 missed += 1
-        kept = state[0]
+        kept, last = state[0], -1
         for j in range(inserted, missed):
             row, use = inserted_ids[j], inserted_slots[j]
-            if kept == len(held):
-                if j == inserted or last == never:
+            if kept < len(held):
+                kept += 1
+            else:
+                if last < 0 or first[last] < 0:
                     last = furthest(tree, levels)
                 if use >= last and not single:
                     continue
                 drop(pop(last, first, link, tree, levels), rows, len(held), free, state)
-                kept -= 1
+                last = max(last, use)
             push(row, use, first, link, tree, levels)
             rows[row, SLOT] = PENDING
-            kept += 1
-            last = never
         inserted = settle(inserted, missed, rows, held, free, state, inserted_ids, inserted_slots)
         now += 1
     state[1] = now

@@ -21,7 +21,7 @@ TAIL, HEAD, SIZE = 0, 1, 2
 
 def empty_queues(queues: int, most: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The `logs` and `ends` of so many queues of at most `most` rows each."""
-    return np.zeros((queues, 3 * most + 64), np.int32), np.zeros((queues, 3), np.int64)
+    return np.zeros((queues, 4 * most + 64), np.int32), np.zeros((queues, 3), np.int64)
 
 
 @kernel
@@ -62,14 +62,52 @@ def oldest(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def make_room(queue, most, rows, logs, ends):  # type: ignore[no-untyped-def]
+    """See to it that so many entries can be appended: at most as many as the queue can have rows."""
+    if ends[queue, HEAD] + most > logs.shape[1]:
+        _squeeze(queue, rows, logs, ends)
+
+
+@kernel
+def touch_hits(queue, ids, start, stop, rows, logs, ends, hit_slots):  # type: ignore[no-untyped-def]
+    """Move the hits of a group, all of this queue, to its end, for which there is room. Returns how many there are.
+
+    Without a branch: which id is a hit can't be predicted, and a wrong guess costs more than all the rest.
+    """
+    base, first = queue * logs.shape[1], ends[queue, HEAD]
+    head = first
+    for i in range(start, stop):
+        hit = hit_slots[i] >= 0
+        if head < logs.shape[1]:
+            logs[queue, head] = ids[i]
+        rows[ids[i], PLACE] = base + head if hit else rows[ids[i], PLACE]
+        head += hit
+    ends[queue, HEAD] = head
+    return head - first
+
+
+@kernel
+def take_oldest(queue, out, start, stop, rows, logs, ends):  # type: ignore[no-untyped-def]
+    """Take the rows `out[start:stop]` from the tail of a queue that holds as many."""
+    base, tail = queue * logs.shape[1], ends[queue, TAIL]
+    ends[queue, SIZE] -= stop - start
+    while start < stop:
+        row = logs[queue, tail]
+        out[start] = row
+        start += rows[row, PLACE] == base + tail
+        tail += 1
+    ends[queue, TAIL] = tail
+
+
+@kernel
 def _squeeze(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
     """Move the entries that count to the front of the log, in their order."""
     base = queue * logs.shape[1]
     head = 0
-    for tail in range(ends[queue, TAIL], logs.shape[1]):
+    for tail in range(ends[queue, TAIL], ends[queue, HEAD]):
         row = logs[queue, tail]
-        if rows[row, PLACE] == base + tail:
-            logs[queue, head] = row
-            rows[row, PLACE] = base + head
-            head += 1
+        counts = rows[row, PLACE] == base + tail
+        logs[queue, head] = row
+        rows[row, PLACE] = base + head if counts else rows[row, PLACE]
+        head += counts
     ends[queue, TAIL], ends[queue, HEAD] = 0, head

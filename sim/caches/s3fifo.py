@@ -47,11 +47,11 @@ def serve_s3fifo(ids, single, rows, held, logs, ends, state, hit_slots, inserted
         missed = look_up(ids, start, stop, rows, hit_slots, inserted_ids, inserted)
         busy_main = 0  # rows of this group in the main queue
         for i in range(start, stop):
-            if hit_slots[i] >= 0:
-                record = rows[ids[i]]
-                record[COUNT] = min(record[COUNT] + 1, 3)
-                record[USED] = now
-                busy_main += record[PLACE] >= logs.shape[1]
+            # Also of misses, without a branch: a row that comes in is counted anew.
+            row = ids[i]
+            rows[row, COUNT] = min(rows[row, COUNT] + 1, 3)
+            rows[row, USED] = now
+            busy_main += (hit_slots[i] >= 0) & (rows[row, PLACE] >= logs.shape[1])
         found = step - (missed - inserted)
         hits += found
         last = min(missed, inserted + len(held) - found)

@@ -56,9 +56,7 @@ class Score(Managed):
             self.life = constant(lives(self.alpha, self.period, 2 * len(self.life)))
             later = np.full(len(self.life) + int(self.life[-1]) - len(self.first), -1, np.int32)
             self.first = np.concatenate((self.first, later))
-        return serve_score(
-            ids, self.now, self.life, self.rows, self.seen, self.first, self.link, self.state, hit_slots
-        )
+        return serve_score(ids, self.now, self.life, self.rows, self.seen, self.first, self.link, self.state, hit_slots)
 
     def _victims(self, worth: NDArray[np.int32]) -> Ids:
         stale = self.held[self.held >= 0]

@@ -22,7 +22,7 @@ class Sieve(Demand):
     def __init__(self, mode: str = "batch", *, setup: Setup) -> None:
         super().__init__(mode, 1, setup)
         # Twice the group that last asked for the slot's row, plus 1 where it was hit since the hand came by.
-        self.used = np.full(self.capacity_rows, -2, np.int32)
+        self.used = np.full(self.capacity_rows + 1, -2, np.int32)
         self.log = np.full(2 * self.capacity_rows + 64, -1, np.int32)
         self.warm_up(setup)
 
@@ -42,8 +42,7 @@ def serve_sieve(ids, single, rows, held, used, log, state, hit_slots, inserted_i
         start, stop = group * step, group * step + step
         missed = look_up(ids, start, stop, rows, hit_slots, inserted_ids, inserted)
         for i in range(start, stop):
-            if hit_slots[i] >= 0:
-                used[hit_slots[i]] = 2 * now + 1
+            used[hit_slots[i]] = 2 * now + 1  # of a miss, slot -1: the last entry, which nobody reads
         found = step - (missed - inserted)
         hits += found
         last = min(missed, inserted + len(held) - found)
