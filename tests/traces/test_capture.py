@@ -72,10 +72,11 @@ def test_every_minibatch_is_there_with_every_part_of_its_time(captured: Path) ->
     assert steps["seeds"].to_list() == [100] * 48
     for name in ("sample_s", "fetch_s", "local_gather_s", "forward_s", "backward_s", "allreduce_s", "update_s"):
         assert (steps[name] > 0).all(), name
-    parts = ("sample_s", "fetch_s", "label_s", "copy_s", "forward_s", "backward_s", "wait_s", "allreduce_s", "update_s")
-    total = sum(steps[name] for name in parts)
-    assert np.allclose(total, steps["step_s"], atol=1e-6)
-    assert np.allclose(steps["sample_s"] + steps["fetch_s"] + steps["label_s"], steps["stall_s"], atol=1e-6)
+    parts = ("stall_s", "forward_s", "backward_s", "wait_s", "allreduce_s", "update_s")
+    assert np.allclose(sum(steps[name] for name in parts), steps["step_s"], atol=1e-9)
+    handed_over = steps["stall_s"] - steps["sample_s"] - steps["fetch_s"] - steps["label_s"] - steps["copy_s"]
+    assert handed_over.min() >= 0
+    assert handed_over.median() < 1e-3
     owners = np.stack(steps["owner_done_s"].to_list())
     assert (owners[np.arange(len(steps)), steps["rank"]] == 0).all()
     assert (owners.max(1) > 0).all()
