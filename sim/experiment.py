@@ -90,9 +90,7 @@ class Experiment:
 
     def summaries(self) -> list[dict[str, Any]]:
         """A row a policy (`sim.results.summarise`), and one for the bound, which has counts only."""
-        rows = [
-            {"policy": name} | summarise(self.simulated[name], self.tables[name], self.header) for name in self.policies
-        ]
+        rows = [{"policy": name} | summarise(self.simulated[name], self.inputs, self.header) for name in self.policies]
         if self.bound_rows is not None:
             remote, fetched = rows[0]["remote_rows"], int(self.bound_rows.sum())
             hits = remote - fetched  # MIN fetches nothing but misses

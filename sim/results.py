@@ -66,14 +66,17 @@ def decision_table(simulated: Simulated) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def summarise(simulated: Simulated, table: pl.DataFrame, header: Header) -> dict[str, Any]:
+def summarise(simulated: Simulated, inputs: list[TrainerInput], header: Header) -> dict[str, Any]:
     """A run in one row, over all trainers. Rates and sums are over the whole run; `fill_rows` are part of
     `fetched_rows`; step times are those of all trainers' minibatches; `overlap_share` is the part of preparing
     minibatches that nobody waited for."""
-    remote, halo = int(table["remote_rows"].sum()), int(table["halo_rows"].sum())
-    hits, fill = int(table["hit_rows"].sum()), sum(simulated.fill_rows)
-    epochs, step = epoch_times(simulated, header)["epoch_s"], table["step_s"]
-    prepared = float(table["sample_s"].sum()) + float(table["fetch_s"].sum())
+    counts, times = simulated.counts, simulated.times
+    remote = sum(int(one.stream.remote_rows.sum()) for one in inputs)
+    halo = sum(int(one.stream.halo_rows.sum()) for one in inputs)
+    hits, fill = int(counts["hit_rows"].sum()), sum(simulated.fill_rows)
+    epoch_s = epoch_seconds(times["start_s"], times["step_s"], header.minibatches_per_epoch)
+    step_s, stall_s = times["step_s"].ravel(), times["stall_s"]
+    prepared_s = float(times["sample_s"].sum()) + float(times["fetch_s"].sum())
     decisions = [entry for log in simulated.decisions for entry in log]
     applied = [entry for entry in decisions if entry.applied_minibatch is not None]
     return {
@@ -81,15 +84,15 @@ def summarise(simulated: Simulated, table: pl.DataFrame, header: Header) -> dict
         "hit_rate_halo": hits / halo if halo else 0.0,
         "remote_rows": remote,
         "hit_rows": hits,
-        "replacement_rows": int(table["replacement_rows"].sum()),
+        "replacement_rows": int(counts["replacement_rows"].sum()),
         "fill_rows": fill,
-        "fetched_rows": int(table["fetched_rows"].sum()) + fill,
-        "run_s": float(epochs.sum()) + max(simulated.fill_s, default=0.0),
-        "epoch_s_mean": _mean(epochs),
-        "step_s_mean": _mean(step),
-        **{f"step_s_p{q}": float(np.percentile(step.to_numpy(), q)) for q in (50, 95, 99)},
-        "stall_s_mean": _mean(table["stall_s"]),
-        "overlap_share": max(0.0, 1.0 - float(table["stall_s"].sum()) / prepared) if prepared else 0.0,
+        "fetched_rows": int(counts["fetched_rows"].sum()) + fill,
+        "run_s": float(epoch_s.sum()) + max(simulated.fill_s, default=0.0),
+        "epoch_s_mean": float(epoch_s.mean()),
+        "step_s_mean": float(step_s.mean()),
+        **{f"step_s_p{q}": float(np.percentile(step_s, q)) for q in (50, 95, 99)},
+        "stall_s_mean": float(stall_s.ravel().mean()),
+        "overlap_share": max(0.0, 1.0 - float(stall_s.sum()) / prepared_s) if prepared_s else 0.0,
         "decisions": len(decisions),
         "replacements": sum(entry.decision.replace for entry in applied),
         **{f"answers_{kind}": sum(e.decision.outcome == kind for e in decisions) for kind in OUTCOMES},
@@ -98,10 +101,6 @@ def summarise(simulated: Simulated, table: pl.DataFrame, header: Header) -> dict
 
 
 OUTCOMES = ("valid", "invalid", "late", "failed")
-
-
-def _mean(values: pl.Series) -> float:
-    return float(values.to_numpy().mean())
 
 
 def write(folder: Path, tables: Mapping[str, pl.DataFrame], documents: Mapping[str, Any], figure: bytes) -> None:
