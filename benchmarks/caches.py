@@ -3,10 +3,10 @@
     python -m benchmarks.caches [--accesses 10000000]
 
 One synthetic trace for all: minibatches of about 4,000 distinct rows, drawn with Zipf's law (exponent .8) from
-100,000, the size of a halo. Kernels serve it a minibatch at a time (`batch`) and id by id (`access`, the published algorithms, with the
-very misses of libCacheSim); libCacheSim reads the same accesses from an oracleGeneral file, the twin those of the first
-minibatches only. Everything runs on one core, compiled before, the fastest of three runs (libCacheSim: of two).
-Managed buffers replace in every 32nd minibatch.
+100,000, the size of a halo. Kernels serve it a minibatch at a time (`batch`) and id by id (`access`, the published
+algorithms, with the very misses of libCacheSim); libCacheSim reads the same accesses from an oracleGeneral file, the
+twin those of the first minibatches only. Everything runs on one core, compiled before, the fastest of three runs
+(libCacheSim: of two). Managed buffers replace in every 32nd minibatch.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ THERE = {
     "arc": "ARC",
     "min": "Belady",
 }
-TWINS = {name: THERE[name] for name in ("fifo", "clock")} | {"lru": "LRU", "s3fifo": "S3FIFO"}
+TWINS = {"fifo": "FIFO", "lru": "LRU", "clock": "Clock", "s3fifo": "S3FIFO"}
 TWENTY_TIMES = ("lru", "fifo", "clock", "sieve", "min", "s3fifo")
 THIRD_OF_SCAN = ("score", "static", "frequency", "window")
 

@@ -32,9 +32,9 @@ class PublicScore(Cache):
       come in. (A live loader need not; then it counts one row less for each.)
 
     That it counts and caches halo nodes only is a matter of the universe: give it `halo`. The published code knows yes
-    and no, so of a decision only `replace` is used, neither `share` nor `ranking`. Where that code's order is left to an
-    unstable sort, rows with as many misses come in by ascending id. Scores are float32 there and computed step by step;
-    here they are float64 and computed when they are needed, as a row's score is known from how often it was idle.
+    and no, so of a decision only `replace` is used, not `share` or `ranking`. Where its order is left to an unstable
+    sort, rows with as many misses come in by ascending id. It computes scores in float32, step by step; here they are
+    float64 and computed when they are needed, as a row's score is known from how often it was idle.
     """
 
     summary = "managed: the score buffer of the published code, bug for bug"

@@ -1,7 +1,8 @@
 """Makes `small.npz`: the remote rows of one trainer on a small synthetic graph, as DistDGL would sample them.
 
 The graph has four communities with power-law degrees, one partition each; a quarter of the edges leave their
-community. The trainer on partition 0 samples neighbours with fanout 5,10 (the last for the seeds) for minibatches of 60 of its 480 seeds.
+community. The trainer on partition 0 samples neighbours with fanout 5,10 (the last for the seeds) for minibatches of 60
+of its 480 seeds.
 
     python tests/sim/caches/make_trace.py
 """

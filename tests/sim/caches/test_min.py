@@ -4,6 +4,7 @@ from functools import cache
 from itertools import combinations
 
 import pytest
+import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import run, setup, stream
@@ -35,6 +36,17 @@ def test_no_policy_fetches_fewer_rows(minibatches, capacity):
     trace = stream(minibatches, 5)
     _, fetched = run(make_cache("min", setup(capacity, trace, init="degree")), trace)
     assert fetched == fewest_fetched(minibatches, capacity, 5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sets(st.integers(0, 23), max_size=12), min_size=1, max_size=40), st.integers(1, 16))
+def test_has_the_hits_of_its_definition(minibatches, capacity):
+    trace = stream(minibatches, 24)
+    twin = twins.MIN(capacity, minibatches)
+    minimal = make_cache("min", setup(capacity, trace))
+    for m, asked in enumerate(minibatches):
+        minimal = minimal.fork() if m % 5 == 4 else minimal
+        assert minimal.access(trace.minibatch(m)).hit_rows == len(twin.serve(asked))
 
 
 def test_needs_the_future():
