@@ -1,0 +1,144 @@
+"""`python -m sim.sweep`: all combinations of traces, caches, policies and clusters, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from traces.errors import InputError, run_command
+
+if TYPE_CHECKING:
+    from sim.sweep.grid import Plan
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+python -m sim.sweep --trace traces/debian.parquet --agents "none pipeline every:16 random:.1" --buffers "5% 25%"
+
+python -m sim.sweep --trace traces/papers100m.parquet --caches "score lru sieve min" --links "captured 1gbit" --dry-run
+
+python -m sim.sweep --config sweep.toml --out results/night --workers 8
+
+python -m sim.sweep --config sweep.toml --ray auto
+"""
+
+Lists = list[str]
+
+
+@app.command(epilog=EXAMPLES)
+def main(
+    config: Annotated[Path | None, typer.Option(help="A sweep.toml with the same lists as these options.")] = None,
+    trace: Annotated[Lists | None, typer.Option(help="Traces; this and all lists: words, or the option again.")] = None,
+    agents: Annotated[Lists | None, typer.Option(help="Policies, as in sim.run --list.")] = None,
+    caches: Annotated[Lists | None, typer.Option(help="Caches, as in sim.run --list.  [score]")] = None,
+    buffers: Annotated[Lists | None, typer.Option(help="Buffer sizes: 25%, 5000 or 64MB.  [25%]")] = None,
+    universes: Annotated[Lists | None, typer.Option(help="halo, remote.  [halo]")] = None,
+    inits: Annotated[Lists | None, typer.Option(help="degree, empty, random.  [degree]")] = None,
+    windows: Annotated[Lists | None, typer.Option(help="Minibatches between two observations.  [1]")] = None,
+    modes: Annotated[Lists | None, typer.Option(help="async, sync.  [async]")] = None,
+    links: Annotated[Lists | None, typer.Option(help="Link rates, such as 1gbit, or captured.  [captured]")] = None,
+    seeds: Annotated[Lists | None, typer.Option(help="Seeds of policies and caches.  [0]")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results; runs that it has are not run again.")] = Path(
+        "results/sweep"
+    ),
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.  [one a core]")] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster to run on instead: auto, local, or ray://HOST:PORT.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the runs, and leave.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Simulate all combinations of the lists, on all cores or on a Ray cluster.
+
+    Results are a row a run in OUT/runs.parquet, whole and crash-safe: the same command goes on where it stopped. A run
+    that fails is a row with its error. `python -m sim.report OUT` shows what came out.
+    """
+    from rich.console import Console
+
+    from sim.sweep.grid import expand, read_grid
+    from sim.sweep.store import Store
+
+    written = {
+        "trace": trace, "agents": agents, "caches": caches, "buffers": buffers, "universes": universes, "inits": inits,
+        "windows": windows, "modes": modes, "links": links, "seeds": seeds,
+    }  # fmt: skip
+    given = {name: [word for text in texts or [] for word in text.split()] for name, texts in written.items()}
+    plan = expand(read_grid(config, given))
+    store = Store(out)
+    table = store.read()
+    done = set(table["run"]) if table.width else set()
+    console = Console(stderr=True)
+    console.print(_describe(plan, done))
+    if dry_run:
+        return
+    if ray is not None and workers is not None:
+        raise InputError("--workers is for this machine; with --ray, the cluster's cores decide")
+    todo = [config for run, config in plan.configs.items() if run not in done]
+    failed = 0
+    with store.writing():
+        try:
+            for rows in _shown(_results(todo, plan, workers, ray), len(todo), quiet):
+                store.append(rows)
+                failed += sum(row["error"] is not None for row in rows)
+        finally:
+            store.compact()
+    console.print(f"{len(todo)} runs done, {failed} of them failed; results in {out}: python -m sim.report {out}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _describe(plan: Plan, done: set[str]) -> str:
+    lines = [f"{plan.combinations:,} combinations, {len(plan.configs):,} distinct runs"]
+    lines += [f"  {count:,} counted once: {reason}" for reason, count in plan.collapsed.items()]
+    if there := sum(run in done for run in plan.configs):
+        lines.append(f"  {there:,} done before, {len(plan.configs) - there:,} to do")
+    return "\n".join(lines)
+
+
+def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | None) -> Iterator[list[dict[str, Any]]]:
+    import os
+
+    from sim.sweep.work import batches
+    from sim.workload import Workload
+
+    if not todo:
+        return
+    universes: dict[str, set[Any]] = {}
+    for config in todo:
+        universes.setdefault(config.trace_sha256, set()).add(config.universe)
+    workloads = {sha256: Workload.open(plan.files[sha256], kinds) for sha256, kinds in universes.items()}
+    if ray is not None:
+        from sim.sweep.cluster import run_on_ray
+
+        yield from run_on_ray(batches(todo), workloads, ray)
+    else:
+        from sim.sweep.pool import run_local
+
+        yield from run_local(batches(todo), workloads, workers or len(os.sched_getaffinity(0)))
+
+
+def _shown(results: Iterator[list[dict[str, Any]]], total: int, quiet: bool) -> Iterator[list[dict[str, Any]]]:
+    """The same rows, with a progress bar on stderr that counts those that were taken in."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0.0:.1f} runs/s")
+
+    columns = ("sweep", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+        task = progress.add_task("sweep", total=total)
+        for rows in results:
+            yield rows
+            progress.update(task, advance=len(rows))
+
+
+if __name__ == "__main__":
+    run_command(app)

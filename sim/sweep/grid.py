@@ -1,0 +1,134 @@
+"""The configurations of a sweep: all combinations of lists, those that mean the same counted once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from agents.registry import resolve
+from agents.spec import parse_spec
+from sim.caches import cache_class
+from sim.config import RunConfig
+from sim.workload import checksum
+from traces.cluster.link import parse_link
+from traces.errors import InputError
+
+AS_CAPTURED = "captured"
+"""The link rate of the captured run."""
+
+UNBUFFERED = ("cache", "buffer", "init", "universe", "window", "mode", "seed")
+"""What means nothing to a policy without a buffer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Lists of values, one a dimension, as they are written on the command line."""
+
+    trace: Sequence[str]
+    agents: Sequence[str] = ("none", "pipeline", "never", "every:16")
+    caches: Sequence[str] = ("score",)
+    buffers: Sequence[str] = ("25%",)
+    universes: Sequence[str] = ("halo",)
+    inits: Sequence[str] = ("degree",)
+    windows: Sequence[int | str] = (1,)
+    modes: Sequence[str] = ("async",)
+    links: Sequence[str] = (AS_CAPTURED,)
+    seeds: Sequence[int | str] = (0,)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The distinct configurations of a grid, by id; those that share most stand next to each other.
+
+    `combinations` counts all of the grid. `collapsed` counts, by reason, those that mean the same as another one.
+    `files` has the trace file of every checksum.
+    """
+
+    configs: dict[str, RunConfig]
+    combinations: int
+    collapsed: dict[str, int] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+
+
+def read_grid(path: Path | None, given: Mapping[str, Sequence[str]]) -> Grid:
+    """The grid of a `sweep.toml`; what is given on the command line takes the place of the file's lists.
+
+    Raises `InputError` for a file that is none, for keys that there are not, and for lists that are empty or missing.
+    """
+    lists: dict[str, Any] = {} if path is None else _read_toml(path)
+    names = [one.name for one in fields(Grid)]
+    for name, values in lists.items():
+        if name not in names:
+            raise InputError(f"{path}: there is no {name!r}; there are {', '.join(names)}")
+        if not isinstance(values, list) or not all(isinstance(value, str | int) for value in values):
+            raise InputError(f"{path}: {name} must be a list of strings or numbers, as in {name} = [...]")
+    lists |= {name: values for name, values in given.items() if values}
+    if not lists.get("trace"):
+        raise InputError("--trace is missing: name one or more traces, such as traces/debian.parquet")
+    for name, values in lists.items():
+        if not values:
+            raise InputError(f"{path}: {name} is an empty list; leave it out for its default")
+    return Grid(**lists)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: no TOML file ({error})") from None
+
+
+def expand(grid: Grid) -> Plan:
+    """All combinations as configurations.
+
+    A policy without a buffer has none of a buffer's options, and a cache that replaces on its own asks no policy: such
+    combinations are counted once. Raises `InputError` for names and values that there are not.
+    """
+    plan = Plan({}, 0)
+    traces = [(Path(trace), checksum(Path(trace))) for trace in grid.trace]
+    plan.files.update({sha256: path for path, sha256 in traces})
+    agents = {agent: resolve(agent) for agent in grid.agents}
+    managed = {cache: cache_class(parse_spec(cache).name).managed for cache in grid.caches}
+    rates = {link: None if link == AS_CAPTURED else parse_link(link) for link in grid.links}
+    combinations = 0
+    # In this order, runs that have most in common follow each other: they differ in their links.
+    for (path, sha256), universe, buffer, cache, init, seed, agent, window, mode, link in product(
+        traces, grid.universes, grid.buffers, grid.caches, grid.inits, grid.seeds, grid.agents, grid.windows,
+        grid.modes, grid.links,
+    ):  # fmt: skip
+        combinations += 1
+        options: dict[str, Any] = {
+            "cache": cache, "buffer": buffer, "init": init, "universe": universe, "window": window, "mode": mode,
+            "seed": seed,
+        }  # fmt: skip
+        name, reason = agents[agent].name, ""
+        if not agents[agent].buffered:
+            options, reason = {}, "policies without a buffer"
+        elif not managed[cache]:
+            options, reason = options | {"window": 1, "mode": "async"}, "caches that ask no policy"
+            name = "never"
+        config = _config(trace=path.name, trace_sha256=sha256, agent=name, link_bytes_per_s=rates[link], **options)
+        if plan.configs.setdefault(config.id, config) is not config:
+            reason = reason or "values given twice"
+            plan.collapsed[reason] = plan.collapsed.get(reason, 0) + 1
+    return Plan(plan.configs, combinations, plan.collapsed, plan.files)
+
+
+def _config(**options: Any) -> RunConfig:
+    try:
+        return RunConfig(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"--{first['loc'][0]}s {first['input']}: {first['msg']}") from None

@@ -1,0 +1,88 @@
+"""Where a sweep's results are kept: a parquet file, and beside it the parts that are not in it yet."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sim.config import RunConfig
+from traces.errors import InputError
+
+COMPACT_PARTS = 500
+"""So many small files are put together while a sweep runs, so that folders stay small."""
+
+
+class Store:
+    """The rows of a sweep, one a run, in a folder.
+
+    A row is written before it is counted as done: a part of its own, under a temporary name that is then changed, so
+    that a part is there whole or not at all. `compact` moves the rows of all parts into `runs.parquet`, likewise.
+    What is killed between the two leaves a row in both; `read` counts it once. Safe against processes that are killed,
+    not against the machine's losing its power.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._table, self._parts = folder / "runs.parquet", folder / "parts"
+        self._count = 0
+
+    @contextmanager
+    def writing(self) -> Iterator[Store]:
+        """Be the only one to write. Raises `InputError` where another sweep writes into the folder."""
+        self._parts.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self.folder}: another sweep is writing here; wait for it, or give --out") from None
+            for left in self._parts.glob("*.partial"):
+                left.unlink()
+            yield self
+
+    def append(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Add finished runs; they are safe when this returns."""
+        path = self._parts / f"{rows[0]['run']}.parquet"
+        write_whole(pl.DataFrame(rows, infer_schema_length=None), path)
+        self._count += 1
+        if self._count % COMPACT_PARTS == 0:
+            self.compact()
+
+    def compact(self) -> None:
+        """Move all rows into `runs.parquet`, sorted by the runs' ids: the same rows give the same bytes."""
+        parts = sorted(self._parts.glob("*.parquet"))
+        if parts:
+            write_whole(self.read(), self._table)
+            for part in parts:
+                part.unlink()
+
+    def read(self) -> pl.DataFrame:
+        """All rows, sorted by id. Without any row, a frame without columns.
+
+        Raises `InputError` for a file that is no parquet file.
+        """
+        frames = []
+        for path in [self._table, *sorted(self._parts.glob("*.parquet"))]:
+            if path.is_file():
+                try:
+                    frames.append(pl.read_parquet(path))
+                except (pl.exceptions.PolarsError, OSError) as error:
+                    raise InputError(f"{path}: can't be read ({error}); remove it to run its runs again") from None
+        if not frames:
+            return pl.DataFrame()
+        table = pl.concat(frames, how="diagonal_relaxed").unique("run", keep="first").sort("run")
+        first = ["run", *RunConfig.model_fields]
+        results = sorted(name for name in table.columns if name not in first)
+        return table.select(*(name for name in first if name in table.columns), *results)
+
+
+def write_whole(table: pl.DataFrame, path: Path) -> None:
+    """Write a parquet file under a temporary name, and then give it its own."""
+    partial = path.with_name(path.name + ".partial")
+    table.write_parquet(partial, compression="zstd")
+    os.replace(partial, path)
