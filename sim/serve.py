@@ -48,7 +48,9 @@ def serve(served: Served, source: TrainerInput, cache: Cache, minibatch: int, de
     rows_by_owner = served.rows_by_owner[minibatch]
     take_hits(ids, access.hit_slots, source.owner_of, rows_by_owner)
     if access.replacement_rows:
-        beside = np.setdiff1d(access.inserted_ids, ids, assume_unique=True)
+        beside = access.inserted_ids
+        if access.replacement_rows < len(beside):  # the others are among the misses
+            beside = np.setdiff1d(beside, ids, assume_unique=True)
         rows_by_owner += np.bincount(source.owner_of[beside], minlength=len(rows_by_owner))
     served.hit_rows[minibatch] = access.hit_rows
     served.replacement_rows[minibatch] = access.replacement_rows
