@@ -10,7 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
+
+from traces.schema import HEADER_KEY
 
 TRACES = Path(__file__).parents[2] / "traces"
 
@@ -105,20 +108,39 @@ def test_options_that_cannot_be(trace, tmp_path, run_cli, options, message):
     assert [file.name for file in tmp_path.iterdir()] == [trace.name]
 
 
-@pytest.mark.parametrize("kind", ["not parquet", "cut short", "no trace", "missing"])
-def test_files_that_cannot_be(trace, tmp_path, run_cli, kind):
-    if kind == "not parquet":
-        trace.write_text("hello")
-    elif kind == "cut short":
-        trace.write_bytes(trace.read_bytes()[:-50])
-    elif kind == "no trace":
-        pl.DataFrame({"a": [1]}).write_parquet(trace)
-    else:
-        trace.unlink()
+def rewritten(trace, drop=(), old="", new=""):
+    """The trace without a column, or with a part of its header changed."""
+    file = pq.ParquetFile(trace)
+    tables = [file.read_row_group(number).drop_columns(list(drop)) for number in range(file.num_row_groups)]
+    header = file.metadata.metadata[HEADER_KEY].decode()
+    assert old in header
+    with pq.ParquetWriter(trace, tables[0].schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+        writer.add_key_value_metadata({HEADER_KEY: header.replace(old, new)})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda trace: trace.write_text("hello"), "not a parquet file, or cut short"),
+        (lambda trace: trace.write_bytes(b""), "not a parquet file, or cut short"),
+        (lambda trace: trace.write_bytes(trace.read_bytes()[:-50]), "not a parquet file, or cut short"),
+        (lambda trace: pl.DataFrame({"a": [1]}).write_parquet(trace), "not a trace"),
+        (lambda trace: trace.unlink(), "no such file"),
+        (lambda trace: rewritten(trace, drop=["fetch_s"]), "column fetch_s is missing"),
+        (lambda trace: rewritten(trace, old='"format_version":1', new='"format_version":2'), "format version 2"),
+        (lambda trace: rewritten(trace, old='"epochs":2', new='"epochs":0'), "an empty trace"),
+        (lambda trace: rewritten(trace, old='"policy":"none"', new='"policy":"pipeline"'), "fitted on policy none"),
+    ],
+)
+def test_files_that_cannot_be(trace, tmp_path, run_cli, spoil, message):
+    spoil(trace)
     code, _, err = run_cli("sim.run", "--trace", str(trace), "--agent", "always", "--out", str(tmp_path / "out"))
     assert code == 2
     assert err.startswith("error: ")
     assert trace.name in err
+    assert message in err
     assert not (tmp_path / "out").exists()
 
 
