@@ -25,7 +25,8 @@ class RunFacts:
     """What is known of a run before it starts, from the point of view of one trainer.
 
     `minibatches` counts the whole run; `feature_bytes` is the size of one node's row; `window` is the number of
-    minibatches between two observations.
+    minibatches between two observations. `row_s` is what fetching a row takes by the cost model when the trainer has
+    its links to itself; 0 where no cost model is known.
     """
 
     graph: str
@@ -46,6 +47,7 @@ class RunFacts:
     universe: Literal["halo", "remote"]
     capacity_rows: int
     window: int
+    row_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +55,8 @@ class Decision:
     """Replace or skip.
 
     `share` in (0, 1] is the part of the stale rows to replace, `ranking` says by which candidates. `reason` and
-    `expected_impact` are a model's words, kept for the log and the next prompt. `outcome` and `latency_s` say how the
-    answer came about; heuristics leave them alone.
+    `expected_impact` are a model's words and `answer` the whole text that they are from, kept for the log. `outcome`
+    and `latency_s` say how the answer came about; heuristics leave them alone.
     """
 
     replace: bool
@@ -62,6 +64,7 @@ class Decision:
     ranking: Ranking = "misses"
     reason: str = ""
     expected_impact: str = ""
+    answer: str = ""
     outcome: Outcome = "valid"
     latency_s: float = 0.0
 
@@ -134,6 +137,12 @@ class Observation:
     stale_rows: int
     candidate_rows: int
     history: tuple[PastDecision, ...] = field(default=())
+
+    @property
+    def hit_rate(self) -> float:
+        """The window's hits over the rows that the buffer may hold: `hit_rate_halo` (Rudder's %-Hits) where only the
+        halo is cacheable, `hit_rate_remote` where every remote node is."""
+        return self.window.hit_rate_halo if self.run.universe == "halo" else self.window.hit_rate_remote
 
     @property
     def minibatches_left(self) -> int:

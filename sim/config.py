@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat
 
 from sim.caches.cache import Init
 from sim.stream import UniverseKind
@@ -18,7 +18,8 @@ class RunConfig(BaseModel):
 
     `trace` is the file's name, `trace_sha256` its content's checksum. `window` is the number of minibatches between two
     observations. In `async` mode training goes on while a policy thinks; in `sync` mode it waits. `link_bytes_per_s`
-    is the rate of every host's link, in both directions; None keeps that of the captured run.
+    is the rate of every host's link, in both directions; None keeps that of the captured run. During a period of
+    `congestion` (start and end in seconds of simulated time, and a factor), all links carry that part of their rate.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -33,6 +34,7 @@ class RunConfig(BaseModel):
     window: int = Field(default=1, gt=0)
     mode: Mode = "async"
     link_bytes_per_s: float | None = Field(default=None, gt=0)
+    congestion: tuple[tuple[NonNegativeFloat, NonNegativeFloat, PositiveFloat], ...] = ()
     seed: int = Field(default=0, ge=0)
 
     @property

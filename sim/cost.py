@@ -25,3 +25,8 @@ class CostModel:
     scatter_s_per_row: float
     link_efficiency: float = LINK_EFFICIENCY
     fitted_on: str = ""
+
+    def row_s(self, feature_bytes: int, link_bytes_per_s: float) -> float:
+        """What one more row takes over a link that nothing else uses, request and response."""
+        on_link_s = (ID_BYTES + feature_bytes) / (link_bytes_per_s * self.link_efficiency)
+        return on_link_s + self.server_s_per_row + self.scatter_s_per_row

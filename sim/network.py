@@ -30,7 +30,7 @@ SENDING, ASKING, ASKED, SERVED, ANSWERING, ANSWERED = range(6)
 
 PULLS, SINCE, NEXT_DONE, CHANGED = range(4)
 """The clock's fields: how many pulls there are, when flows were last brought up to date, when one is done next, and
-whether (1.0) one started since."""
+whether (1.0) one started since. A change of the links' rates counts as a flow that is done."""
 
 WAITING, FREE_AT = range(2)
 """A trainer's record: pulls that it still waits for, and until when it is busy putting rows in place."""
@@ -47,7 +47,10 @@ class State(NamedTuple):
 
 
 class Laws(NamedTuple):
-    """What does not change: `paths`, `latency_s` and rates of the links, and `costs` a row and a fetch."""
+    """What does not change: `paths`, `latency_s` and rates of the links, and costs a row and a fetch.
+
+    `congestion` (periods, 3) says when all links carry only a part of their rate: start and end in seconds, and which.
+    """
 
     paths: NDArray[np.int32]
     latency_s: NDArray[np.float64]
@@ -56,6 +59,7 @@ class Laws(NamedTuple):
     request_s: float
     server_s_per_row: float
     scatter_s_per_row: float
+    congestion: NDArray[np.float64]
 
 
 def make_state(trainers: int, hosts: int, servers_per_host: int) -> State:
@@ -68,8 +72,10 @@ def make_state(trainers: int, hosts: int, servers_per_host: int) -> State:
     )
 
 
-def make_laws(links: Links, cost: CostModel, feature_bytes: int) -> Laws:
-    """A topology and a cost model, for rows of `feature_bytes`."""
+def make_laws(
+    links: Links, cost: CostModel, feature_bytes: int, congestion: tuple[tuple[float, float, float], ...] = ()
+) -> Laws:
+    """A topology and a cost model, for rows of `feature_bytes`, and the periods of congestion."""
     return Laws(
         links.paths,
         links.latency_s,
@@ -78,6 +84,7 @@ def make_laws(links: Links, cost: CostModel, feature_bytes: int) -> Laws:
         cost.request_s,
         cost.server_s_per_row,
         cost.scatter_s_per_row,
+        np.array(congestion, np.float64).reshape(-1, 3),
     )
 
 
@@ -202,7 +209,8 @@ def share(now, state, laws):  # type: ignore[no-untyped-def]
     clock, pulls = state.clock, state.pulls
     settle(now, state)
     clock[CHANGED] = 0.0
-    spare = laws.bytes_per_s.copy()
+    part, changes_at = congested(now, laws)
+    spare = laws.bytes_per_s * part
     sharing = np.zeros(len(spare), np.int64)
     unfixed = 0
     for i in range(int(clock[PULLS])):
@@ -238,7 +246,20 @@ def share(now, state, laws):  # type: ignore[no-untyped-def]
     clock[NEXT_DONE] = np.inf
     for i in range(int(clock[PULLS])):
         if pulls[i, STAGE] == ASKING or pulls[i, STAGE] == ANSWERING:
-            clock[NEXT_DONE] = min(clock[NEXT_DONE], now + pulls[i, LEFT] / pulls[i, RATE])
+            clock[NEXT_DONE] = min(clock[NEXT_DONE], now + pulls[i, LEFT] / pulls[i, RATE], changes_at)
+
+
+@njit(cache=True, nogil=True)
+def congested(now, laws):  # type: ignore[no-untyped-def]
+    """The part of their rate that links carry from `now` on, and when that changes next (infinity: never)."""
+    part, changes_at = 1.0, np.inf
+    for start, end, factor in laws.congestion:
+        if start <= now < end:
+            part *= factor
+        for edge in (start, end):
+            if edge > now:
+                changes_at = min(changes_at, edge)
+    return part, changes_at
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.gate import Gate, LoggedDecision
+from agents.oracle import Oracle
 from agents.policy import RunFacts
 from agents.registry import PolicyPlan
 from agents.spec import parse_spec
+from sim.branches import foresight
 from sim.caches import cache_class, make_cache
 from sim.caches.cache import Cache, Setup
 from sim.capacity import capacity_rows
@@ -65,9 +67,15 @@ def make_caches(inputs: list[TrainerInput], header: Header, config: RunConfig) -
 
 
 def run_facts(
-    header: Header, rank: int, universe: Universe, minibatches: int, config: RunConfig, capacity: int
+    header: Header,
+    rank: int,
+    universe: Universe,
+    minibatches: int,
+    config: RunConfig,
+    capacity: int,
+    row_s: float = 0.0,
 ) -> RunFacts:
-    """What a policy is told of a trainer's run before it starts."""
+    """What a policy is told of a trainer's run before it starts; `row_s` as in `RunFacts`."""
     partition = header.partition_of(rank)
     offsets = header.partition.offsets
     return RunFacts(
@@ -89,6 +97,7 @@ def run_facts(
         universe=config.universe,
         capacity_rows=capacity,
         window=config.window,
+        row_s=row_s,
     )
 
 
@@ -106,16 +115,18 @@ def decides(config: RunConfig) -> bool:
     return cache_class(parse_spec(config.cache).name).managed
 
 
-def _decided(inputs: list[TrainerInput], header: Header, plan: PolicyPlan, config: RunConfig) -> list[Decided]:
-    caches = make_caches(inputs, header, config)
-    facts = [
-        run_facts(header, one.rank, one.stream.universe, one.stream.minibatches, config, cache.capacity_rows)
-        for one, cache in zip(inputs, caches, strict=True)
-    ]
-    return [
-        Decided(cache, Gate(plan.make(), run, config.seed), config.mode == "sync")
-        for cache, run in zip(caches, facts, strict=True)
-    ]
+def _decided(
+    inputs: list[TrainerInput], header: Header, plan: PolicyPlan, config: RunConfig, row_s: float
+) -> list[Decided]:
+    decided = []
+    for one, cache in zip(inputs, make_caches(inputs, header, config), strict=True):
+        minibatches = one.stream.minibatches
+        facts = run_facts(header, one.rank, one.stream.universe, minibatches, config, cache.capacity_rows, row_s)
+        policy = plan.make()
+        if isinstance(policy, Oracle):
+            policy.foresee = foresight(cache, one.stream)
+        decided.append(Decided(cache, Gate(policy, facts, config.seed), config.mode == "sync"))
+    return decided
 
 
 def simulate(
@@ -137,10 +148,14 @@ def simulate(
         served = serve_ahead(inputs, header, plan, config)
     env = Clock()
     state = make_state(header.trainers, len(header.cluster.hosts), header.cluster.servers_per_host)
-    laws = make_laws(links(cluster, header.cluster.hosts), cost, header.graph.feature_bytes)
+    routes = links(cluster, header.cluster.hosts)
+    row_s = cost.row_s(header.graph.feature_bytes, float(routes.bytes_per_s.min()))
+    laws = make_laws(routes, cost, header.graph.feature_bytes, config.congestion)
     fabric = Fabric(env, state, laws)
     gradients, epochs = Barrier(env, len(inputs)), Barrier(env, len(inputs))
-    decided: Sequence[Decided | None] = [None] * len(inputs) if served else _decided(inputs, header, plan, config)
+    decided: Sequence[Decided | None] = (
+        [None] * len(inputs) if served else _decided(inputs, header, plan, config, row_s)
+    )
     if served is None:
         served = [unserved(one, deciding.cache) for one, deciding in zip(inputs, decided, strict=True) if deciding]
     trainers = [

@@ -9,8 +9,7 @@ from traces.errors import InputError
 class Threshold:
     """Replace all stale rows when the last window's hit rate is below H.
 
-    The hit rate is over the rows that the buffer may hold: `hit_rate_halo` (Rudder's %-Hits) where only the halo is
-    cacheable, `hit_rate_remote` where every remote node is.
+    The hit rate is `Observation.hit_rate`, over the rows that the buffer may hold.
     """
 
     def __init__(self, hit_rate: float) -> None:
@@ -24,6 +23,4 @@ class Threshold:
 
     def decide(self, observation: Observation) -> Decision:
         """Compare."""
-        window = observation.window
-        over_halo = observation.run.universe == "halo"
-        return Decision(replace=(window.hit_rate_halo if over_halo else window.hit_rate_remote) < self.hit_rate)
+        return Decision(replace=observation.hit_rate < self.hit_rate)
