@@ -79,15 +79,16 @@ def main(
     if ray is not None and workers is not None:
         raise InputError("--workers is for this machine; with --ray, the cluster's cores decide")
     todo = [config for run, config in plan.configs.items() if run not in done]
-    failed = 0
     with store.writing():
         try:
             for rows in _shown(_results(todo, plan, workers, ray), len(todo), quiet):
                 store.append(rows)
-                failed += sum(row["error"] is not None for row in rows)
         finally:
             store.compact()
-    console.print(f"{len(todo)} runs done, {failed} of them failed; results in {out}: python -m sim.report {out}")
+    table = store.read()
+    failed = table.filter(table["run"].is_in(list(plan.configs)) & table["error"].is_not_null()).height
+    console.print(f"{len(todo):,} runs done; of all {len(plan.configs):,}, {failed:,} failed")
+    console.print(f"python -m sim.report {out}", soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 
