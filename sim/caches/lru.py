@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
 from sim.caches.kernel import kernel
-from sim.caches.queues import SLOT, append, empty_queues, make_room, take_oldest, touch_hits
+from sim.caches.queues import SLOT, append_all, empty_queues, make_room, take_oldest, touch_hits
 
 
 class LRU(Demand):
@@ -48,8 +48,8 @@ def serve_lru(ids, single, rows, held, logs, ends, state, hit_slots, inserted_id
             victim = inserted_slots[j]
             inserted_slots[j] = rows[victim, SLOT]
             rows[victim, SLOT] = -1
+        append_all(0, inserted_ids, inserted, last, rows, logs, ends)
         for j in range(inserted, last):
-            append(0, inserted_ids[j], rows, logs, ends)
             rows[inserted_ids[j], SLOT] = inserted_slots[j]
             held[inserted_slots[j]] = inserted_ids[j]
         inserted = last

@@ -63,8 +63,8 @@ def oldest(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
 
 @kernel
 def make_room(queue, most, rows, logs, ends):  # type: ignore[no-untyped-def]
-    """See to it that so many entries can be appended: at most as many as the queue can have rows."""
-    if ends[queue, HEAD] + most > logs.shape[1]:
+    """See to it that so many entries, at most as many as the queue can have rows, and one more fit at the end."""
+    if ends[queue, HEAD] + most >= logs.shape[1]:
         _squeeze(queue, rows, logs, ends)
 
 
@@ -74,16 +74,25 @@ def touch_hits(queue, ids, start, stop, rows, logs, ends, hit_slots):  # type: i
 
     Without a branch: which id is a hit can't be predicted, and a wrong guess costs more than all the rest.
     """
-    base, first = queue * logs.shape[1], ends[queue, HEAD]
-    head = first
+    first = head = ends[queue, HEAD]
     for i in range(start, stop):
-        hit = hit_slots[i] >= 0
-        if head < logs.shape[1]:
-            logs[queue, head] = ids[i]
-        rows[ids[i], PLACE] = base + head if hit else rows[ids[i], PLACE]
-        head += hit
+        logs[queue, head] = ids[i]
+        head += hit_slots[i] >= 0
+    _note_places(queue, first, head, rows, logs)
     ends[queue, HEAD] = head
     return head - first
+
+
+@kernel
+def append_all(queue, ids, start, stop, rows, logs, ends):  # type: ignore[no-untyped-def]
+    """Put rows that are in no queue at the end of one, where there is room for them."""
+    first = head = ends[queue, HEAD]
+    for i in range(start, stop):
+        logs[queue, head] = ids[i]
+        head += 1
+    _note_places(queue, first, head, rows, logs)
+    ends[queue, HEAD] = head
+    ends[queue, SIZE] += head - first
 
 
 @kernel
@@ -100,14 +109,20 @@ def take_oldest(queue, out, start, stop, rows, logs, ends):  # type: ignore[no-u
 
 
 @kernel
+def _note_places(queue, first, head, rows, logs):  # type: ignore[no-untyped-def]
+    """Make the entries from `first` to `head` those that count for their rows."""
+    base = queue * logs.shape[1]
+    for place in range(first, head):
+        rows[logs[queue, place], PLACE] = base + place
+
+
+@kernel
 def _squeeze(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
     """Move the entries that count to the front of the log, in their order."""
-    base = queue * logs.shape[1]
-    head = 0
+    base, head = queue * logs.shape[1], 0
     for tail in range(ends[queue, TAIL], ends[queue, HEAD]):
         row = logs[queue, tail]
-        counts = rows[row, PLACE] == base + tail
         logs[queue, head] = row
-        rows[row, PLACE] = base + head if counts else rows[row, PLACE]
-        head += counts
+        head += rows[row, PLACE] == base + tail
+    _note_places(queue, 0, head, rows, logs)
     ends[queue, TAIL], ends[queue, HEAD] = 0, head
