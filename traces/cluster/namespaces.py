@@ -23,6 +23,7 @@ INTERFACE = "eth0"
 HIDDEN = (Path("/run"), Path("/dev/shm"))
 """Folders that a machine has of its own, so that it doesn't see the host's."""
 TOOLS = {"ip": "iproute2", "tc": "iproute2", "unshare": "util-linux", "mount": "mount"}
+SUBNET = "10.77.0.0/16"
 QUEUE_BYTES = 32 << 20
 """Deep enough that links drop nothing: after a loss, TCP may wait for 200 ms, which would be noise in every timing."""
 CLONE_NEWNS = 0x00020000
@@ -121,6 +122,10 @@ def _add_machine(machine: int, link_bytes_per_s: float | None) -> None:
         burst_bytes = max(65536, round(link_bytes_per_s * 0.004))
         shape = f"root tbf rate {round(link_bytes_per_s * 8)}bit burst {burst_bytes} limit {QUEUE_BYTES}"
         _run(f"tc -n {name} qdisc add dev {INTERFACE} {shape}")
+        # What a connection may have under way. Without a bound, all that a trainer has asked for stands in one deep
+        # queue, and an all-reduce waits behind it: 75 ms instead of 40 in pipelined training at 200 Mbit/s.
+        window_bytes = max(65536, round(link_bytes_per_s * 0.002))
+        _run(f"ip -n {name} route replace {SUBNET} dev {INTERFACE} src {address(machine)} window {window_bytes}")
         _run(f"tc qdisc add dev {port} {shape}")
 
 
