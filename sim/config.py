@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, ValidationError
 
 from sim.caches.cache import Init
 from sim.stream import UniverseKind
+from traces.errors import InputError
 
 Mode = Literal["async", "sync"]
 
@@ -41,3 +43,16 @@ class RunConfig(BaseModel):
     def id(self) -> str:
         """A short hash of the whole configuration."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def read_policy(path: Path) -> RunConfig:
+    """The configuration in a JSON file (`best.json` of `sim.tune`, `config.json` of `sim.run`): policy, cache and
+    buffer are meant, whatever trace and links it was found on. Raises `InputError` for a file that is none."""
+    try:
+        return RunConfig.model_validate_json(path.read_text())
+    except OSError as error:
+        raise InputError(f"--policy {path}: can't be read ({error.strerror})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(f"--policy {path}: {field + ': ' if field else ''}{first['msg']}") from None

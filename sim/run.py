@@ -62,6 +62,10 @@ def main(
         str | None, typer.Option(help="Address of the Ollama server.", envvar="OLLAMA_HOST", show_default=False)
     ] = None,
     timeout_s: Annotated[float, typer.Option(help="A model's answer counts as late after this many seconds.")] = 60.0,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="A configuration as sim.tune and sim.run write it: policy, cache and buffer all at once."),
+    ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Show all policies and caches, and leave.")] = False,
 ) -> None:
     """Simulate one prefetching policy over a captured DistDGL run.
@@ -82,10 +86,19 @@ def main(
 
     from agents.registry import ModelOptions, resolve
     from sim.caches import cache_class
+    from sim.config import read_policy
     from sim.experiment import Experiment
 
     chosen = {"cache": cache, "buffer": buffer, "init": init, "universe": universe}
     given = {name: value for name, value in chosen.items() if value is not None}
+    if policy is not None:
+        if agent or given:
+            raise InputError(
+                f"--policy {policy} names policy, cache and buffer; leave out --{next(iter(given), 'agent')}"
+            )
+        config = read_policy(policy)
+        agent, window, mode, seed = config.agent, config.window, config.mode, config.seed
+        given = {name: getattr(config, name) for name in chosen} if resolve(agent).buffered else {}
     managed = cache_class(given.get("cache", "score").partition(":")[0]).managed
     plan = resolve(agent or ("every:16" if managed else "never"), ModelOptions(host=ollama_host, timeout_s=timeout_s))
     if not plan.buffered and given:

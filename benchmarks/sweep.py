@@ -1,0 +1,121 @@
+"""How many configurations a minute: `python benchmarks/sweep.py [--seconds 60] [--trace traces/papers100m.parquet]`.
+
+Sweeps a mix of caches, gates, buffers, universes and links, in the order that a sweep would, cut off after so many
+seconds; then the same on one worker. Reports runs, runs a minute, scaling, the peak memory of all processes together,
+and what a run costs over its bare cache kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import time
+from pathlib import Path
+
+import psutil
+
+from agents.registry import resolve
+from sim.count import count
+from sim.simulate import make_caches
+from sim.sweep.grid import Grid, Plan, expand
+from sim.sweep.pool import run_local
+from sim.sweep.work import batches
+from sim.workload import Workload
+
+GRIDS = {
+    "kept by policies": {
+        "caches": ["score", "frequency"],
+        "agents": ["never", "always", "every:8", "every:16", "every:32", "random:.1", "random:.3", "threshold:.5"],
+    },
+    "kept on their own": {
+        "caches": ["lru", "fifo", "sieve", "s3fifo", "clock", "lfu", "tinylfu", "arc", "static", "vip-sampled", "presc", "min"],
+        "agents": ["none", "pipeline", "never"],
+    },
+}  # fmt: skip
+SHARED = {
+    "buffers": ["1%", "2%", "5%", "10%", "15%", "20%", "25%", "35%", "50%", "70%"],
+    "universes": ["halo", "remote"],
+    "links": ["captured", "50mbit", "100mbit", "400mbit", "1gbit", "10gbit"],
+}
+
+
+def mixed(trace: Path, links: int) -> Plan:
+    """The grids together, with that many link rates."""
+    shared = SHARED | {"links": SHARED["links"][:links]}
+    plans = [expand(Grid(trace=[str(trace)], **shared, **grid)) for grid in GRIDS.values()]
+    configs = {run: config for plan in plans for run, config in plan.configs.items()}
+    return Plan(configs, sum(plan.combinations for plan in plans), files=plans[0].files)
+
+
+def peak_bytes(process: psutil.Process) -> int:
+    """Memory of a process and its workers now, shared pages counted once."""
+    return sum(one.memory_full_info().pss for one in [process, *process.children()])
+
+
+def timed(work, workloads, workers: int, seconds: float) -> tuple[int, int, float, int]:
+    """Runs finished, runs failed, seconds, and peak bytes."""
+    runs = failed = peak = 0
+    start = time.perf_counter()
+    looked = 0.0
+    for rows in run_local(work, workloads, workers):
+        runs += len(rows)
+        failed += sum(row["error"] is not None for row in rows)
+        now = time.perf_counter() - start
+        if now - looked > 2.0:
+            looked, peak = now, max(peak, peak_bytes(psutil.Process()))
+        if now > seconds:
+            break
+    return runs, failed, time.perf_counter() - start, peak
+
+
+def kernel_seconds(configs, workload: Workload) -> float:
+    """Processor time of the bare caches of some runs: made, and shown every minibatch, with no clock or policy."""
+    start = time.process_time()
+    for config in configs:
+        if resolve(config.agent).buffered:
+            inputs = workload.inputs[config.universe]
+            for one, cache in zip(inputs, make_caches(inputs, workload.header, config), strict=True):
+                count(cache, one.stream)
+    return time.process_time() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trace", type=Path, default=Path("traces/papers100m.parquet"))
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--links", type=int, default=len(SHARED["links"]), help="link rates in the grid")
+    arguments = parser.parse_args()
+    plan = mixed(arguments.trace, arguments.links)
+    start = time.perf_counter()
+    (sha256,) = plan.files
+    workload = Workload.open(arguments.trace, {"halo", "remote"})
+    print(f"{workload.header.notice or 'real graph'}")
+    print(f"load averages before: {os.getloadavg()[0]:.2f}; opened in {time.perf_counter() - start:.1f} s")
+    work = batches(list(plan.configs.values()))
+    random.Random(0).shuffle(work)  # a part of the grid stands for the whole
+    sample = [config for batch in work[:24] for config in batch]
+    for config in sample[:12]:
+        workload.run(config)  # compiled and bounds known
+    start = time.process_time()
+    for config in sample:
+        workload.run(config)
+    whole = (time.process_time() - start) / len(sample)
+    bare = kernel_seconds(sample, workload) / len(sample)
+    print(f"grid: {len(plan.configs):,} distinct runs of {plan.combinations:,} combinations, in {len(work):,} batches")
+    print(
+        f"a run of one process: {whole * 1e3:.1f} ms processor time, {bare * 1e3:.1f} ms of bare caches if none shared"
+    )
+    rates = {}
+    for workers in (2, 1):
+        runs, failed, seconds, peak = timed(work, {sha256: workload}, workers, arguments.seconds)
+        rates[workers] = runs / seconds
+        print(
+            f"{workers} workers: {runs:,} runs ({failed} failed) in {seconds:.1f} s, "
+            f"{60 * rates[workers]:,.0f} a minute, peak {peak / 1e6:,.0f} MB of all processes"
+        )
+    print(f"scaling from 1 to 2 workers: {rates[2] / rates[1]:.2f}; load average after: {os.getloadavg()[0]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
