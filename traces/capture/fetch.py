@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from dgl.distributed import rpc
 from dgl.distributed.kvstore import PullRequest
+from numpy.typing import NDArray
 
 from traces.cluster.process import Connection
 
@@ -47,27 +49,28 @@ class DistStore:
         self._name, self._policy = tensor.kvstore_key, tensor.part_policy
         self._parts: int = tensor.part_policy.partition_book.num_partitions()
         self._own: int = tensor.part_policy.part_id
-        self._dtype, self._row = tensor.dtype, tensor.shape[1:]
-        self._local: torch.Tensor = tensor.local_partition
+        # numpy moves rows with half of torch's overhead, and shares their memory
+        self._local: NDArray[Any] = tensor.local_partition.numpy()
 
     def fetch(self, input_nodes: torch.Tensor) -> tuple[torch.Tensor, FetchTimes]:
         """All rows from their owners."""
         start = perf_counter()
         times = FetchTimes(owner_done_s=[0.0] * self._parts)
-        rows = torch.empty((len(input_nodes), *self._row), dtype=self._dtype)
-        owner = self._policy.to_partid(input_nodes)
-        places = [torch.nonzero(owner == part).squeeze(1) for part in range(self._parts)]
+        owner = self._policy.to_partid(input_nodes).numpy()
+        places = [np.flatnonzero(owner == part) for part in range(self._parts)]
+        ids = input_nodes.numpy()
         asked = [part for part in range(self._parts) if part != self._own and len(places[part])]
         for part in asked:
-            rpc.send_request_to_machine(part, PullRequest(self._name, input_nodes[places[part]]))
+            rpc.send_request_to_machine(part, PullRequest(self._name, torch.from_numpy(ids[places[part]])))
         gather = perf_counter()
-        local = self._policy.to_local(input_nodes[places[self._own]])
-        rows[places[self._own]] = self._local[local]
+        rows = np.empty((len(ids), *self._local.shape[1:]), self._local.dtype)
+        local = self._policy.to_local(torch.from_numpy(ids[places[self._own]])).numpy()
+        rows[places[self._own]] = self._local.take(local, axis=0)
         times.local_gather_s = perf_counter() - gather
         servers = rpc.get_num_server_per_machine()
         for _ in asked:
             response = rpc.recv_response()
             part = response.server_id // servers
-            rows[places[part]] = response.data_tensor
+            rows[places[part]] = response.data_tensor.numpy()
             times.owner_done_s[part] = perf_counter() - start
-        return rows, times
+        return torch.from_numpy(rows), times
