@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agents.llm.answers import CACHE_FOLDER
+from agents.llm.provider import MODEL_CALLS
 from traces.cluster.partition import partition
 from traces.errors import run_command
 from traces.graphs.graph import Graph, random_split
@@ -19,6 +21,20 @@ from traces.schema import COUNTS, TIMES
 from traces.writer import TraceWriter, minibatch_table
 
 NODES, EDGES, COMMUNITIES = 4000, 40_000, 8
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "model_calls: may ask a model server, which the test itself started")
+
+
+@pytest.fixture(autouse=True)
+def _no_model_calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test asks whatever model server happens to run on the machine, or reads answers kept there."""
+    monkeypatch.delenv("OLLAMA_HOST", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setenv(CACHE_FOLDER, str(tmp_path / "cache"))
+    if request.node.get_closest_marker("model_calls") is None:
+        monkeypatch.setenv(MODEL_CALLS, "forbid")
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,7 @@ class Ollama:
         self._model = model
         self._host = reach.host or os.environ.get("OLLAMA_HOST") or "http://127.0.0.1:11434"
         self._client = self._connect(reach.timeout_s)
+        self.identity = {"provider": "ollama", "model": model, **_options(seed=0)}
 
     def start(self) -> None:
         """Load the model. Raises `InputError` where no server answers, or it can't run the model."""
@@ -102,7 +103,7 @@ class Ollama:
 
 def ollama_policy(name: str, model: ModelOptions) -> LLMPolicy:
     """The policy behind `ollama:MODEL`. Raises `InputError` for a name that can't be a local model's."""
-    return LLMPolicy(f"ollama:{name}", Ollama(name, model), model.timeout_s)
+    return LLMPolicy(f"ollama:{name}", Ollama(name, model), model)
 
 
 def _options(seed: int) -> dict[str, Any]:

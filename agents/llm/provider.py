@@ -23,7 +23,12 @@ class Question:
 
 
 class Provider(Protocol):
-    """Answers questions, as repeatably as the model allows: at temperature 0, with the question's seed."""
+    """Answers questions, as repeatably as the model allows: at temperature 0, with the question's seed.
+
+    `identity` says what answers, as JSON: provider, model and options. Equal questions to equal identities are one.
+    """
+
+    identity: dict[str, Any]
 
     def start(self) -> None:
         """Make ready: load the model, so that the first answer isn't charged for it.

@@ -6,6 +6,7 @@ choice, so that a model reasons before it decides.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -36,20 +37,19 @@ class Answer(BaseModel):
     ranking: Ranking
     expected_impact: Words
 
-    def decision(self, latency_s: float) -> Decision:
-        """The decision that it stands for; how much and by which ranking matter only to a replacement."""
-        if self.action == "skip":
-            return Decision(
-                replace=False, reason=self.reason, expected_impact=self.expected_impact, latency_s=latency_s
-            )
-        return Decision(
-            replace=True,
-            share=self.share_percent / 100,
-            ranking=self.ranking,
+    def decision(self, text: str, latency_s: float) -> Decision:
+        """The decision that it stands for, kept with its `text`; how much and by which ranking matter only to a
+        replacement."""
+        skip = Decision(
+            replace=False,
             reason=self.reason,
             expected_impact=self.expected_impact,
+            answer=text,
             latency_s=latency_s,
         )
+        if self.action == "skip":
+            return skip
+        return replace(skip, replace=True, share=self.share_percent / 100, ranking=self.ranking)
 
 
 ANSWER_SCHEMA: dict[str, Any] = Answer.model_json_schema()

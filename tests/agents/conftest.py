@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,25 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from agents.llm.provider import MODEL_CALLS
+from agents.classifiers.features import FEATURES
 from agents.policy import Observation, RunFacts, WindowCounts
 
 TESTS = Path(__file__).parents[1]
 sys.path.append(str(TESTS))  # for `ollama_server`, a script that tests also import
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "model_calls: may ask a model server, which the test itself started")
-
-
-@pytest.fixture(autouse=True)
-def _no_model_calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test asks whatever model server happens to run on the machine."""
-    monkeypatch.delenv("OLLAMA_HOST", raising=False)
-    if request.node.get_closest_marker("model_calls") is None:
-        monkeypatch.setenv(MODEL_CALLS, "forbid")
 
 
 @pytest.fixture(scope="session")
@@ -100,3 +90,52 @@ def make_observation(make_run: Callable[..., RunFacts]) -> Callable[..., Observa
         )
 
     return make
+
+
+def _random_model(kind: str, features: int) -> Any:
+    """A model of each kind with numbers drawn at random, which is all that the contract needs."""
+    random = np.random.default_rng(1)
+
+    def affine(inputs: int, outputs: int) -> dict[str, Any]:
+        return {"weights": random.normal(size=(inputs, outputs)).tolist(), "bias": random.normal(size=outputs).tolist()}
+
+    split = {"feature": [1, -1, -1], "threshold": [0.1, 0.0, 0.0], "left": [1, 0, 0], "right": [2, 0, 0]}
+    models: dict[str, Any] = {
+        "logistic": {"coefficients": random.normal(size=features).tolist(), "intercept": 0.1},
+        "svm": {
+            "support": random.normal(size=(3, features)).tolist(),
+            "weights": [1.0, -1.0, 0.5],
+            "intercept": 0.0,
+            "gamma": 0.1,
+        },
+        "mlp": {"layers": [affine(features, 4), affine(4, 1)]},
+        "trees": {"trees": [{**split, "value": [0.0, 1.0, -1.0]}], "mean": False},
+        "tabnet": {
+            "width": 2,
+            "shared": affine(features, 8),
+            "own": [affine(4, 8) for _ in range(3)],
+            "attention": [affine(2, features) for _ in range(2)],
+            "output": affine(2, 1),
+        },
+    }
+    return {"kind": kind, **models[kind]}
+
+
+@pytest.fixture
+def classifier_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a classifier's file, with whatever a test wants to differ."""
+
+    def write(kind: str = "logistic", **changes: Any) -> Path:
+        content = {
+            "format": "rudder-twin classifier 1",
+            "features": list(FEATURES),
+            "mean": [0.0] * len(FEATURES),
+            "scale": [1.0] * len(FEATURES),
+            "provenance": {"by": "hand"},
+            "model": _random_model(kind, len(FEATURES)),
+        }
+        path = tmp_path / f"{kind}.json"
+        path.write_text(json.dumps(content | changes))
+        return path
+
+    return write

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from agents.check import RUN, check_policy, observations
 from agents.llm.policy import LLMPolicy
 from agents.llm.provider import require_model_calls
 from agents.llm.schema import ANSWER_SCHEMA
+from agents.registry import ModelOptions
 from traces.errors import InputError
 
 ANSWER = '{"reason": "r", "action": "replace", "share_percent": 25, "ranking": "misses", "expected_impact": "e"}'
@@ -21,6 +23,8 @@ ANSWER = '{"reason": "r", "action": "replace", "share_percent": 25, "ranking": "
 
 class Scripted:
     """A provider that calls `reply` with every question."""
+
+    identity: ClassVar = {"provider": "test"}
 
     def __init__(self, reply):
         self.reply = reply
@@ -34,8 +38,12 @@ class Scripted:
         return self.reply(question)
 
 
+def unkept(timeout_s=5.0):
+    return ModelOptions(timeout_s=timeout_s, keep_answers=False)
+
+
 def decide(reply, observation, timeout_s=5.0):
-    policy = LLMPolicy("scripted:test", Scripted(reply), timeout_s)
+    policy = LLMPolicy("scripted:test", Scripted(reply), unkept(timeout_s))
     policy.reset(observation.run, seed=3)
     return policy.decide(observation)
 
@@ -96,7 +104,7 @@ def test_whatever_a_model_says_is_a_decision(text):
 
 def test_equal_observations_make_equal_questions(make_run, make_observation):
     provider = Scripted(lambda question: ANSWER)
-    policy = LLMPolicy("scripted:test", provider, 5.0)
+    policy = LLMPolicy("scripted:test", provider, unkept())
     policy.reset(make_run(), seed=3)
     for minibatch in (7, 7, 8):
         policy.decide(make_observation(minibatch=minibatch))
@@ -110,4 +118,4 @@ def test_the_policy_keeps_the_contract_over_a_repeatable_provider():
     def by_question(question):
         return ANSWER if len(question.user) % 2 else ANSWER.replace("replace", "skip")
 
-    assert "repeats under a seed" in check_policy(lambda: LLMPolicy("scripted:test", Scripted(by_question), 5.0))
+    assert "repeats under a seed" in check_policy(lambda: LLMPolicy("scripted:test", Scripted(by_question), unkept()))

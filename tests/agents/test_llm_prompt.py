@@ -80,13 +80,19 @@ def test_the_last_five_decisions_come_with_their_effect(make_observation):
 
 
 def test_an_answer_becomes_a_decision():
-    assert Answer.model_validate_json(json.dumps(ANSWER)).decision(latency_s=0.5) == Decision(
-        replace=True, share=0.5, ranking="recent", reason="hits are rare", expected_impact="more hits", latency_s=0.5
+    assert Answer.model_validate_json(json.dumps(ANSWER)).decision("text", latency_s=0.5) == Decision(
+        answer="text",
+        replace=True,
+        share=0.5,
+        ranking="recent",
+        reason="hits are rare",
+        expected_impact="more hits",
+        latency_s=0.5,
     )
 
 
 def test_how_much_and_which_matter_only_to_a_replacement():
-    decision = Answer.model_validate_json(json.dumps(ANSWER | {"action": "skip"})).decision(latency_s=0.0)
+    decision = Answer.model_validate_json(json.dumps(ANSWER | {"action": "skip"})).decision("", latency_s=0.0)
     assert (decision.replace, decision.share, decision.ranking) == (False, 1.0, "misses")
 
 

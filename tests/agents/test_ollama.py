@@ -17,7 +17,7 @@ from ollama_server import OllamaServer
 
 from agents.check import check_policy
 from agents.llm.provider import MODEL_CALLS
-from agents.registry import ModelOptions, resolve
+from agents.registry import POLICIES, ModelOptions, resolve
 from traces.errors import InputError
 
 ANSWER = '{"reason": "r", "action": "replace", "share_percent": 25, "ranking": "degree", "expected_impact": "e"}'
@@ -76,7 +76,7 @@ def raw(status, body, **headers):
 
 
 def ready(server, run, timeout_s=5.0, model="m"):
-    policy = resolve(f"ollama:{model}", ModelOptions(host=url(server), timeout_s=timeout_s)).make()
+    policy = resolve(f"ollama:{model}", ModelOptions(host=url(server), timeout_s=timeout_s, keep_answers=False)).make()
     policy.reset(run, seed=0)
     return policy
 
@@ -163,8 +163,8 @@ def test_no_server_says_how_to_start_one(make_run):
             resolve("ollama:m", ModelOptions(host=host)).make().reset(make_run(), seed=0)
     assert str(error.value) == (
         f"no Ollama server answers at {host} (ConnectionError): start one with `ollama serve`, or name its host with "
-        "--ollama-host or OLLAMA_HOST; policies that need no model: none, pipeline, never, every:N, always, random:P, "
-        "threshold:H"
+        "--ollama-host or OLLAMA_HOST; policies that need no model: "
+        + ", ".join(entry.usage for entry in POLICIES.values() if not entry.calls_model)
     )
 
 
