@@ -19,12 +19,14 @@ from traces.errors import InputError
 class ModelOptions:
     """How to reach a language model. Policies that call none ignore it.
 
-    `host` is the address of its server, by default what the provider's environment variable says (`OLLAMA_HOST`). An
-    answer that takes longer than `timeout_s` seconds counts as late.
+    `host` is the address of its server, by default what the provider's environment variable says (`OLLAMA_HOST`,
+    `OPENAI_BASE_URL`). An answer that takes longer than `timeout_s` seconds counts as late. With `keep_answers`, equal
+    questions are asked once and answered from disk from then on (`agents.llm.answers`).
     """
 
     host: str | None = None
     timeout_s: float = 60.0
+    keep_answers: bool = True
 
     def __post_init__(self) -> None:
         if not 0.0 < self.timeout_s < float("inf"):
@@ -104,6 +106,12 @@ POLICIES = {
         summary="replace after every window",
         source="upper end of the replacement rate",
     ),
+    "trickle": Entry(
+        target="agents.heuristics.fixed:Trickle",
+        usage="trickle:SHARE",
+        summary="replace a part of the stale rows after every window",
+        source="gradual replacement",
+    ),
     "random": Entry(
         target="agents.heuristics.random_gate:RandomGate",
         usage="random:P",
@@ -115,6 +123,69 @@ POLICIES = {
         usage="threshold:H",
         summary="replace when the window's hit rate over cacheable rows is below H",
         source="reactive rule",
+    ),
+    "hysteresis": Entry(
+        target="agents.heuristics.hysteresis:Hysteresis",
+        usage="hysteresis:LOW,HIGH",
+        summary="replace until the hit rate reaches HIGH, then rest until it falls below LOW",
+        source="reactive rule with two thresholds",
+    ),
+    "climb": Entry(
+        target="agents.heuristics.climb:Climb",
+        usage="climb:START,TRIAL",
+        summary="double or halve the interval as long as fewer rows are fetched",
+        source="hill climbing",
+    ),
+    "bandit": Entry(
+        target="agents.heuristics.bandit:Bandit",
+        usage="bandit:TRIAL",
+        summary="learn the interval and the ranking by Thompson sampling",
+        source="Thompson, Biometrika 25, 1933",
+    ),
+    "benefit": Entry(
+        target="agents.heuristics.benefit:Benefit",
+        usage="benefit:HORIZON",
+        summary="replace when the fetches expected to be saved take longer than those it needs",
+        source="cost-benefit rule over the cost model",
+    ),
+    "oracle": Entry(
+        target="agents.oracle:Oracle",
+        usage="oracle:HORIZON",
+        summary="bound: take the branch that fetches fewer rows over HORIZON minibatches",
+        source="both branches simulated (sim.judge)",
+    ),
+    "recorded": Entry(
+        target="agents.recorded:Recorded",
+        usage="recorded:FILE",
+        summary="repeat the decisions of an earlier run's decisions.parquet",
+        source="record and replay",
+    ),
+    "classifier": Entry(
+        target="agents.classifiers.policy:Classifier",
+        usage="classifier:FILE",
+        summary="ask a trained classifier (python -m agents.train)",
+        source=RUDDER,
+    ),
+    "local": Entry(
+        target="agents.llm.local:local_policy",
+        usage="local:FILE.gguf",
+        summary="ask a language model inside this process (local: alone takes SmolLM2-135M: a pipeline, not a judge)",
+        source=RUDDER,
+        calls_model=True,
+    ),
+    "openai": Entry(
+        target="agents.llm.openai_compatible:openai_policy",
+        usage="openai:MODEL",
+        summary="ask a language model behind OpenAI's chat API (vLLM, llama.cpp)",
+        source=RUDDER,
+        calls_model=True,
+    ),
+    "scripted": Entry(
+        target="agents.llm.scripted:scripted_policy",
+        usage="scripted:FILE",
+        summary="a language model that answers with a file's lines: for tests",
+        source="for tests",
+        calls_model=True,
     ),
     "ollama": Entry(
         target="agents.llm.ollama:ollama_policy",

@@ -1,8 +1,8 @@
 """Spec strings: one grammar for policies and caches.
 
-    name                        every policy or cache by its name        never, sieve
-    name:value,key=value        with options, by position or by name     every:16, score:alpha=.05,period=32
-    name:rest                   where an entry takes the rest as it is   ollama:llama3.2:3b
+name                        every policy or cache by its name        never, sieve
+name:value,key=value        with options, by position or by name     every:16, score:alpha=.05,period=32
+name:rest                   where an entry takes the rest as it is   ollama:llama3.2:3b
 """
 
 from __future__ import annotations

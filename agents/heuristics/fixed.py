@@ -66,3 +66,24 @@ class Every:
     def decide(self, observation: Observation) -> Decision:
         """Replace where the minibatches so far are a multiple of N."""
         return Decision(replace=(observation.minibatch + 1) % self.minibatches == 0)
+
+
+class Trickle:
+    """Replace a small part of the stale rows after every window.
+
+    Only the best candidates come in, and what they displace has had time to prove itself: a row that was asked for
+    twice by chance doesn't displace one that is asked for now and then.
+    """
+
+    def __init__(self, share: float = 0.05) -> None:
+        if not 0.0 < share <= 1.0:
+            raise InputError(f"trickle:{share} is no share: it must be above 0 and at most 1")
+        self.share = share
+        self.name = f"trickle:{share}"
+
+    def reset(self, run: RunFacts, seed: int) -> None:
+        """Nothing to prepare."""
+
+    def decide(self, observation: Observation) -> Decision:
+        """Replace that part."""
+        return Decision(replace=True, share=self.share)

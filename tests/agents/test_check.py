@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import polars as pl
 import pytest
 import typer
 
 from agents.check import RUN, BrokenContract, check, check_policy, observations
 from agents.policy import Decision
+from agents.recorded import FACTS
 from agents.registry import POLICIES, resolve
+from traces.errors import InputError
 
 RULES = [
     "is a policy",
@@ -37,13 +40,52 @@ class Mine:
         return Decision(replace=self.misses >= 2)
 
 
-@pytest.mark.parametrize("text", ["none", "pipeline", "never", "every:3", "always", "random:0.5", "threshold:0.4"])
+RULED = (
+    "none", "pipeline", "never", "every:3", "always", "trickle:0.05", "random:0.5", "threshold:0.4",
+    "hysteresis:0.2,0.4", "climb:4,3", "bandit:3", "benefit:5",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", RULED)
 def test_every_rule_is_kept_by(text):
     assert check_policy(resolve(text)) == RULES
 
 
+@pytest.mark.parametrize("kind", ["logistic", "logistic,tune=0.1", "svm", "mlp", "trees", "tabnet"])
+def test_every_rule_is_kept_by_a_classifier(kind, classifier_file):
+    name, _, option = kind.partition(",")
+    assert check_policy(resolve(f"classifier:{classifier_file(name)}" + f",{option}" * bool(option))) == RULES
+
+
+def test_every_rule_is_kept_by_recorded_decisions(tmp_path):
+    facts = {name: getattr(RUN, name) for name in FACTS}
+    answer = asdict(Decision(replace=True, share=0.5, latency_s=0.25))
+    rows = [{"rank": rank, "asked_minibatch": m, **facts, **answer} for rank in (0, 1) for m in range(0, 16, 2)]
+    pl.DataFrame(rows).write_parquet(tmp_path / "decisions.parquet")
+    # The check also shows runs that weren't recorded, which it must refuse: so the rules are tried one by one.
+    policy = resolve(f"recorded:{tmp_path / 'decisions.parquet'}").make()
+    policy.reset(RUN, 0)
+    decisions = [policy.decide(observation) for _, observation in observations(RUN)]
+    assert [one.replace for one in decisions[:16]] == [True, False] * 8
+    assert decisions[0] == Decision(**answer)
+    assert decisions[1].outcome == "failed"
+    with pytest.raises(InputError, match="recorded with capacity_rows 5000, but this run has 1"):
+        policy.reset(replace(RUN, capacity_rows=1), 0)
+
+
+def test_every_rule_is_kept_by_an_oracle_with_foresight():
+    def make():
+        oracle = resolve("oracle:8").make()
+        oracle.foresee = lambda first, horizon: (first % 3, horizon % 7)
+        return oracle
+
+    assert check_policy(make) == RULES[:-1]
+    with pytest.raises(InputError, match="a bound for the simulator"):
+        check_policy(resolve("oracle:8"))
+
+
 def test_every_policy_without_a_model_is_checked():
-    checked = {"none", "pipeline", "never", "every", "always", "random", "threshold"}
+    checked = {text.partition(":")[0] for text in RULED} | {"classifier", "recorded", "oracle"}
     assert checked == {name for name, entry in POLICIES.items() if not entry.calls_model}
 
 
