@@ -155,7 +155,7 @@ class Experiment:
                 "runs": runs,
                 "epochs": pl.concat(epochs),
                 "minibatches": pl.concat(minibatches),
-                "decisions": decision_table(self.simulated[name]),
+                "decisions": decision_table(self.simulated[name], self.plan.calls_model),
             },
             {
                 "config": self.config.model_dump(),

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from agents.llm.prompt import question, system_prompt
+from agents.recorded import FACTS
 from sim.load import TrainerInput
 from sim.simulate import Simulated
 from traces.header import Header
@@ -51,17 +54,25 @@ def epoch_times(simulated: Simulated, header: Header) -> pl.DataFrame:
     return pl.DataFrame({"epoch": np.arange(len(seconds), dtype=np.int32), "epoch_s": seconds})
 
 
-def decision_table(simulated: Simulated) -> pl.DataFrame:
-    """A row a decision: what was seen, what was answered, from which run-wide minibatch it applied."""
+def decision_table(simulated: Simulated, prompts: bool = False) -> pl.DataFrame:
+    """A row a decision: the run, what was seen, what was answered, from which run-wide minibatch it applied, and its
+    effect: what the window after it counted (`after_...`, None where the run ended before).
+
+    With `prompts`, also what a language model was told. `recorded:FILE` repeats the decisions of such a table.
+    """
     rows = []
     for rank, log in enumerate(simulated.decisions):
-        for entry in log:
+        for entry, following in zip_longest(log, log[1:]):
             seen, answer = entry.observation, entry.decision
+            after = asdict(following.observation.window) if following else dict.fromkeys(asdict(seen.window))
             rows.append(
                 {"rank": rank, "asked_minibatch": seen.minibatch, "applied_minibatch": entry.applied_minibatch}
+                | {name: getattr(seen.run, name) for name in FACTS}
                 | asdict(seen.window)
                 | {name: getattr(seen, name) for name in ("occupied_rows", "stale_rows", "candidate_rows")}
                 | asdict(answer)
+                | {f"after_{name}": value for name, value in after.items()}
+                | ({"system_prompt": system_prompt(seen.run), "prompt": question(seen)} if prompts else {})
             )
     return pl.DataFrame(rows, infer_schema_length=None)
 

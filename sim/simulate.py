@@ -124,7 +124,7 @@ def _decided(
         facts = run_facts(header, one.rank, one.stream.universe, minibatches, config, cache.capacity_rows, row_s)
         policy = plan.make()
         if isinstance(policy, Oracle):
-            policy.foresee = foresight(cache, one.stream)
+            policy.foresee = foresight(one, cache)
         decided.append(Decided(cache, Gate(policy, facts, config.seed), config.mode == "sync"))
     return decided
 

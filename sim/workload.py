@@ -86,10 +86,11 @@ class Workload:
         return summary | {
             "buffer_rows": rows,
             "buffer_bytes": rows * self.header.graph.feature_bytes,
-            "min_fetched_rows": self._bound(config) if plan.buffered else None,
+            "min_fetched_rows": self.bound(config) if plan.buffered else None,
         }
 
-    def _bound(self, config: RunConfig) -> int:
+    def bound(self, config: RunConfig) -> int:
+        """The fewest rows that any policy could fetch with buffers of this size."""
         key = config.universe, config.buffer
         if key not in self.bounds:
             inputs, bound = self.inputs[config.universe], config.model_copy(update={"cache": "min"})

@@ -1,0 +1,107 @@
+"""`python -m sim.judge`: was it right to replace? Every decision of a run, with both branches simulated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from traces.errors import InputError, run_command
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+python -m sim.judge --trace traces/debian.parquet --agent climb:16 --cache score-public
+
+python -m sim.judge --trace traces/papers100m.parquet --agent ollama:llama3 --window 8 --seconds
+
+python -m sim.judge --trace traces/debian.parquet --agent random:0.5 --window 4 --seeds 8 --out results/judged
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def main(
+    trace: Annotated[Path, typer.Option(help="A trace: traces/*.parquet, or your own capture.")],
+    agent: Annotated[str, typer.Option(help="The policy (python -m sim.run --list).")],
+    cache: Annotated[str, typer.Option(help="A managed buffer (python -m sim.run --list).")] = "score",
+    buffer: Annotated[str, typer.Option(help="A trainer's buffer, as in sim.run.")] = "25%",
+    init: Annotated[
+        Literal["degree", "empty", "random"], typer.Option(help="What the buffer holds at first.")
+    ] = "degree",
+    universe: Annotated[Literal["halo", "remote"], typer.Option(help="What may be cached.")] = "halo",
+    window: Annotated[int, typer.Option(min=1, help="Minibatches between two observations.")] = 1,
+    mode: Annotated[Literal["async", "sync"], typer.Option(help="As in sim.run.")] = "async",
+    horizon: Annotated[int, typer.Option(min=1, help="Minibatches over which branches are compared.")] = 32,
+    seconds: Annotated[bool, typer.Option(help="Compare the branches in time as well (slow).")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 0, 1, ...")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder for judged.parquet, a row a decision.")] = None,
+    model_host: Annotated[str | None, typer.Option(help="Address of a language model's server.")] = None,
+    timeout_s: Annotated[float, typer.Option(help="A model's answer counts as late after this many seconds.")] = 60.0,
+) -> None:
+    """Judge every decision of a policy: the state is forked, and both branches run for a horizon.
+
+    Prints, beside a random gate with the same rate of replacements: valid answers, latency, interval, exact pass@1,
+    regret, hit rate, fetched rows over MIN, and epoch time.
+    """
+    import polars as pl
+    from rich.console import Console
+    from rich.table import Table
+
+    from agents.registry import ModelOptions, resolve
+    from sim.config import RunConfig
+    from sim.judging import judged_run
+    from sim.simulate import decides
+    from sim.workload import Workload, checksum
+
+    plan = resolve(agent, ModelOptions(host=model_host, timeout_s=timeout_s))
+    sha256 = checksum(trace)
+    workload = Workload.open(trace, {universe})
+    console, tables = Console(), []
+    reports: dict[str, list[dict[str, float]]] = {}
+    for seed in range(seeds):
+        config = RunConfig(
+            trace=trace.name,
+            trace_sha256=sha256,
+            agent=plan.name,
+            cache=cache,
+            buffer=buffer,
+            init=init,
+            universe=universe,
+            window=window,
+            mode=mode,
+            seed=seed,
+        )
+        if not plan.buffered or not decides(config):
+            raise InputError(f"there are no decisions to judge with --agent {plan.name} and --cache {cache}")
+        for column, judged in zip(
+            (plan.name, "control"), judged_run(workload, plan, config, horizon, seconds), strict=False
+        ):
+            reports.setdefault(column, []).append(judged.report)
+            if column == plan.name:
+                tables.append(judged.table)
+    shown = Table(
+        "", *reports, caption=f"mean of {seeds} runs; control: a random gate with the same rate of replacements"
+    )
+    for name in reports[plan.name][0]:
+        shown.add_row(
+            name.replace("_", " "), *(_mean([report[name] for report in column]) for column in reports.values())
+        )
+    if workload.header.notice:
+        console.print(workload.header.notice)
+    console.print(shown)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        pl.concat(tables).write_parquet(out / "judged.parquet", compression="zstd")
+        console.print(f"{out / 'judged.parquet'}: a row a decision")
+
+
+def _mean(values: list[float]) -> str:
+    mean = sum(values) / len(values)
+    return f"{mean:,.0f}" if mean >= 1000 else f"{mean:.4g}"
+
+
+if __name__ == "__main__":
+    run_command(app)
