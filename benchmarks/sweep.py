@@ -29,7 +29,9 @@ GRIDS = {
         "agents": ["never", "always", "every:8", "every:16", "every:32", "random:.1", "random:.3", "threshold:.5"],
     },
     "kept on their own": {
-        "caches": ["lru", "fifo", "sieve", "s3fifo", "clock", "lfu", "tinylfu", "arc", "static", "vip-sampled", "presc", "min"],
+        "caches": [
+            "lru", "fifo", "sieve", "s3fifo", "clock", "lfu", "tinylfu", "arc", "static", "vip-sampled", "presc", "min",
+        ],
         "agents": ["none", "pipeline", "never"],
     },
 }  # fmt: skip

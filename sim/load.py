@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
-from sim.stream import Stream, Universe, UniverseKind
+from sim.stream import EpochStream, Stream, Universe, UniverseKind
 from traces.nodes import Nodes
-from traces.reader import Epoch, Trace
+from traces.reader import Trace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,18 +32,10 @@ class TrainerInput:
 
     def head(self, minibatches: int) -> TrainerInput:
         """The first minibatches only; nothing is copied."""
-        stream = self.stream
-        shorter = Stream(
-            universe=stream.universe,
-            ids=stream.ids[: stream.offsets[min(minibatches, stream.minibatches)]],
-            offsets=stream.offsets[: minibatches + 1],
-            remote_rows=stream.remote_rows[:minibatches],
-            halo_rows=stream.halo_rows[:minibatches],
-        )
         return TrainerInput(
             rank=self.rank,
             partition=self.partition,
-            stream=shorter,
+            stream=self.stream.head(minibatches),
             owner_of=self.owner_of,
             owner_rows=self.owner_rows[:minibatches],
             local_rows=self.local_rows[:minibatches],
@@ -50,48 +43,84 @@ class TrainerInput:
         )
 
 
-def load(trace: Trace, universe: UniverseKind) -> list[TrainerInput]:
-    """All trainers of a trace, in rank order."""
-    nodes = {partition: trace.nodes(partition) for partition in range(trace.header.partition.parts)}
-    return [
-        _load_trainer(trace, nodes[trace.header.partition_of(rank)], rank, universe)
-        for rank in range(trace.header.trainers)
-    ]
+def load(trace: Trace, universe: UniverseKind, streamed: bool | None = None) -> list[TrainerInput]:
+    """All trainers of a trace, in rank order.
+
+    `streamed` leaves the ids in the file, from which they are read an epoch at a time as a run goes: slower,
+    but in bounded memory. By default, where they would take more than half of the memory that is free.
+    """
+    if streamed is None:
+        streamed = trace.remote_rows * 4 > psutil.virtual_memory().available // 2
+    ranks = range(trace.header.trainers)
+    parts = {trace.header.partition_of(rank) for rank in ranks}
+    universes = {part: make_universe(trace.nodes(part), universe) for part in parts}
+    return [_load_trainer(trace, universes[trace.header.partition_of(rank)], rank, streamed) for rank in ranks]
 
 
-def _load_trainer(trace: Trace, nodes: Nodes, rank: int, kind: UniverseKind) -> TrainerInput:
-    epochs = list(trace.epochs(rank))
-    requested = np.concatenate([epoch.ids for epoch in epochs])
-    offsets = _joined_offsets(epochs)
-    universe = make_universe(nodes, kind)
-    dense_of = np.full(trace.header.partition.offsets[-1], -1, np.int32)
-    dense_of[universe.node_ids] = np.arange(universe.rows, dtype=np.int32)
-    dense = dense_of[requested]
-    in_universe = dense >= 0
-    in_halo = np.zeros(len(requested), np.bool_)
-    in_halo[in_universe] = universe.local_degrees[dense[in_universe]] > 0
+def _load_trainer(trace: Trace, universe: Universe, rank: int, streamed: bool) -> TrainerInput:
+    parts, per_epoch = trace.header.partition.parts, trace.header.minibatches_per_epoch
     book = np.asarray(trace.header.partition.offsets)
-    owners = (np.searchsorted(book, requested, side="right") - 1).astype(np.int16)
-    minibatches, parts = len(offsets) - 1, trace.header.partition.parts
-    minibatch_of = np.repeat(np.arange(minibatches), np.diff(offsets))
-    owner_rows = np.bincount(minibatch_of * parts + owners, minlength=minibatches * parts).reshape(minibatches, parts)
-    columns = {name: np.concatenate([epoch.columns[name] for epoch in epochs]) for name in epochs[0].columns}
-    stream = Stream(
-        universe=universe,
-        ids=dense[in_universe],
-        offsets=_count_before(in_universe)[offsets],
-        remote_rows=np.diff(offsets),
-        halo_rows=np.diff(_count_before(in_halo)[offsets]),
+    owner_of = (np.searchsorted(book, universe.node_ids, side="right") - 1).astype(np.int16)
+    kept: list[NDArray[np.int32]] = []
+    rows: dict[str, list[NDArray]] = {"remote": [], "cacheable": [], "halo": [], "owners": []}
+    columns: dict[str, list[NDArray]] = {}
+    for epoch in trace.epochs(rank):
+        dense = dense_ids(universe, epoch.ids)
+        in_universe = dense >= 0
+        in_halo = in_universe & (universe.local_degrees[np.maximum(dense, 0)] > 0) if universe.rows else in_universe
+        owners = np.searchsorted(book, epoch.ids, side="right") - 1
+        minibatch_of = np.repeat(np.arange(per_epoch), np.diff(epoch.offsets))
+        rows["remote"].append(np.diff(epoch.offsets))
+        rows["cacheable"].append(np.diff(_count_before(in_universe)[epoch.offsets]))
+        rows["halo"].append(np.diff(_count_before(in_halo)[epoch.offsets]))
+        by_owner = np.bincount(minibatch_of * parts + owners, minlength=per_epoch * parts)
+        rows["owners"].append(by_owner.reshape(per_epoch, parts))
+        for name, values in epoch.columns.items():
+            columns.setdefault(name, []).append(values)
+        if not streamed:
+            kept.append(dense[in_universe])
+    counts = {name: np.concatenate(values) for name, values in rows.items()}
+    joined = {name: np.concatenate(values) for name, values in columns.items()}
+    offsets = np.concatenate([[0], np.cumsum(counts["cacheable"])]).astype(np.int64)
+    stream = (
+        EpochStream(universe, EpochIds(trace, rank, universe), per_epoch, offsets, counts["remote"], counts["halo"])
+        if streamed
+        else Stream(universe, np.concatenate(kept), offsets, counts["remote"], counts["halo"])
     )
     return TrainerInput(
         rank=rank,
         partition=trace.header.partition_of(rank),
         stream=stream,
-        owner_of=(np.searchsorted(book, universe.node_ids, side="right") - 1).astype(np.int16),
-        owner_rows=owner_rows,
-        local_rows=columns["local_nodes"].astype(np.int64),
-        times={name: values for name, values in columns.items() if name.endswith("_s")},
+        owner_of=owner_of,
+        owner_rows=counts["owners"],
+        local_rows=joined["local_nodes"].astype(np.int64),
+        times={name: values for name, values in joined.items() if name.endswith("_s")},
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EpochIds:
+    """Reads the dense ids of one trainer's epochs."""
+
+    trace: Trace
+    rank: int
+    universe: Universe
+
+    def __call__(self, epoch: int) -> NDArray[np.int32]:
+        """The cacheable ids of an epoch, minibatch after minibatch."""
+        dense = dense_ids(self.universe, self.trace.ids(self.rank, epoch))
+        return dense[dense >= 0]
+
+
+def dense_ids(universe: Universe, node_ids: NDArray[np.int64]) -> NDArray[np.int32]:
+    """The dense ids of nodes; -1 for those outside the universe."""
+    if not universe.rows:
+        return np.full(len(node_ids), -1, np.int32)
+    found = np.searchsorted(universe.node_ids, node_ids)
+    np.minimum(found, universe.rows - 1, out=found)
+    dense = found.astype(np.int32)
+    dense[universe.node_ids[found] != node_ids] = -1
+    return dense
 
 
 def make_universe(nodes: Nodes, kind: UniverseKind) -> Universe:
@@ -104,11 +133,6 @@ def make_universe(nodes: Nodes, kind: UniverseKind) -> Universe:
     vip = None if nodes.vip is None else nodes.vip[kept]
     degrees, local_degrees = nodes.degrees[kept].astype(np.int64), nodes.local_degrees[kept].astype(np.int64)
     return Universe(kind, nodes.node_ids[kept], degrees, local_degrees, vip)
-
-
-def _joined_offsets(epochs: list[Epoch]) -> NDArray[np.int64]:
-    sizes = np.concatenate([np.diff(epoch.offsets) for epoch in epochs])
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
 def _count_before(flags: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ are exact. A trace's partition-global ids are mapped once to dense ids 0, 1, ...
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -49,7 +50,7 @@ class Universe:
         return order
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(eq=False)
 class Stream:
     """The remote rows that one trainer asked for, minibatch by minibatch.
 
@@ -72,3 +73,58 @@ class Stream:
     def minibatch(self, index: int) -> NDArray[np.int32]:
         """The cacheable ids of one minibatch: a view."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def head(self, minibatches: int) -> Stream:
+        """The first minibatches only; nothing is copied."""
+        return Stream(
+            universe=self.universe,
+            ids=self.ids[: self.offsets[min(minibatches, self.minibatches)]],
+            offsets=self.offsets[: minibatches + 1],
+            remote_rows=self.remote_rows[:minibatches],
+            halo_rows=self.halo_rows[:minibatches],
+        )
+
+
+class EpochStream(Stream):
+    """A stream whose ids are read an epoch at a time when they are asked for, and forgotten at the next one.
+
+    `read_epoch(epoch)` gives the ids of an epoch. Bounds, which must know the whole future, still ask for all `ids`.
+    """
+
+    def __init__(
+        self,
+        universe: Universe,
+        read_epoch: Callable[[int], NDArray[np.int32]],
+        minibatches_per_epoch: int,
+        offsets: NDArray[np.int64],
+        remote_rows: NDArray[np.int64],
+        halo_rows: NDArray[np.int64],
+    ) -> None:
+        self._read_epoch, self._per_epoch = read_epoch, minibatches_per_epoch
+        self._epoch, self._held = -1, np.empty(0, np.int32)
+        self.universe, self.offsets, self.remote_rows, self.halo_rows = universe, offsets, remote_rows, halo_rows
+
+    @property
+    def ids(self) -> NDArray[np.int32]:  # type: ignore[override]
+        """All ids, read anew: as large as the run."""
+        return np.concatenate([self._read_epoch(epoch) for epoch in range(self.minibatches // self._per_epoch)])
+
+    def minibatch(self, index: int) -> NDArray[np.int32]:
+        """The cacheable ids of one minibatch: a view."""
+        epoch = index // self._per_epoch
+        if epoch != self._epoch:
+            self._held = np.empty(0, np.int32)  # freed before the next epoch is read
+            self._held, self._epoch = self._read_epoch(epoch), epoch
+        before = self.offsets[epoch * self._per_epoch]
+        return self._held[self.offsets[index] - before : self.offsets[index + 1] - before]
+
+    def head(self, minibatches: int) -> Stream:
+        """The first minibatches only: whole epochs."""
+        return EpochStream(
+            self.universe,
+            self._read_epoch,
+            self._per_epoch,
+            self.offsets[: minibatches + 1],
+            self.remote_rows[:minibatches],
+            self.halo_rows[:minibatches],
+        )

@@ -27,7 +27,8 @@ python -m sim.tune --trace traces/papers100m.parquet --caches "score lru" --agen
 python -m sim.run --trace traces/debian.parquet --policy results/tune/best.json
 """
 
-RANGES = {"every": (1, 128), "random": (0.01, 1.0), "threshold": (0.05, 0.95)}
+EVERY = (1, 128)
+RANGES = {"every": EVERY, "random": (0.01, 1.0), "threshold": (0.05, 0.95)}
 """Policies that are given by name alone get their parameter out of these."""
 
 MARGIN = 0.1
@@ -59,6 +60,7 @@ def main(
     """
     try:
         import optuna
+        from optuna.storages.journal import JournalFileBackend
     except ModuleNotFoundError:
         raise InputError("sim.tune needs optuna: pip install 'rudder-twin[tune]'") from None
     from functools import partial
@@ -85,7 +87,7 @@ def main(
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    backend = optuna.storages.journal.JournalFileBackend(str(out / "study.log"))
+    backend = JournalFileBackend(str(out / "study.log"))
     study = optuna.create_study(
         study_name=f"{trace.name} {fixed['trace_sha256'][:16]}",
         storage=optuna.storages.JournalStorage(backend),
@@ -125,17 +127,15 @@ def suggest(
     cache = trial.suggest_categorical("cache", list(managed))
     agent = trial.suggest_categorical("agent", agents) if managed[cache] else "never"
     if agent == "every":
-        agent = f"every:{trial.suggest_int('every', *RANGES['every'], log=True)}"
+        agent = f"every:{trial.suggest_int('every', *EVERY, log=True)}"
     elif agent in RANGES:
         agent = f"{agent}:{trial.suggest_float(agent, *RANGES[agent]):.3g}"
-    return RunConfig(
-        cache=cache,
-        agent=agent,
-        buffer=f"{trial.suggest_float('buffer', *shares, log=True):.3g}%",
-        universe=trial.suggest_categorical("universe", universes),
-        init=trial.suggest_categorical("init", ["degree", "empty"]),
-        **fixed,
-    )
+    options: dict[str, Any] = {
+        "buffer": f"{trial.suggest_float('buffer', *shares, log=True):.3g}%",
+        "universe": trial.suggest_categorical("universe", universes),
+        "init": trial.suggest_categorical("init", ["degree", "empty"]),
+    }
+    return RunConfig(cache=cache, agent=agent, **options, **fixed)
 
 
 def objective(trial: optuna.Trial, config: RunConfig, first: Workload, workload: Workload) -> tuple[float, int]:

@@ -63,6 +63,18 @@ class Trace:
         """Minibatches a trainer over the whole run."""
         return self.header.epochs * self.header.minibatches_per_epoch
 
+    @property
+    def remote_rows(self) -> int:
+        """Remote rows that all trainers asked for over the whole run, out of the row groups' statistics."""
+        metadata = self._file.metadata
+        names = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
+        column = next(i for i, name in enumerate(names) if name.startswith("remote_ids"))
+        return sum(metadata.row_group(group).column(column).num_values for group in self._epochs.values())
+
+    def ids(self, rank: int, epoch: int) -> NDArray[np.int64]:
+        """The remote ids of one epoch of one trainer, minibatch after minibatch, and nothing else of it."""
+        return _lists(self._read([self._epochs[rank, epoch]], ["remote_ids"]).column("remote_ids"))[0]
+
     def nodes(self, partition: int) -> Nodes:
         """The remote nodes of a partition."""
         groups = self._nodes[partition]
