@@ -10,7 +10,7 @@ from agents.files import read_file
 from agents.policy import Decision, Observation, RunFacts
 from traces.errors import InputError
 
-FACTS = ("graph", "cache", "universe", "capacity_rows", "minibatches", "window")
+FACTS = ("graph", "epochs", "batch_size", "cache", "universe", "capacity_rows", "window")
 """Columns of a log that must agree with the run that it is replayed in."""
 
 DECISION = ("replace", "share", "ranking", "reason", "expected_impact", "answer", "outcome", "latency_s")

@@ -1,0 +1,143 @@
+"""Judging: both branches of a decision worked out by hand, the oracle, the log of decisions and its replay."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from agents.registry import resolve
+from sim.config import RunConfig
+from sim.judging import judge, judged_run, verdict
+from sim.results import decision_table
+from sim.simulate import simulate
+from sim.topology import from_header
+from sim.workload import Workload
+
+# One trainer's minibatches ask for other rows from the fifth on, so a buffer of three is worth replacing there.
+EARLY, LATE = [10, 11, 12], [13, 14, 15]
+
+
+@pytest.fixture
+def workload(write_trace, minibatch):
+    """Two trainers, eight minibatches in two epochs; only the first trainer asks for remote rows."""
+    times = {"sample_s": 0.01, "forward_s": 0.05}
+    first = [minibatch(EARLY, times)] * 4 + [minibatch(LATE, times)] * 4
+    second = [minibatch([], times)] * 8
+    path = write_trace([[one[:4], one[4:]] for one in (first, second)], nodes_per_partition=10)
+    return Workload.open(path, {"halo"})
+
+
+def make_config(agent="always", **changes):
+    options = {"trace": "hand.parquet", "trace_sha256": "", "agent": agent, "cache": "frequency", "buffer": "3"}
+    return RunConfig(**options | changes)
+
+
+def run(workload, config, plan=None):
+    plan, header = plan or resolve(config.agent), workload.header
+    inputs = workload.inputs["halo"]
+    return simulate(inputs, header, plan, config, workload.cost, from_header(header, config.link_bytes_per_s))
+
+
+def judged(workload, config, horizon, seconds=False):
+    table = judge(workload, config, run(workload, config), horizon, seconds)
+    return table.filter(rank=0).sort("minibatch")
+
+
+def test_both_branches_of_every_decision_are_those_counted_by_hand(workload):
+    """The buffer holds EARLY at first. A replacement in minibatch 4 takes LATE in, which 4 has just missed.
+
+    It does so only once LATE was asked for more often than EARLY has been, by decayed counts: never within the run
+    under `misses`; under `recent` at once. `always` ranks by misses, so both branches are equal everywhere.
+    """
+    table = judged(workload, make_config(), horizon=3)
+    assert table["minibatch"].to_list() == [1, 2, 3, 4, 5, 6, 7]
+    assert table["skip_rows"].to_list() == [0, 3, 6, 9, 9, 6, 3]
+    assert table["replace_rows"].to_list() == [0, 3, 6, 9, 9, 6, 3]
+    assert not table["better"].any()
+    assert table["right"].all()
+
+
+def test_regret_is_what_the_branch_taken_fetches_more(workload):
+    """A short memory forgets EARLY: then replacing saves what is asked for after it."""
+    config = make_config("never", cache="window:minibatches=1")
+    table = judged(workload, config, horizon=3)
+    # Asked with LATE just missed in minibatch m: in m nothing is saved, later in the horizon all three rows are.
+    assert table["skip_rows"].to_list() == [0, 3, 6, 9, 9, 6, 3]
+    assert table["replace_rows"].to_list() == [0, 3, 6, 3, 3, 3, 3]
+    assert table["regret_rows"].to_list() == [0, 0, 0, 6, 6, 3, 0]
+    assert verdict(table) == {"pass_at_1": 4 / 7, "regret_rows": 15 / 7}
+
+
+def test_the_oracle_takes_the_better_branch_and_regrets_nothing(workload):
+    config = make_config("oracle:3", cache="window:minibatches=1")
+    table = judged(workload, config, horizon=3)
+    assert table["replaced"].to_list() == [False, False, False, True, False, False, False]
+    assert verdict(table) == {"pass_at_1": 1.0, "regret_rows": 0.0}
+    fetched = run(workload, config).counts["fetched_rows"].sum()
+    assert fetched < run(workload, make_config("never")).counts["fetched_rows"].sum()
+
+
+def test_seconds_are_those_of_the_rows_on_the_wire(workload):
+    table = judged(workload, make_config("never", cache="window:minibatches=1"), horizon=3, seconds=True)
+    equal = table.filter(pl.col("replace_rows") == pl.col("skip_rows"))
+    assert equal["replace_s"].to_list() == equal["skip_s"].to_list()
+    better = table.filter("better")
+    assert (better["replace_s"] <= better["skip_s"]).all()
+    assert (table["regret_s"] == (table["skip_s"] - table["replace_s"]).clip(0)).all()
+
+
+def test_a_congested_link_costs_more(workload):
+    steady = run(workload, make_config("never"))
+    config = make_config("never", congestion=((0.0, 1e9, 0.1),))
+    slow = run(workload, config)
+    assert np.array_equal(slow.counts["fetched_rows"], steady.counts["fetched_rows"])
+    late = np.arange(8) >= 4
+    assert (slow.times["fetch_s"][0, late] > steady.times["fetch_s"][0, late]).all()
+    past = run(workload, make_config("never", congestion=((1e6, 2e6, 0.1),)))
+    assert np.array_equal(past.times["step_s"], steady.times["step_s"])
+
+
+def test_the_control_replaces_at_the_same_rate(workload):
+    agent, control = judged_run(workload, resolve("every:2"), make_config("every:2"), horizon=3)
+    assert agent.report["replacements"] == 8 - 2  # 2 trainers, after minibatches 1, 3 and 5; 7 is the last
+    assert control.report.keys() == agent.report.keys()
+    assert agent.report["over_MIN"] == agent.report["fetched_rows"] / 6
+
+
+def test_a_log_repeats_its_run_exactly(workload, tmp_path):
+    config = make_config("random:0.5", cache="window:minibatches=1")
+    script = tmp_path / "script"
+    answer = '{"reason": "r", "action": "replace", "share_percent": 50, "ranking": "recent", "expected_impact": "e"}'
+    script.write_text(f"{answer}\nnonsense\n")
+    plan = resolve(f"scripted:{script}")
+    first = run(workload, config, plan)
+    log = decision_table(first, prompts=True)
+    assert log["answer"].to_list()[:2] == [answer, "nonsense"]
+    assert log["outcome"].to_list()[:2] == ["valid", "invalid"]
+    assert "Hit rate is" in log["prompt"][0]
+    assert log["after_remote_rows"][0] == log["remote_rows"][1]
+    log.write_parquet(tmp_path / "decisions.parquet")
+    again = run(workload, config, resolve(f"recorded:{tmp_path / 'decisions.parquet'}"))
+    assert decision_table(again).equals(decision_table(first))
+    for name, values in first.times.items():
+        assert np.array_equal(again.times[name], values), name
+
+
+def test_judging_on_the_command_line(workload, tmp_path, run_cli):
+    code, out, err = run_cli(
+        "sim.judge", "--trace", str(tmp_path / "hand.parquet"), "--agent", "every:2", "--cache", "frequency",
+        "--buffer", "3", "--seeds", "2", "--out", str(tmp_path / "out"),
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "pass at 1" in out
+    assert pl.read_parquet(tmp_path / "out" / "judged.parquet")["run"].n_unique() == 2
+
+
+@pytest.mark.parametrize(("agent", "cache"), [("none", "score"), ("never", "lru")])
+def test_where_nothing_is_decided_nothing_is_judged(agent, cache, workload, tmp_path, run_cli):
+    code, _, err = run_cli(
+        "sim.judge", "--trace", str(tmp_path / "hand.parquet"), "--agent", agent, "--cache", cache, "--buffer", "3"
+    )
+    assert code == 2
+    assert "there are no decisions to judge" in err
