@@ -1,4 +1,4 @@
-"""How early a sweep's ranking is known: `python benchmarks/early.py [--trace traces/papers100m.parquet]`.
+"""How early a sweep's ranking is known: `python -m benchmarks.early [--trace traces/papers100m.parquet]`.
 
 Ranks 200 configurations by mean epoch time after 1, 2, ... epochs, and by the last of these epochs alone, and compares
 with the ranking over all: Kendall's tau, whether the best is the same, and what choosing early would cost.
@@ -55,9 +55,8 @@ def main() -> None:
             tau = kendalltau(times, whole, nan_policy="omit").statistic
             chosen = whole[np.nanargmin(times)]
             cost = chosen / np.nanmin(whole) - 1
-            print(
-                f"{epochs / workload.header.epochs:4.0%} of the epochs, {name}: tau {tau:.3f}, choosing costs {cost:+.2%}"
-            )
+            share = epochs / workload.header.epochs
+            print(f"{share:4.0%} of the epochs, {name}: tau {tau:.3f}, choosing then costs {cost:+.2%}", flush=True)
         before = early
 
 

@@ -1,4 +1,4 @@
-"""Time and memory of large traces: `python benchmarks/scale.py TRACE... [--cache lru] [--buffer 25%]`.
+"""Time and memory of large traces: `python -m benchmarks.scale TRACE... [--cache lru] [--buffer 25%]`.
 
 Counts the hits of a cache over every trainer of each trace, the ids read from the file an epoch at a time. Make the
 traces with `python -m traces.synthetic`.

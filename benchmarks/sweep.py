@@ -1,4 +1,4 @@
-"""How many configurations a minute: `python benchmarks/sweep.py [--seconds 60] [--trace traces/papers100m.parquet]`.
+"""How many configurations a minute: `python -m benchmarks.sweep [--seconds 60] [--trace traces/papers100m.parquet]`.
 
 Sweeps a mix of caches, gates, buffers, universes and links, in the order that a sweep would, cut off after so many
 seconds; then the same on one worker. Reports runs, runs a minute, scaling, the peak memory of all processes together,
@@ -40,6 +40,9 @@ SHARED = {
     "universes": ["halo", "remote"],
     "links": ["captured", "50mbit", "100mbit", "400mbit", "1gbit", "10gbit"],
 }
+
+SAMPLE = 16
+"""Runs that are taken apart."""
 
 
 def mixed(trace: Path, links: int) -> Plan:
@@ -96,18 +99,16 @@ def main() -> None:
     print(f"load averages before: {os.getloadavg()[0]:.2f}; opened in {time.perf_counter() - start:.1f} s")
     work = batches(list(plan.configs.values()))
     random.Random(0).shuffle(work)  # a part of the grid stands for the whole
-    sample = [config for batch in work[:24] for config in batch]
-    for config in sample[:12]:
-        workload.run(config)  # compiled and bounds known
+    sample = [batch[0] for batch in work[:SAMPLE]]
+    for config in sample:
+        workload.run(config)  # compiled, and bounds known
     start = time.process_time()
     for config in sample:
         workload.run(config)
     whole = (time.process_time() - start) / len(sample)
     bare = kernel_seconds(sample, workload) / len(sample)
     print(f"grid: {len(plan.configs):,} distinct runs of {plan.combinations:,} combinations, in {len(work):,} batches")
-    print(
-        f"a run of one process: {whole * 1e3:.1f} ms processor time, {bare * 1e3:.1f} ms of bare caches if none shared"
-    )
+    print(f"a run alone: {whole * 1e3:.1f} ms processor time, {bare * 1e3:.1f} ms of bare caches")
     rates = {}
     for workers in (2, 1):
         runs, failed, seconds, peak = timed(work, {sha256: workload}, workers, arguments.seconds)

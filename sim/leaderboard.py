@@ -27,8 +27,9 @@ def read(folder: str | Path) -> pl.DataFrame:
     """All finished runs of a sweep, with what they are to be read against.
 
     `vs_none` and `vs_pipeline` are a run's mean epoch time over that of DistDGL without prefetching and with pipelining
-    alone, on the same trace and links, less 1; null where the sweep has no such run. `fetched_over_min` are its fetched
-    rows over the fewest possible. `bound` marks caches that know the future. Raises `InputError` where there is no sweep.
+    alone, on the same trace and links, less 1; null where the sweep has no such run. `fetched_over_min` are its rows
+    fetched over the fewest possible. `bound` marks caches that know the future. Raises `InputError` where there is no
+    sweep.
     """
     table = Store(Path(folder)).read()
     if not table.width:
