@@ -131,6 +131,8 @@ class Bench:
         key = json.dumps(asdict(cell))
         if key in self.done:
             return
+        if cell.agent.startswith("classifier:") and not Path(cell.agent.partition(":")[2]).exists():
+            return  # not trained yet
         plan = resolve(cell.agent, self.model)
         row, rate = self._measure(cell, plan)
         if cell.judged or cell.window == WINDOW:

@@ -1,0 +1,235 @@
+"""The table and the figure of `benchmarks.agents`, out of the runs that are there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+BUFFERS = ("5%", "15%", "25%")
+TRACES = {"debian": "Debian packages (real graph)", "papers100m": "papers100m (synthetic, 1/200 of ogbn-papers100M)"}
+PUBLIC, OURS = "score-public", "frequency:half_life=5000"
+POLICY = "trickle:0.05"
+"""The policy of this project that is put against the others, with the buffer `OURS`."""
+
+Row = dict[str, Any]
+
+
+def report(folder: Path) -> None:
+    """Write docs/agents.png, and the tables between the marks in docs/agents.md."""
+    runs = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    table = pl.DataFrame([flat(run) for run in runs], infer_schema_length=None)
+    # A classifier is named after its kind; its file's name also holds the other trace and the seed.
+    table = table.with_columns(pl.col("agent").str.replace(r"classifier:.*/(\w+)-\w+-\d\.json", "classifier:$1"))
+    transfer = pl.read_csv(folder / "transfer.csv") if (folder / "transfer.csv").exists() else None
+    sections = [ours(table, network) for network in ("steady", "congested")]
+    sections += [agents(table, trace) for trace in TRACES]
+    sections += [spread(table)]
+    if transfer is not None:
+        sections.append(transferred(transfer))
+    page = Path("docs/agents.md")
+    head, _, rest = page.read_text().partition("<!-- tables -->\n")
+    tail = rest.partition("<!-- /tables -->\n")[2]
+    page.write_text(head + "<!-- tables -->\n" + "\n".join(sections) + "<!-- /tables -->\n" + tail)
+    draw(table, page.with_suffix(".png"))
+
+
+def flat(run: Row) -> Row:
+    """A run as one row: the cell, the figures, and those of its control."""
+    control = {f"control_{name}": value for name, value in run.get("control", {}).items()}
+    return run["cell"] | {name: value for name, value in run.items() if name not in ("cell", "control")} | control
+
+
+def pick(table: pl.DataFrame, **where: Any) -> list[Row]:
+    """The rows with these values."""
+    return table.filter(**where).to_dicts()
+
+
+def best(rows: list[Row], by: str) -> Row:
+    """The row with the smallest value."""
+    return min(rows, key=lambda row: row[by])
+
+
+def ours(table: pl.DataFrame, network: str) -> str:
+    """Our policy against every:N at its best N, on three buffers, and against Rudder's public rule."""
+    lines = [
+        f"\n### {POLICY} on `{OURS}` against every:N and the public rule, {network} network\n",
+        "| trace | buffer | figure | none | pipeline | public rule (its best gate) | best every:N, score buffer "
+        "| best every:N, same buffer | ours | share of MIN's saving |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for trace in TRACES:
+        here = table.filter(trace=trace, network=network)
+        if not pick(here, agent="none"):
+            continue
+        none, pipeline = pick(here, agent="none")[0], pick(here, agent="pipeline")[0]
+        for buffer in BUFFERS:
+            at = here.filter(buffer=buffer)
+            mine = pick(at, agent=POLICY, cache=OURS)
+            public = pick(at, cache=PUBLIC, agent="always") + pick(at, cache="score-public:alpha=.005")
+            public += [row for row in pick(at, cache=PUBLIC) if row["agent"].startswith(("ollama:", "local:"))]
+            fixed = at.filter(pl.col("agent").str.starts_with("every:") | (pl.col("agent") == "always"))
+            mended, same = pick(fixed, cache="score"), pick(fixed, cache=OURS)
+            if not (mine and public and mended and same):
+                continue
+            for figure, shown in (("fetched_rows", "rows"), ("epoch_s", "epoch s")):
+                cells = [number(row[figure]) for row in (none, pipeline)]
+                for rows in (public, mended, same):
+                    row = best(rows, figure)
+                    cells.append(f"{number(row[figure])} ({gate(row)})")
+                cells.append(f"**{number(mine[0][figure])}**")
+                saved = (none["fetched_rows"] - mine[0]["fetched_rows"]) / (none["fetched_rows"] - mine[0]["min_rows"])
+                cells.append(f"{saved:.1%}" if figure == "fetched_rows" else "")
+                lines.append(f"| {trace} | {buffer} | {shown} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def gate(row: Row) -> str:
+    """A gate as the table names it; always is every:1."""
+    slow = ", alpha .005" if row["cache"].endswith(".005") else ""
+    return row["agent"] + slow
+
+
+def agents(table: pl.DataFrame, trace: str) -> str:
+    """Every agent at the middle buffer in the steady network, seed 0, with its control beside it."""
+    lines = [
+        f"\n### Every agent: {TRACES[trace]}, steady network, {BUFFERS[1]} buffer, seed 0\n",
+        "| buffer | agent | decisions | valid | latency s | interval | replaced | pass@1 | regret rows | hit rate "
+        "| fetched over MIN | epoch s | control: pass@1 | regret rows | over MIN | epoch s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    here = table.filter(trace=trace, network="steady", buffer=BUFFERS[1], seed=0)
+    for cache in (PUBLIC, OURS):
+        rows = [row for row in pick(here, cache=cache) if row["window"] == 4 or row["agent"] in ("always", POLICY)]
+        rows.sort(key=lambda row: row["fetched_rows"])
+        lines += ["| " + " | ".join([cache, *cells_of(row)]) + " |" for row in rows]
+    unbuffered = pick(here, agent="none") + pick(here, agent="pipeline")
+    lines += ["| no buffer | " + " | ".join(cells_of(row)) + " |" for row in unbuffered]
+    minimum = next((row for row in pick(here) if row["min_rows"]), None)
+    if minimum:
+        rate = 1 - minimum["min_rows"] / minimum["remote_rows"]
+        lines.append(f"| bound | MIN | | | | | | | | {rate:.1%} | 1.000 | | | | | |")
+    return "\n".join(lines) + "\n"
+
+
+def cells_of(row: Row) -> list[str]:
+    """What the table of agents shows of a run."""
+    decisions = row["decisions"]
+    minibatches = {"debian": 800, "papers100m": 1520}[row["trace"]]
+    control = row.get("control_fetched_rows") is not None
+
+    def over_min(rows: float) -> str:
+        return f"{rows / row['min_rows']:.3f}" if row["min_rows"] else ""
+
+    return [
+        row["agent"],
+        str(decisions),
+        f"{row['valid'] / decisions:.0%}" if decisions else "",
+        f"{row['latency_s']:.1f}" if row["latency_s"] else "",
+        f"{minibatches / decisions:.0f}" if decisions else "",
+        str(row["replacements"]),
+        share(row.get("pass_at_1")),
+        number(row.get("regret_rows")),
+        f"{row['hit_rate_remote']:.1%}",
+        over_min(row["fetched_rows"]),
+        number(row["epoch_s"]),
+        share(row.get("control_pass_at_1")),
+        number(row.get("control_regret_rows")),
+        over_min(row["control_fetched_rows"]) if control else "",
+        number(row["control_epoch_s"]) if control else "",
+    ]
+
+
+def spread(table: pl.DataFrame) -> str:
+    """Policies that draw or were trained, over their seeds."""
+    seeded = table.filter(cache=PUBLIC, network="steady", window=4).filter(
+        pl.col("agent").str.contains("^(bandit|classifier|ollama|local)")
+    )
+    rows = seeded.group_by("trace", "agent", "buffer").agg(
+        seeds=pl.len(),
+        low=(pl.col("fetched_rows") / pl.col("min_rows")).min(),
+        mean=(pl.col("fetched_rows") / pl.col("min_rows")).mean(),
+        high=(pl.col("fetched_rows") / pl.col("min_rows")).max(),
+        control=(pl.col("control_fetched_rows") / pl.col("min_rows")).mean(),
+    )
+    lines = [
+        f"\n### Over the seeds: fetched rows over MIN on `{PUBLIC}`, steady network\n",
+        "| trace | agent | buffer | seeds | lowest | mean | highest | control, mean |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    order = pl.col("buffer").replace_strict({name: i for i, name in enumerate(BUFFERS)})
+    for row in rows.sort("trace", "agent", order).to_dicts():
+        figures = " | ".join(f"{row[name]:.3f}" for name in ("low", "mean", "high", "control"))
+        lines.append(f"| {row['trace']} | {row['agent']} | {row['buffer']} | {row['seeds']} | {figures} |")
+    return "\n".join(lines) + "\n"
+
+
+def transferred(transfer: pl.DataFrame) -> str:
+    """Classifiers on the judged decisions of the other graph."""
+    lines = [
+        "\n### Classifiers on the other graph's decisions\n",
+        "| classifier | trained on | label | accuracy | balanced accuracy | replacing is right |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in transfer.sort("kind", "trained_on", "label").to_dicts():
+        figures = " | ".join(f"{row[name]:.1%}" for name in ("accuracy", "balanced", "replace_is_right"))
+        lines.append(f"| {row['kind']} | {row['trained_on']} | {row['label']} | {figures} |")
+    return "\n".join(lines) + "\n"
+
+
+def number(value: float | None) -> str:
+    """Whole numbers with commas, others to four digits; nothing for nothing."""
+    if value is None or value != value:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def share(value: float | None) -> str:
+    """A percentage; nothing for nothing."""
+    return "" if value is None or value != value else f"{value:.0%}"
+
+
+def draw(table: pl.DataFrame, path: Path) -> None:
+    """Fetched rows over MIN of every agent on the public and on our buffer, a panel a trace and network."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(11, 9), layout="constrained", sharey=True)
+    names: list[str] = []
+    for column, trace in enumerate(TRACES):
+        for line, network in enumerate(("steady", "congested")):
+            axis = axes[line][column]
+            at = table.filter(trace=trace, network=network, buffer=BUFFERS[1], seed=0)
+            pipeline = pick(table, trace=trace, network=network, agent="pipeline")
+            if at.is_empty():
+                axis.set_axis_off()  # not run yet
+                continue
+            for cache, colour, marker in ((PUBLIC, "#0072B2", "o"), (OURS, "#D55E00", "D")):
+                rows = [row for row in pick(at, cache=cache) if row["agent"] not in ("never",)]
+                names += [row["agent"] for row in rows if row["agent"] not in names]
+                axis.scatter(
+                    [row["epoch_s"] for row in rows],
+                    [names.index(row["agent"]) for row in rows],
+                    c=colour,
+                    marker=marker,
+                    s=22,
+                    label=cache,
+                )
+            if pipeline:
+                axis.axvline(pipeline[0]["epoch_s"], color="#999999", lw=1, label="no buffer (pipeline)")
+            axis.set_xscale("log")
+            axis.set_title(f"{trace}, {network} network, {BUFFERS[1]} buffer", fontsize="small")
+            axis.set_xlabel("mean epoch time (simulated, s; log scale)")
+            axis.spines[["top", "right"]].set_visible(False)
+    for axis in axes.ravel():
+        axis.set_yticks(range(len(names)), names, fontsize="x-small")
+    axes[0][0].legend(frameon=False, fontsize="x-small")
+    figure.supxlabel(
+        "papers100m: synthetic, 1/200 of ogbn-papers100M.  python -m benchmarks.agents report", fontsize="x-small"
+    )
+    figure.savefig(path, dpi=130, metadata={"Software": None})
+    plt.close(figure)
