@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from sim.results import decision_table, epoch_seconds, epoch_times, minibatch_ta
 from sim.simulate import Simulated, make_caches, simulate
 from sim.topology import from_header
 from sim.trainer import TIMED
+from traces.checksum import sha256_of
 from traces.cluster.link import parse_link
 from traces.errors import InputError
 from traces.header import Header
@@ -54,7 +54,7 @@ class Experiment:
         rate = parse_link(link) if link else None
         try:
             config = RunConfig(
-                trace=path.name, trace_sha256=_sha256(path), agent=plan.name, link_bytes_per_s=rate, **options
+                trace=path.name, trace_sha256=sha256_of(path), agent=plan.name, link_bytes_per_s=rate, **options
             )
         except ValidationError as error:
             first = error.errors()[0]
@@ -164,11 +164,3 @@ class Experiment:
             },
             figure,
         )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()  # hashlib.file_digest is not there before Python 3.11
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from sim.serve import Served
 from sim.simulate import make_caches, serve_ahead, simulate
 from sim.stream import UniverseKind
 from sim.topology import from_header
+from traces.checksum import sha256_of
 from traces.errors import InputError
 from traces.header import Header
 from traces.reader import Trace
@@ -29,8 +29,7 @@ def checksum(path: Path) -> str:
     """The SHA-256 of a trace file, in hexadecimal. Raises `InputError` where there is none."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; `python -m traces.capture --help` tells how to make a trace")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 @dataclass(eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import os
 import re
@@ -21,6 +20,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from traces.checksum import sha256_of
 from traces.errors import InputError
 from traces.graphs.c_functions import Function, functions
 from traces.graphs.features import hashed_words
@@ -67,7 +67,7 @@ def build(*, seed: int = 0, source: Path | None = None, report: Report) -> Graph
         classes=len(classes),
         provenance={
             "source": source.name,
-            "source_sha256": _sha256(source),
+            "source_sha256": sha256_of(source),
             "linux_version": version,
             "files_with_functions": len(found),
             "edges": "to a function from each it calls",
@@ -98,11 +98,6 @@ def _download(report: Report) -> Path:
                 raise InputError(f'{" ".join(command)}: failed ({message}); run "apt-get update" first, {by_hand}')
             packages = [package.rename(folder / package.name) for package in Path(partial).glob("*.deb")]
     return max(packages, key=lambda package: package.stat().st_mtime)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
