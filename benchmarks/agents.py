@@ -184,20 +184,25 @@ class Bench:
                             simulated = simulate(inputs, header, plan, config, cost, cluster)
                             tables.append(judge(workload, config, simulated, HORIZON, seconds=False))
                 pl.concat(tables).write_parquet(path)
+        data = {trace: read([FOLDER / f"judged-{trace}.parquet"]) for trace in TRACES}
         tested = []
-        for trace in TRACES:
-            data, unseen = (read([FOLDER / f"judged-{name}.parquet"]) for name in (trace, other(trace)))
+        for seed in SEEDS:
             for kind in FITS:
-                for seed in SEEDS:
+                for trace in TRACES:
                     file = FOLDER / "classifiers" / f"{kind}-{trace}-{seed}.json"
                     if not file.exists():
-                        save(train(data, kind, "better", seed, [f"judged-{trace}.parquet"]), file)
-                    if seed == 0:
-                        proxy = train(data, kind, "proxy", seed, [f"judged-{trace}.parquet"])
-                        for label, classifier in (("better", load(file)), ("proxy", proxy)):
-                            names = ("accuracy", "balanced", "replace_is_right")
-                            scores = dict(zip(names, accuracy(classifier, unseen), strict=True))
-                            tested.append({"kind": kind, "label": label, "trained_on": trace, **scores})
+                        save(train(data[trace], kind, "better", seed, [f"judged-{trace}.parquet"]), file)
+        for kind in FITS:
+            for trace in TRACES:
+                exact = load(FOLDER / "classifiers" / f"{kind}-{trace}-0.json")
+                proxy = train(data[trace], kind, "proxy", 0, [f"judged-{trace}.parquet"])
+                for label, classifier in (("better", exact), ("proxy", proxy)):
+                    scores = zip(
+                        ("accuracy", "balanced", "replace_is_right"),
+                        accuracy(classifier, data[other(trace)]),
+                        strict=True,
+                    )
+                    tested.append({"kind": kind, "label": label, "trained_on": trace, **dict(scores)})
         pl.DataFrame(tested).write_csv(FOLDER / "transfer.csv")
 
 

@@ -23,6 +23,9 @@ except ModuleNotFoundError as error:
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 """Whatever servers call their models; it is sent as a value, and never becomes part of an address."""
 
+HOST = re.compile(r"[A-Za-z0-9._:-]+")
+"""A host's name or address; httpx lets more through."""
+
 LOAD_TIMEOUT_S = 300.0
 """Some servers load a model at the first question."""
 
@@ -53,7 +56,7 @@ class OpenAICompatible:
             url = httpx.URL(self._url)
         except httpx.InvalidURL:
             url = httpx.URL()
-        if url.scheme not in ("http", "https") or not url.host:
+        if url.scheme not in ("http", "https") or not HOST.fullmatch(url.host):
             raise InputError(f"{host!r} is no address of a server: give --model-host or OPENAI_BASE_URL as "
                              "http://HOST:PORT/v1")  # fmt: skip
         self.identity = {"provider": "openai", "model": model, "temperature": 0.0, "max_tokens": ANSWER_TOKENS}
