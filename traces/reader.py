@@ -79,28 +79,32 @@ class Trace:
         """The remote nodes of a partition."""
         groups = self._nodes[partition]
         table = self._read(groups, ["node_ids", "degrees", "local_degrees", "vip"])
-        arrays = {name: _values(table.column(name)) for name in table.column_names}
-        vip = None if table.column("vip").null_count else arrays["vip"]
+        without_vip = table.column("vip").null_count > 0
+        columns = {name: table.column(name) for name in table.column_names if name != "vip" or not without_vip}
+        for name, column in columns.items():
+            if _has_nulls(column):
+                raise InputError(f"{self.path}: row group {groups[0]}, column {name}: has nulls")
+        arrays = {name: _lists(column)[0] for name, column in columns.items()}
         ids, local_degrees = arrays["node_ids"], arrays["local_degrees"]
-        lengths = {n: len(a) for n, a in arrays.items() if n != "vip" or vip is not None}
+        lengths = {name: len(array) for name, array in arrays.items()}
         if fault := node_fault(self.header, partition, ids, lengths, local_degrees):
             raise InputError(f"{self.path}: row group {groups[0]}, {fault}")
-        return Nodes(ids, arrays["degrees"], local_degrees, vip)
+        return Nodes(ids, arrays["degrees"], local_degrees, arrays.get("vip"))
 
     def epoch(self, rank: int, epoch: int) -> Epoch:
         """One epoch of one trainer."""
         group = self._epochs[rank, epoch]
         table = self._read([group], ["minibatch", "remote_ids", "owner_done_s", *COUNTS, *TIMES])
         for name in table.column_names:
-            if table.column(name).null_count:
+            if _has_nulls(table.column(name)):
                 raise InputError(f"{self.path}: row group {group}, column {name}: has nulls")
-        if not np.array_equal(table.column("minibatch").to_numpy(), np.arange(self.header.minibatches_per_epoch)):
+        if not np.array_equal(_numpy(table.column("minibatch")), np.arange(self.header.minibatches_per_epoch)):
             wanted = self.header.minibatches_per_epoch - 1
             raise InputError(f"{self.path}: row group {group}, column minibatch: not 0 to {wanted} in order")
         ids, offsets = _lists(table.column("remote_ids"))
         owners, owner_offsets = _lists(table.column("owner_done_s"))
-        counts = {name: table.column(name).to_numpy() for name in COUNTS}
-        times = {name: table.column(name).to_numpy() for name in TIMES}
+        counts = {name: _numpy(table.column(name)) for name in COUNTS}
+        times = {name: _numpy(table.column(name)) for name in TIMES}
         fault = minibatch_fault(
             self.header, self.header.partition_of(rank), ids, offsets, counts, times, np.diff(owner_offsets)
         )
@@ -181,13 +185,22 @@ class Trace:
 
 
 def _lists(column: pa.ChunkedArray) -> tuple[NDArray, NDArray[np.int64]]:
+    """All values of a column of lists, and where each list begins and the last one ends."""
     array = column.combine_chunks()
-    offsets = array.offsets.to_numpy().astype(np.int64)
-    return array.flatten().to_numpy(zero_copy_only=False), offsets - offsets[0]
+    offsets = np.from_dlpack(array.offsets).astype(np.int64)
+    return np.from_dlpack(array.flatten()), offsets - offsets[0]
 
 
-def _values(column: pa.ChunkedArray) -> NDArray:
-    return column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+def _numpy(column: pa.ChunkedArray) -> NDArray:
+    """A column's values, shared and read-only. (pyarrow's own `to_numpy` imports pandas where it is installed.)"""
+    return np.from_dlpack(column.combine_chunks())
+
+
+def _has_nulls(column: pa.ChunkedArray) -> bool:
+    """Whether a value is missing, or one in a list."""
+    if column.null_count:
+        return True
+    return pa.types.is_nested(column.type) and column.combine_chunks().flatten().null_count > 0
 
 
 def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:

@@ -86,6 +86,7 @@ def test_a_writer_that_fails_leaves_nothing(path, tmp_path):
         ("fetch_s", [float("nan"), 0.0], "row group 2, column fetch_s: a time that is negative or not a finite"),
         ("wait_s", [0.0, -1e-9], "row group 2, column wait_s: a time that is negative or not a finite"),
         ("step_s", [None, 0.0], "row group 2, column step_s: has nulls"),
+        ("remote_ids", [[12, None], [15]], "row group 2, column remote_ids: has nulls"),
         ("minibatch", [0, 2], "row group 2, column minibatch: not 0 to 1 in order"),
         ("owner_done_s", [[0.0], [0.0]], "row group 2, column owner_done_s: not 2 values"),
     ],
