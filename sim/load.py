@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import psutil
+from numba import njit
 from numpy.typing import NDArray
 
 from sim.stream import EpochStream, Stream, Universe, UniverseKind
@@ -61,38 +62,36 @@ def _load_trainer(trace: Trace, universe: Universe, rank: int, streamed: bool) -
     parts, per_epoch = trace.header.partition.parts, trace.header.minibatches_per_epoch
     book = np.asarray(trace.header.partition.offsets)
     owner_of = (np.searchsorted(book, universe.node_ids, side="right") - 1).astype(np.int16)
+    minibatches = trace.minibatches
     kept: list[NDArray[np.int32]] = []
-    rows: dict[str, list[NDArray]] = {"remote": [], "cacheable": [], "halo": [], "owners": []}
     columns: dict[str, list[NDArray]] = {}
+    remote, cacheable, halo = (np.zeros(minibatches, np.int64) for _ in range(3))
+    owner_rows = np.zeros((minibatches, parts), np.int64)
     for epoch in trace.epochs(rank):
-        dense = dense_ids(universe, epoch.ids)
-        in_universe = dense >= 0
-        in_halo = in_universe & (universe.local_degrees[np.maximum(dense, 0)] > 0) if universe.rows else in_universe
-        owners = np.searchsorted(book, epoch.ids, side="right") - 1
-        minibatch_of = np.repeat(np.arange(per_epoch), np.diff(epoch.offsets))
-        rows["remote"].append(np.diff(epoch.offsets))
-        rows["cacheable"].append(np.diff(_count_before(in_universe)[epoch.offsets]))
-        rows["halo"].append(np.diff(_count_before(in_halo)[epoch.offsets]))
-        by_owner = np.bincount(minibatch_of * parts + owners, minlength=per_epoch * parts)
-        rows["owners"].append(by_owner.reshape(per_epoch, parts))
+        dense = np.empty(len(epoch.ids), np.int32)
+        now = slice(epoch.epoch * per_epoch, (epoch.epoch + 1) * per_epoch)
+        remote[now] = np.diff(epoch.offsets)
+        found = densify(
+            epoch.ids, epoch.offsets, universe.node_ids, universe.local_degrees, book, dense,
+            cacheable[now], halo[now], owner_rows[now],
+        )  # fmt: skip
         for name, values in epoch.columns.items():
             columns.setdefault(name, []).append(values)
         if not streamed:
-            kept.append(dense[in_universe])
-    counts = {name: np.concatenate(values) for name, values in rows.items()}
+            kept.append(dense[:found])
     joined = {name: np.concatenate(values) for name, values in columns.items()}
-    offsets = np.concatenate([[0], np.cumsum(counts["cacheable"])]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(cacheable)])
     stream = (
-        EpochStream(universe, EpochIds(trace, rank, universe), per_epoch, offsets, counts["remote"], counts["halo"])
+        EpochStream(universe, EpochIds(trace, rank, universe), per_epoch, offsets, remote, halo)
         if streamed
-        else Stream(universe, np.concatenate(kept), offsets, counts["remote"], counts["halo"])
+        else Stream(universe, np.concatenate(kept), offsets, remote, halo)
     )
     return TrainerInput(
         rank=rank,
         partition=trace.header.partition_of(rank),
         stream=stream,
         owner_of=owner_of,
-        owner_rows=counts["owners"],
+        owner_rows=owner_rows,
         local_rows=joined["local_nodes"].astype(np.int64),
         times={name: values for name, values in joined.items() if name.endswith("_s")},
     )
@@ -135,6 +134,34 @@ def make_universe(nodes: Nodes, kind: UniverseKind) -> Universe:
     return Universe(kind, nodes.node_ids[kept], degrees, local_degrees, vip)
 
 
-def _count_before(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many flags are set before each position, and in all: shape (len(flags) + 1,)."""
-    return np.concatenate([[0], np.cumsum(flags, dtype=np.int64)])
+@njit(cache=True, nogil=True)
+def densify(ids, offsets, node_ids, local_degrees, book, dense, cacheable, halo, owner_rows):  # type: ignore[no-untyped-def]
+    """Map one epoch's ids to dense ids, in one pass; returns how many are in the universe, which `dense` then holds.
+
+    Adds up each minibatch's rows in the universe, in the halo, and by owner. Both the ids of a minibatch and those of
+    the universe ascend, so each is searched for from the last one's place on, in steps that double.
+    """
+    count, rows = 0, len(node_ids)
+    for minibatch in range(len(offsets) - 1):
+        at = owner = 0
+        for i in range(offsets[minibatch], offsets[minibatch + 1]):
+            node = ids[i]
+            while node >= book[owner + 1]:
+                owner += 1
+            owner_rows[minibatch, owner] += 1
+            step, high = 1, at
+            while high < rows and node_ids[high] < node:
+                at, high, step = high + 1, high + step, 2 * step
+            high = min(high, rows)
+            while at < high:
+                middle = (at + high) // 2
+                if node_ids[middle] < node:
+                    at = middle + 1
+                else:
+                    high = middle
+            if at < rows and node_ids[at] == node:
+                dense[count] = at
+                count += 1
+                cacheable[minibatch] += 1
+                halo[minibatch] += local_degrees[at] > 0
+    return count

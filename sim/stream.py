@@ -45,7 +45,8 @@ class Universe:
     @cached_property
     def degree_order(self) -> NDArray[np.int32]:
         """All dense ids by local degree, then by degree, highest first; ties by id. Shape (rows,), read-only."""
-        order = np.lexsort((np.arange(self.rows), -self.degrees, -self.local_degrees)).astype(np.int32)
+        # one stable sort by both, as a trace's degrees are int32; np.lexsort would sort once for each
+        order = np.argsort(-((self.local_degrees << 32) + self.degrees), kind="stable").astype(np.int32)
         order.flags.writeable = False
         return order
 
