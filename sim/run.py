@@ -77,7 +77,7 @@ def main(
     from rich.console import Console
 
     if listing:
-        _list(Console())
+        _list(Console() if Console().is_terminal else Console(width=180))  # a line each, for grep
         return
     if trace is None:
         raise InputError(
