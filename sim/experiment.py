@@ -17,7 +17,7 @@ from sim.calibrate import fit
 from sim.config import RunConfig
 from sim.cost import CostModel
 from sim.count import count
-from sim.figure import draw
+from sim.figure import Artist
 from sim.load import TrainerInput, load
 from sim.results import decision_table, epoch_seconds, epoch_times, minibatch_table, summarise, write
 from sim.simulate import Simulated, make_caches, simulate
@@ -133,8 +133,8 @@ class Experiment:
             parts.append(f"cache {self.config.cache}, {size} ({self.config.universe}, init {self.config.init})")
         return "; ".join(parts)
 
-    def write(self, folder: Path) -> None:
-        """Write everything into `folder`, whole or not at all."""
+    def write(self, folder: Path, artist: Artist) -> None:
+        """Write everything into `folder`, whole or not at all; `artist` draws the figure."""
         name = self.plan.name
         summaries = self.summaries()
         identity = {"run": self.config.id} | self.config.model_dump()
@@ -148,7 +148,7 @@ class Experiment:
         bound = None if self.bound_rows is None else pl.Series(self.bound_rows)
         epoch_s = {row["policy"]: row["epoch_s_mean"] for row in summaries if "epoch_s_mean" in row}
         shown = {policy: self.tables[policy] for policy in dict.fromkeys(["pipeline", name])}
-        figure = draw(name, shown, epoch_s, bound, caption)
+        artist.begin(name, shown, epoch_s, bound, caption)
         write(
             folder,
             {
@@ -162,5 +162,5 @@ class Experiment:
                 "summary": {"notice": self.header.notice, "runs": summaries} | self.check(),
                 "cost": asdict(self.cost),
             },
-            figure,
+            artist.finish,
         )

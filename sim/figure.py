@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 import io
+import signal
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 COLOURS = {"none": "#999999", "pipeline": "#E69F00", "agent": "#0072B2", "bound": "#009E73"}
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
+
+
+class Artist:
+    """A process that draws, and imports what it needs for that while this one simulates. It ends with this one."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self._connection, there = context.Pipe()
+        process = context.Process(target=_draw, args=(there,), daemon=True)
+        interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C reaches both, and one answers
+        process.start()
+        signal.signal(signal.SIGINT, interrupted)
+        there.close()
+
+    def begin(self, *figure: Any) -> None:
+        """Draw a figure: takes what `draw` takes."""
+        self._connection.send(figure)
+
+    def finish(self) -> bytes:
+        """The figure's PNG."""
+        return self._connection.recv()
+
+
+def _draw(connection: Connection) -> None:
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+
+    connection.send(draw(*connection.recv()))
 
 
 def draw(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
@@ -114,8 +114,10 @@ def summarise(simulated: Simulated, inputs: list[TrainerInput], header: Header) 
 OUTCOMES = ("valid", "invalid", "late", "failed")
 
 
-def write(folder: Path, tables: Mapping[str, pl.DataFrame], documents: Mapping[str, Any], figure: bytes) -> None:
-    """Write a run's folder: `NAME.parquet`, `NAME.json` and `figure.png`.
+def write(
+    folder: Path, tables: Mapping[str, pl.DataFrame], documents: Mapping[str, Any], figure: Callable[[], bytes]
+) -> None:
+    """Write a run's folder: `NAME.parquet`, `NAME.json` and, when it is drawn, `figure.png`.
 
     It is made under a temporary name and renamed, and takes the place of an earlier folder of the same run.
     """
@@ -126,7 +128,7 @@ def write(folder: Path, tables: Mapping[str, pl.DataFrame], documents: Mapping[s
         table.write_parquet(partial / f"{name}.parquet", compression="zstd")
     for name, document in documents.items():
         (partial / f"{name}.json").write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
-    (partial / "figure.png").write_bytes(figure)
+    (partial / "figure.png").write_bytes(figure())
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(partial, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -84,10 +85,12 @@ def main(
             "--trace is missing; traces/debian.parquet and traces/papers100m.parquet come with the project"
         )
 
+    gc.disable()  # what is imported and loaded stays; looking through it for garbage takes a fifth of a short run
     from agents.registry import ModelOptions, resolve
     from sim.caches import cache_class
     from sim.config import read_policy
     from sim.experiment import Experiment
+    from sim.figure import Artist
 
     chosen = {"cache": cache, "buffer": buffer, "init": init, "universe": universe}
     given = {name: value for name, value in chosen.items() if value is not None}
@@ -107,14 +110,17 @@ def main(
         )
     if plan.buffered and not managed and plan.name != "never":
         raise InputError(f"--cache {cache} replaces on its own and asks no policy; leave out --agent, or use never")
+    artist = Artist()
     experiment = Experiment.open(trace, plan, given | {"window": window, "mode": mode, "seed": seed}, link)
+    gc.freeze()
+    gc.enable()
     console = Console()
     if experiment.header.notice:
         console.print(f"[bold yellow]{experiment.header.notice}[/]")
     with _progress(experiment.steps) as tell:
         experiment.run(tell)
     folder = out or Path("results") / experiment.config.id
-    experiment.write(folder)
+    experiment.write(folder, artist)
     _print(console, experiment.summaries())
     console.print(experiment.describe())
     if check := experiment.check():
