@@ -39,13 +39,15 @@ class PolicyPlan:
 
     `name` is the canonical spec string. Without `pipelined`, a minibatch is prepared only when the one before it is
     done; without `buffered`, trainers keep no remote rows. `calls_model` says that decisions take a language model's
-    time, `model` how to reach it (None for a policy that calls none). Plans with equal policies are equal.
+    time, `model` how to reach it (None for a policy that calls none). Without `timed`, a policy decides at once, and by
+    what it counts alone: the same whatever time anything takes. Plans with equal policies are equal.
     """
 
     name: str
     pipelined: bool
     buffered: bool
     calls_model: bool
+    timed: bool
     model: ModelOptions | None
     factory: Callable[[], Policy] = field(compare=False, repr=False)
 
@@ -68,6 +70,7 @@ class Entry:
     pipelined: bool = True
     buffered: bool = True
     calls_model: bool = False
+    timed: bool = False
 
 
 RUDDER = "Rudder, arXiv 2602.23556"
@@ -147,24 +150,28 @@ POLICIES = {
         usage="benefit:HORIZON",
         summary="replace when the fetches expected to be saved take longer than those it needs",
         source="cost-benefit rule over the cost model",
+        timed=True,
     ),
     "oracle": Entry(
         target="agents.oracle:Oracle",
         usage="oracle:HORIZON",
         summary="bound: take the branch that fetches fewer rows over HORIZON minibatches",
         source="both branches simulated (sim.judge)",
+        timed=True,
     ),
     "recorded": Entry(
         target="agents.recorded:Recorded",
         usage="recorded:FILE",
         summary="repeat the decisions of an earlier run's decisions.parquet",
         source="record and replay",
+        timed=True,
     ),
     "classifier": Entry(
         target="agents.classifiers.policy:Classifier",
         usage="classifier:FILE",
         summary="ask a trained classifier (python -m agents.train)",
         source=RUDDER,
+        timed=True,
     ),
     "local": Entry(
         target="agents.llm.local:local_policy",
@@ -218,6 +225,7 @@ def resolve(text: str, model: ModelOptions | None = None) -> PolicyPlan:
         pipelined=entry.pipelined,
         buffered=entry.buffered,
         calls_model=entry.calls_model,
+        timed=entry.timed or entry.calls_model,
         model=model,
         factory=factory,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from agents.gate import Gate, LoggedDecision
 from agents.policy import Decision
 from sim.caches.cache import Cache
 from sim.load import TrainerInput
@@ -19,6 +20,7 @@ class Served:
 
     `hit_rows` and `replacement_rows` have shape (minibatches,), `rows_by_owner` (the rows to fetch) has shape
     (minibatches, partitions), `fill_by_owner` (what fills the buffer before the first minibatch) has (partitions,).
+    `decisions` is the log of the policy, if one decided.
     """
 
     hit_rows: NDArray[np.int64]
@@ -26,6 +28,7 @@ class Served:
     rows_by_owner: NDArray[np.int64]
     fill_by_owner: NDArray[np.int64]
     capacity_rows: int
+    decisions: list[LoggedDecision] = field(default_factory=list)
 
 
 def unserved(source: TrainerInput, cache: Cache | None) -> Served:
@@ -62,6 +65,31 @@ def serve_all(source: TrainerInput, cache: Cache | None) -> Served:
     if cache is not None:
         for minibatch in range(source.stream.minibatches):
             serve(served, source, cache, minibatch, None)
+    return served
+
+
+def decide(
+    served: Served, source: TrainerInput, cache: Cache, gate: Gate, minibatch: int, minibatches_per_epoch: int
+) -> Decision | None:
+    """Show the gate what a minibatch did; where its window is full, ask the policy. The answer is not yet applied."""
+    stream = source.stream
+    remote, halo = int(stream.remote_rows[minibatch]), int(stream.halo_rows[minibatch])
+    hits, replaced = int(served.hit_rows[minibatch]), int(served.replacement_rows[minibatch])
+    if not gate.count(minibatch, remote, halo, hits, replaced):
+        return None
+    epoch = minibatch // minibatches_per_epoch
+    return gate.ask(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows)
+
+
+def serve_decided(source: TrainerInput, cache: Cache, gate: Gate, minibatches_per_epoch: int) -> Served:
+    """All minibatches under a policy that decides at once and whatever time anything takes."""
+    served = unserved(source, cache)
+    for minibatch in range(source.stream.minibatches):
+        serve(served, source, cache, minibatch, gate.take(minibatch))
+        decision = decide(served, source, cache, gate, minibatch, minibatches_per_epoch)
+        if decision is not None:
+            gate.answer(decision)
+    served.decisions.extend(gate.close())
     return served
 
 

@@ -24,7 +24,7 @@ from sim.cost import CostModel
 from sim.fetch import Fabric
 from sim.load import TrainerInput
 from sim.network import make_laws, make_state
-from sim.serve import Served, serve_all, unserved
+from sim.serve import Served, serve_all, serve_decided, unserved
 from sim.stream import Stream, Universe
 from sim.topology import links
 from sim.trainer import TIMED, Barrier, Decided, Trainer
@@ -102,12 +102,17 @@ def run_facts(
 
 
 def serve_ahead(inputs: list[TrainerInput], header: Header, plan: PolicyPlan, config: RunConfig) -> list[Served] | None:
-    """What every trainer fetches, where no decision can change it; None where a policy decides during the run."""
+    """What every trainer fetches, where that doesn't depend on time; None where it does."""
     if not plan.buffered:
         return [serve_all(one, None) for one in inputs]
-    if decides(config):
+    if not decides(config):
+        return [serve_all(one, cache) for one, cache in zip(inputs, make_caches(inputs, header, config), strict=True)]
+    if plan.timed:
         return None
-    return [serve_all(one, cache) for one, cache in zip(inputs, make_caches(inputs, header, config), strict=True)]
+    return [
+        serve_decided(one, deciding.cache, deciding.gate, header.minibatches_per_epoch)
+        for one, deciding in zip(inputs, _decided(inputs, header, plan, config, 0.0), strict=True)
+    ]
 
 
 def decides(config: RunConfig) -> bool:
@@ -141,10 +146,11 @@ def simulate(
 ) -> Simulated:
     """Run `plan` over a captured run on `cluster`; `tell` is called after every minibatch of every trainer.
 
-    `served` is what `serve_ahead` gave for the same trace, plan and cache, where it is known from an earlier run. The
-    same inputs, configuration and seed give the same result, but for the latency of a language model.
+    `served` is what `serve_ahead` gave for the same trace, plan and cache; policies then saw no times. Without it they
+    see the times of their windows. The same inputs, configuration and seed give the same result, but for the latency of
+    a language model.
     """
-    if served is None:
+    if served is None and not (plan.buffered and decides(config)):
         served = serve_ahead(inputs, header, plan, config)
     env = Clock()
     state = make_state(header.trainers, len(header.cluster.hosts), header.cluster.servers_per_host)
@@ -174,6 +180,9 @@ def simulate(
         for one, fetches, deciding in zip(inputs, served, decided, strict=True)
     ]
     env.run()
+    for one, deciding in zip(served, decided, strict=True):
+        if deciding is not None:
+            one.decisions.extend(deciding.gate.close())
     return Simulated(
         counts={
             "hit_rows": np.stack([one.hit_rows for one in served]),
@@ -184,5 +193,5 @@ def simulate(
         capacity_rows=[one.capacity_rows for one in served],
         fill_rows=[int(one.fill_by_owner.sum()) for one in served],
         fill_s=[t.fill_s for t in trainers],
-        decisions=[[] if deciding is None else deciding.gate.close() for deciding in decided],
+        decisions=[one.decisions for one in served],
     )

@@ -18,7 +18,7 @@ from sim.caches.cache import Cache
 from sim.clock import Clock
 from sim.fetch import Fabric
 from sim.load import TrainerInput
-from sim.serve import Served, serve
+from sim.serve import Served, decide, serve
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -153,14 +153,11 @@ class Trainer:
                 self._epoch_may_start[(minibatch + 1) // self._per_epoch].succeed()
 
     def _ask(self, decided: Decided, minibatch: int) -> Process:
-        """Show the gate what happened; where its window is full, let the policy decide, and time pass meanwhile."""
-        gate, cache, stream, served = decided.gate, decided.cache, self._in.stream, self._served
-        remote, halo = int(stream.remote_rows[minibatch]), int(stream.halo_rows[minibatch])
-        hits, replaced = int(served.hit_rows[minibatch]), int(served.replacement_rows[minibatch])
-        if not gate.count(minibatch, remote, halo, hits, replaced):
+        """Where the gate's window is full, let the policy decide, and time pass meanwhile."""
+        gate = decided.gate
+        decision = decide(self._served, self._in, decided.cache, gate, minibatch, self._per_epoch)
+        if decision is None:
             return
-        epoch = minibatch // self._per_epoch
-        decision = gate.ask(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows)
         if decided.synchronous:
             yield self._env.timeout(decision.latency_s)
             gate.answer(decision)

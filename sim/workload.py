@@ -16,7 +16,7 @@ from sim.count import fetched_rows
 from sim.load import TrainerInput, load
 from sim.results import summarise
 from sim.serve import Served
-from sim.simulate import make_caches, serve_ahead, simulate
+from sim.simulate import decides, make_caches, serve_ahead, simulate
 from sim.stream import UniverseKind
 from sim.topology import from_header
 from traces.checksum import sha256_of
@@ -73,7 +73,16 @@ class Workload:
         """
         plan = resolve(config.agent)
         inputs = self.inputs[config.universe]
-        shared = (plan.buffered, config.universe, config.cache, config.buffer, config.init, config.seed)
+        shared: tuple[Any, ...] = (
+            plan.buffered,
+            config.universe,
+            config.cache,
+            config.buffer,
+            config.init,
+            config.seed,
+        )
+        if decides(config):
+            shared += (plan.name, config.window)
         if self.served[0] != shared:
             self.served = shared, serve_ahead(inputs, self.header, plan, config)
         cluster = from_header(self.header, config.link_bytes_per_s)

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from agents.policy import Decision
+from agents.registry import POLICIES, resolve
 from sim.config import RunConfig
+from sim.cost import CostModel
 from sim.load import load
 from sim.serve import serve, unserved
-from sim.simulate import make_caches
+from sim.simulate import make_caches, serve_ahead, simulate
+from sim.topology import from_header
 from traces.reader import Trace
 
 
@@ -47,3 +50,43 @@ def test_every_fetched_row_has_an_owner(trace, cache, init):
         assert (served.rows_by_owner[minibatch] >= np.bincount(one.owner_of[fetched], minlength=3)).all()
     if cache.startswith("score-public") and init == "empty":
         assert twice > 0
+
+
+UNTIMED = [
+    "never",
+    "every:4",
+    "always",
+    "trickle:.3",
+    "random:.4",
+    "threshold:.5",
+    "hysteresis:.3,.6",
+    "climb:2",
+    "bandit:16",
+]
+
+
+def test_every_policy_that_needs_no_time_is_named_here():
+    """So that a new one is held to what follows."""
+    untimed = {name for name, entry in POLICIES.items() if entry.buffered and not (entry.timed or entry.calls_model)}
+    assert untimed == {spec.partition(":")[0] for spec in UNTIMED}
+
+
+@pytest.mark.parametrize("agent", UNTIMED)
+def test_decisions_that_need_no_time_are_the_same_ahead_of_time(trace, agent):
+    """Hits, fetched rows, decisions and times are equal, whether time passed while they were made or not."""
+    inputs, plan = load(trace, "halo"), resolve(agent)
+    config = RunConfig(trace="x", trace_sha256="", agent=plan.name, cache="score:period=1", buffer="40", window=2)
+    cost = CostModel(request_s=1e-3, server_s_per_row=1e-6, scatter_s_per_row=1e-6)
+    cluster = from_header(trace.header, 1e6)
+    within = simulate(inputs, trace.header, plan, config, cost, cluster)
+    served = serve_ahead(inputs, trace.header, plan, config)
+    assert served is not None
+    ahead = simulate(inputs, trace.header, plan, config, cost, cluster, served=served)
+    assert within.fill_rows == ahead.fill_rows
+    for name in within.counts:
+        assert (within.counts[name] == ahead.counts[name]).all(), name
+    for name in within.times:
+        assert (within.times[name] == ahead.times[name]).all(), name
+    made = [[(one.applied_minibatch, one.decision) for one in log] for log in ahead.decisions]
+    assert made == [[(one.applied_minibatch, one.decision) for one in log] for log in within.decisions]
+    assert agent == "never" or any(decision.replace for log in made for _, decision in log)

@@ -101,7 +101,15 @@ class Slow:
 
 
 def plan_of(policy):
-    return PolicyPlan(name="slow", pipelined=True, buffered=True, calls_model=False, model=None, factory=lambda: policy)
+    return PolicyPlan(
+        name="slow",
+        pipelined=True,
+        buffered=True,
+        calls_model=False,
+        timed=True,
+        model=None,
+        factory=lambda: policy,
+    )
 
 
 @pytest.fixture
