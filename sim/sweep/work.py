@@ -22,10 +22,15 @@ BATCH_RUNS = 16
 def batches(configs: Sequence[RunConfig]) -> list[Batch]:
     """Cut a plan into batches: runs that share what their cache fetches stay together."""
     found: list[Batch] = []
-    for _, group in groupby(configs, key=lambda c: (c.trace_sha256, c.universe, c.buffer, c.cache, c.init, c.seed)):
+    for _, group in groupby(configs, key=_shared):
         runs = list(group)
         found.extend(runs[start : start + BATCH_RUNS] for start in range(0, len(runs), BATCH_RUNS))
     return found
+
+
+def _shared(config: RunConfig) -> tuple[object, ...]:
+    cached = (config.trace_sha256, config.universe, config.buffer, config.cache, config.init, config.seed)
+    return (*cached, config.agent, config.window)
 
 
 def run_batch(batch: Batch, workloads: Workloads) -> Iterator[dict[str, Any]]:
