@@ -260,9 +260,108 @@ class MIN:
     def serve(self, ids):
         hits = [row for row in ids if row in self.held]
         self.future.pop(0)
-        used_again = [row for row in self.held | set(ids) if any(row in m for m in self.future)]
-        used_again.sort(key=lambda row: next(i for i, m in enumerate(self.future) if row in m))
-        self.held = set(used_again[: self.capacity])
+        used_again = [row for row in self.held | set(ids) if self.next_use(row) is not None]
+        self.held = set(sorted(used_again, key=self.next_use)[: self.capacity])
+        return hits
+
+    def next_use(self, row):
+        return next((i for i, m in enumerate(self.future) if row in m), None)
+
+
+class LookAhead:
+    """Of rows that are next used in the same minibatch, the one of which that became known last goes first."""
+
+    def __init__(self, capacity, initial, minibatches, horizon):
+        self.capacity, self.minibatches, self.horizon, self.now = capacity, minibatches, horizon, -1
+        self.known, self.unknown = {}, []  # row to next use, in the order of becoming known; used longest ago first
+        for row in reversed(initial):
+            self.keep(row)
+
+    @property
+    def held(self):
+        return {*self.known, *self.unknown}
+
+    def next_use(self, row):
+        seen = range(self.now + 1, min(self.now + self.horizon, len(self.minibatches) - 1) + 1)
+        return next((m for m in seen if row in self.minibatches[m]), None)
+
+    def keep(self, row):
+        use = self.next_use(row)
+        if use is None:
+            self.unknown.append(row)
+        else:
+            self.known[row] = use
+
+    def serve(self, ids):
+        before = self.held
+        self.now += 1
+        for row in ids:
+            self.known.pop(row, None)
+        for row in sorted(row for row in self.unknown if self.next_use(row) is not None):
+            self.unknown.remove(row)
+            self.keep(row)
+        hits, misses = [row for row in ids if row in before], [row for row in ids if row not in before]
+        for row in hits:
+            self.keep(row)
+        for row in (row for row in misses if self.next_use(row) is not None):
+            if len(self.held) == self.capacity and self.unknown:
+                self.unknown.pop(0)
+            elif len(self.held) == self.capacity:
+                last = max(self.known.values())
+                if self.next_use(row) >= last:
+                    continue
+                del self.known[[r for r, use in self.known.items() if use == last][-1]]
+            self.keep(row)
+        for row in (row for row in misses if self.next_use(row) is None):
+            if len(self.held) == self.capacity:
+                if not self.unknown or self.unknown[0] in ids:
+                    break
+                self.unknown.pop(0)
+            self.keep(row)
+        return hits
+
+
+class Infinite:
+    def __init__(self):
+        self.held = set()
+
+    def serve(self, ids):
+        hits = [row for row in ids if row in self.held]
+        self.held |= set(ids)
+        return hits
+
+
+class Static:
+    """The rows that come first by `key`."""
+
+    def __init__(self, capacity, rows, key):
+        self.held = set(sorted(rows, key=key)[:capacity])
+
+    def serve(self, ids):
+        return [row for row in ids if row in self.held]
+
+
+class Presampled:
+    """At the end of the minibatches `turns`: the rows asked for most often, without moving those that are there."""
+
+    def __init__(self, capacity, initial, degree_rank, turns):
+        self.slots = [*initial, *[None] * (capacity - len(initial))]
+        self.rank, self.turns, self.past = degree_rank, turns, []
+
+    @property
+    def held(self):
+        return set(self.slots) - {None}
+
+    def serve(self, ids):
+        hits = [row for row in ids if row in self.slots]
+        self.past.append(ids)
+        if len(self.past) in self.turns:
+            asked = [row for ids in self.past for row in ids]
+            best = sorted(set(asked), key=lambda row: (-asked.count(row), self.rank[row]))[: len(self.slots)]
+            left = [slot for slot, row in enumerate(self.slots) if row is None]
+            left += [slot for slot, row in enumerate(self.slots) if row is not None and row not in best]
+            for slot, row in zip(left, [row for row in best if row not in self.slots], strict=False):
+                self.slots[slot] = row
         return hits
 
 
