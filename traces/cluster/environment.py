@@ -10,6 +10,11 @@ from typing import Any, Literal
 
 Role = Literal["server", "trainer"]
 
+PORT = 30050
+"""Where a machine's first server listens unless told otherwise; DGL's own default."""
+MASTER_PORT = 29500
+"""Where the trainers meet, on machine 0; torch's own default."""
+
 
 @dataclass(frozen=True)
 class Host:
@@ -17,6 +22,8 @@ class Host:
 
     address: str
     port: int
+    interface: str
+    """The network interface that has the address; gloo uses it."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,6 @@ class Job:
     trainers_per_machine: int
     servers_per_machine: int
     master_port: int
-    interface: str
-    """The network interface that gloo uses."""
     omp_threads: int
 
     def processes(self) -> Iterator[Process]:
@@ -69,6 +74,10 @@ class Job:
     def value_path(self, process: Process) -> Path:
         """Where a trainer leaves what its entry function returned; the file's existence says that it has."""
         return Path(self.run_dir, f"{process.name}.json")
+
+    def port(self, server: Process) -> int:
+        """Where a server listens."""
+        return self.hosts[server.machine].port + server.index
 
     @property
     def ip_config_path(self) -> Path:
@@ -104,7 +113,7 @@ class Job:
             "WORLD_SIZE": str(trainers),
             "MASTER_ADDR": self.hosts[0].address,
             "MASTER_PORT": str(self.master_port),
-            "GLOO_SOCKET_IFNAME": self.interface,
+            "GLOO_SOCKET_IFNAME": self.hosts[process.machine].interface,
         }
 
     def write(self) -> None:

@@ -9,15 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from traces.cluster import loopback, namespaces
-from traces.cluster.environment import Host, Job
+from traces.cluster import loopback, namespaces, shared_memory
+from traces.cluster.environment import MASTER_PORT, PORT, Host, Job
+from traces.cluster.launcher import JobRun
 from traces.cluster.link import parse_link
 from traces.cluster.namespaces import Traffic
 from traces.cluster.outcome import outcome_of, overdue
@@ -55,22 +55,24 @@ class LocalCluster:
         if self.link is not None:
             parse_link(self.link)
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The machines' names, for people."""
+        return tuple(f"machine{number}" for number in range(self.parts))
 
-@dataclass(frozen=True)
-class LocalRun:
-    """What came of a job that succeeded."""
+    @property
+    def shared_clock(self) -> bool:
+        """`perf_counter` is the clock of the one host."""
+        return True
 
-    form: Form
-    values: list[Any]
-    """What each trainer's entry function returned, by rank."""
-    traffic: list[Traffic] | None
-    """By machine; None in the loopback form, whose machines share an interface."""
-    wall_s: float
+    def run(self, part_config: Path, entry: str, arguments: dict[str, Any], run_dir: Path, seed: int = 0) -> JobRun:
+        """See `run_local`."""
+        return run_local(self, part_config, entry, arguments, run_dir, seed)
 
 
 def run_local(
     cluster: LocalCluster, part_config: Path, entry: str, arguments: dict[str, Any], run_dir: Path, seed: int = 0
-) -> LocalRun:
+) -> JobRun:
     """Run `entry` in every trainer of a cluster that serves the partitions of `part_config`, and wait for the end.
 
     `entry` is `module:function` or `path/to/file.py:function`; the function is called with `arguments` (JSON
@@ -88,7 +90,7 @@ def run_local(
     split_entry(entry)
     form = _choose_form(cluster)
     if form == "loopback":
-        loopback.check_room(part_config)
+        shared_memory.check_room(part_config.parent.glob("part*/*.dgl"))
     else:
         _check_visible(part_config, run_dir)
     job = _job(cluster, form, part_config, entry, arguments, run_dir, seed)
@@ -102,7 +104,7 @@ def run_local(
         except subprocess.TimeoutExpired:
             raise overdue(job, cluster.timeout_s) from None
     outcome = outcome_of(job)
-    return LocalRun(
+    return JobRun(
         form=form,
         values=[json.loads(job.value_path(p).read_text()) for p in job.processes() if p.role == "trainer"],
         traffic=outcome["traffic"] and [Traffic(**counters) for counters in outcome["traffic"]],
@@ -160,10 +162,10 @@ def _job(
     if form == "loopback":
         # One more block, of which the first port is gloo's.
         *ports, master_port = loopback.free_ports(cluster.parts + 1, cluster.servers_per_machine)
-        hosts = tuple(Host(loopback.ADDRESS, port) for port in ports)
+        hosts = tuple(Host(loopback.ADDRESS, port, loopback.INTERFACE) for port in ports)
     else:
-        master_port = 29500
-        hosts = tuple(Host(namespaces.address(machine), 30050) for machine in range(cluster.parts))
+        master_port = MASTER_PORT
+        hosts = tuple(Host(namespaces.address(machine), PORT, namespaces.INTERFACE) for machine in range(cluster.parts))
     return Job(
         entry=entry,
         arguments=arguments,
@@ -174,7 +176,6 @@ def _job(
         trainers_per_machine=cluster.trainers_per_machine,
         servers_per_machine=cluster.servers_per_machine,
         master_port=master_port,
-        interface=loopback.INTERFACE if form == "loopback" else namespaces.INTERFACE,
         omp_threads=cluster.omp_threads,
     )
 
@@ -182,7 +183,7 @@ def _job(
 @contextmanager
 def _started(job: Job, form: Form, link_bytes_per_s: float) -> Iterator[subprocess.Popen[bytes]]:
     """The zygote of the job, with nothing left of it and its descendants afterwards."""
-    token = f"rudder-{uuid.uuid4().hex[:12]}"
+    token = shared_memory.new_token()
     zygote = [sys.executable, "-m", "traces.cluster.zygote", job.run_dir, form, str(link_bytes_per_s), token]
     command = zygote if form == "loopback" else [*namespaces.unshare_command(form), *zygote]
     environment = namespaces.tool_environment() | {
@@ -214,7 +215,7 @@ def _started(job: Job, form: Form, link_bytes_per_s: float) -> Iterator[subproce
             _ended(alive, STOP_S)
         launched.wait()
         os.close(alive)
-        loopback.remove_shared_memory(token)
+        shared_memory.remove(token)
 
 
 def _ended(alive: int, within_s: float) -> bool:

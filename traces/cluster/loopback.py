@@ -6,20 +6,14 @@ All share 127.0.0.1 and the host's /dev/shm. DGL finds out which machine it is o
 
 from __future__ import annotations
 
-import functools
-import shutil
 import socket
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-from traces.errors import InputError
+from traces.cluster import shared_memory
 
 ADDRESS = "127.0.0.1"
 INTERFACE = "lo"
 FIRST_PORT = 20000  # up to the kernel's own range for outgoing connections, which starts at 32768
 LAST_PORT = 32000
-SHARED_MEMORY = Path("/dev/shm")
 
 
 def free_ports(blocks: int, length: int) -> list[int]:
@@ -49,48 +43,9 @@ def free_ports(blocks: int, length: int) -> list[int]:
     return firsts
 
 
-def check_room(part_config: Path) -> None:
-    """Raise `InputError` if the partitions won't fit into /dev/shm, which is 64 MB in a container by default.
-
-    DGL doesn't look, and its servers would die of SIGBUS.
-    """
-    needed_bytes = sum(path.stat().st_size for path in part_config.parent.glob("part*/*.dgl"))
-    free_bytes = shutil.disk_usage(SHARED_MEMORY).free
-    if needed_bytes > free_bytes:
-        raise InputError(
-            f"{SHARED_MEMORY}: has {free_bytes / 1e6:.0f} MB free, the partitions need {needed_bytes / 1e6:.0f} MB; "
-            "make it larger (docker run --shm-size)"
-        )
-
-
 def enter(machine: int, token: str) -> None:
     """Make this process one of `machine`, in the job that `token` names."""
-    from dgl import DGLGraph, heterograph_index
-    from dgl.distributed import dist_graph, graph_partition_book, kvstore, rpc_client, shared_mem_utils
+    from dgl.distributed import rpc_client
 
     rpc_client.get_local_machine_id = lambda namebook: machine
-    prefix = f"{token}-m{machine}-"
-    for module in (dist_graph, graph_partition_book, kvstore, shared_mem_utils):
-        _prefix_names(module, "empty_shared_mem", 0, prefix)
-    for module in (dist_graph, graph_partition_book):
-        _prefix_names(module, "exist_shared_mem_array", 0, prefix)
-    _prefix_names(heterograph_index, "create_heterograph_from_shared_memory", 0, prefix)
-    _prefix_names(DGLGraph, "shared_memory", 1, prefix)  # argument 0 is the graph itself
-
-
-def remove_shared_memory(token: str) -> None:
-    """Remove what killed processes of the job left in /dev/shm."""
-    for path in SHARED_MEMORY.glob(f"{token}-m*"):
-        path.unlink(missing_ok=True)
-
-
-def _prefix_names(owner: Any, name: str, position: int, prefix: str) -> None:
-    """Put `prefix` before the argument at `position`, the name of a piece of shared memory."""
-    function: Callable[..., Any] = getattr(owner, name)
-
-    @functools.wraps(function)
-    def prefixed(*arguments: Any, **keywords: Any) -> Any:
-        before, named, after = arguments[:position], arguments[position], arguments[position + 1 :]
-        return function(*before, prefix + named.lstrip("/"), *after, **keywords)
-
-    setattr(owner, name, prefixed)
+    shared_memory.prefix_names(f"{token}-m{machine}-")

@@ -12,22 +12,19 @@ import select
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from traces.cluster import loopback, namespaces
-from traces.cluster import process as process_module
+from traces.cluster import loopback, namespaces, shared_memory
+from traces.cluster.children import fork, import_once, listens, reap
 from traces.cluster.environment import Job, Process
 
 GRACE_S = 5.0
 """How long processes may take to end after all trainers are done; DGL's exit has been seen to hang."""
 WATCH_S = 0.2
-TCP_LISTEN = "0A"
-"""State of a listening socket in /proc/PID/net/tcp."""
 
 
 def main(run_dir: Path, form: str, link_bytes_per_s: float | None, token: str) -> None:
@@ -38,11 +35,11 @@ def main(run_dir: Path, form: str, link_bytes_per_s: float | None, token: str) -
     if form != "loopback":
         machines = namespaces.Machines(len(job.hosts), link_bytes_per_s)
         enter = machines.enter
-    _import_once()
+    import_once()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # for sigtimedwait
-    servers = {_fork(job, process, enter): process for process in job.processes() if process.role == "server"}
+    servers = {fork(job, process, enter): process for process in job.processes() if process.role == "server"}
     _await_servers(job, servers)
-    trainers = {_fork(job, process, enter): process for process in job.processes() if process.role == "trainer"}
+    trainers = {fork(job, process, enter): process for process in job.processes() if process.role == "trainer"}
     failure = _watch(job, servers | trainers)
     outcome = {
         "failure": failure,
@@ -52,52 +49,14 @@ def main(run_dir: Path, form: str, link_bytes_per_s: float | None, token: str) -
     unfinished.write_text(json.dumps(outcome))
     unfinished.replace(run_dir / "outcome.json")
     if machines is None:
-        loopback.remove_shared_memory(token)
+        shared_memory.remove(token)
         os.killpg(0, signal.SIGKILL)  # the launcher made this process a group of its own
     os._exit(0)  # and the kernel kills all other processes of the namespace
 
 
-def _import_once() -> None:
-    """Import what all processes need, before they are forked: it takes seconds."""
-    import dgl  # noqa: F401
-    import torch._dynamo  # DistributedDataParallel imports it
-    import torch.distributed  # noqa: F401
-
-
-def _fork(job: Job, process: Process, enter: Callable[[int], None]) -> int:
-    """The process id of a new child that is `process`."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        log = os.open(job.log_path(process), os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        enter(process.machine)
-        os.environ.update(job.environment(process))
-        code = process_module.main()
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
-
-
 def _await_servers(job: Job, servers: dict[int, Process]) -> None:
     """Wait until all servers listen, or one has ended: a DGL client that comes too early sleeps for 3 s."""
-
-    def listens(child: int, server: Process) -> bool:
-        port = job.hosts[server.machine].port + server.index
-        try:
-            sockets = [line.split() for line in Path(f"/proc/{child}/net/tcp").read_text().splitlines()[1:]]
-        except OSError:  # it has ended
-            return False
-        return any(int(fields[1].partition(":")[2], 16) == port and fields[3] == TCP_LISTEN for fields in sockets)
-
-    while not all(listens(child, server) for child, server in servers.items()):
+    while not all(listens(child, job.port(server)) for child, server in servers.items()):
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is not None or _launcher_is_gone():
             break
@@ -118,7 +77,7 @@ def _watch(job: Job, children: dict[int, Process]) -> dict[str, Any] | None:
     deadline = float("inf")
     while children and time.perf_counter() < deadline:
         signal.sigtimedwait({signal.SIGCHLD}, WATCH_S)
-        ended = _reap(children)
+        ended = reap(children)
         done = all(path.exists() for path in values)
         if done:
             deadline = min(deadline, time.perf_counter() + GRACE_S)
@@ -131,18 +90,6 @@ def _watch(job: Job, children: dict[int, Process]) -> dict[str, Any] | None:
         if _launcher_is_gone():
             break
     return None
-
-
-def _reap(children: dict[int, Process]) -> list[tuple[Process, int]]:
-    """Remove the children that have ended, and return them with their exit codes (negative: signal)."""
-    ended = []
-    while children:
-        child, status = os.waitpid(-1, os.WNOHANG)
-        if child == 0:
-            break
-        if child in children:  # else an orphan that process 1 inherited
-            ended.append((children.pop(child), os.waitstatus_to_exitcode(status)))
-    return ended
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from traces.cluster import loopback, namespaces
+from traces.cluster import namespaces, shared_memory
 from traces.cluster.errors import ClusterError
 from traces.cluster.local import LocalCluster, run_local
 from traces.errors import InputError
@@ -169,7 +169,7 @@ def test_folders_that_machines_do_not_see(part_config):
 
 
 def test_container_with_little_shared_memory(part_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(loopback.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
+    monkeypatch.setattr(shared_memory.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
     with pytest.raises(InputError, match="has 1 MB free, the partitions need 3 MB"):
         launch(part_config, tmp_path, "train", form="loopback")
 
