@@ -115,9 +115,13 @@ OUTCOMES = ("valid", "invalid", "late", "failed")
 
 
 def write(
-    folder: Path, tables: Mapping[str, pl.DataFrame], documents: Mapping[str, Any], figure: Callable[[], bytes]
+    folder: Path,
+    tables: Mapping[str, pl.DataFrame],
+    documents: Mapping[str, Any],
+    figure: Callable[[], bytes] | None = None,
+    files: Mapping[str, Path] | None = None,
 ) -> None:
-    """Write a run's folder: `NAME.parquet`, `NAME.json` and, when it is drawn, `figure.png`.
+    """Write a run's folder: `NAME.parquet`, `NAME.json`, `figure.png` when it is drawn, and `files` moved in by name.
 
     It is made under a temporary name and renamed, and takes the place of an earlier folder of the same run.
     """
@@ -128,7 +132,10 @@ def write(
         table.write_parquet(partial / f"{name}.parquet", compression="zstd")
     for name, document in documents.items():
         (partial / f"{name}.json").write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
-    (partial / "figure.png").write_bytes(figure())
+    if figure is not None:
+        (partial / "figure.png").write_bytes(figure())
+    for name, file in (files or {}).items():
+        os.replace(file, partial / name)
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(partial, folder)
