@@ -38,7 +38,18 @@ def main(
     seconds: Annotated[bool, typer.Option(help="Compare the branches in time as well (slow).")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 0, 1, ...")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for judged.parquet, a row a decision.")] = None,
-    model_host: Annotated[str | None, typer.Option(help="Address of a language model's server.")] = None,
+    model_host: Annotated[
+        str | None,
+        typer.Option(
+            "--ollama-host",
+            "--model-host",
+            help="Address of the model's server.",
+            show_default="OLLAMA_HOST or OPENAI_BASE_URL",
+        ),
+    ] = None,
+    ask_again: Annotated[
+        bool, typer.Option("--ask-again", help="Ask the model even what it has answered before.")
+    ] = False,
     timeout_s: Annotated[float, typer.Option(help="A model's answer counts as late after this many seconds.")] = 60.0,
 ) -> None:
     """Judge every decision of a policy: the state is forked, and both branches run for a horizon.
@@ -56,7 +67,7 @@ def main(
     from sim.simulate import decides
     from sim.workload import Workload, checksum
 
-    plan = resolve(agent, ModelOptions(host=model_host, timeout_s=timeout_s))
+    plan = resolve(agent, ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again))
     sha256 = checksum(trace)
     workload = Workload.open(trace, {universe})
     console, tables = Console(), []

@@ -59,9 +59,18 @@ def main(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of policies and caches.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results.", show_default="results/ID")] = None,
-    ollama_host: Annotated[
-        str | None, typer.Option(help="Address of the Ollama server.", envvar="OLLAMA_HOST", show_default=False)
+    model_host: Annotated[
+        str | None,
+        typer.Option(
+            "--ollama-host",
+            "--model-host",
+            help="Address of the model's server.",
+            show_default="OLLAMA_HOST or OPENAI_BASE_URL",
+        ),
     ] = None,
+    ask_again: Annotated[
+        bool, typer.Option("--ask-again", help="Ask the model even what it has answered before.")
+    ] = False,
     timeout_s: Annotated[float, typer.Option(help="A model's answer counts as late after this many seconds.")] = 60.0,
     policy: Annotated[
         Path | None,
@@ -103,7 +112,8 @@ def main(
         agent, window, mode, seed = config.agent, config.window, config.mode, config.seed
         given = {name: getattr(config, name) for name in chosen} if resolve(agent).buffered else {}
     managed = cache_class(given.get("cache", "score").partition(":")[0]).managed
-    plan = resolve(agent or ("every:16" if managed else "never"), ModelOptions(host=ollama_host, timeout_s=timeout_s))
+    model = ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again)
+    plan = resolve(agent or ("every:16" if managed else "never"), model)
     if not plan.buffered and given:
         raise InputError(
             f"--agent {plan.name} has no buffer, so --{next(iter(given))} would mean nothing; leave it out"
