@@ -1,4 +1,4 @@
-"""Time and memory of large traces: `python -m benchmarks.scale TRACE... [--cache lru] [--buffer 25%]`.
+"""Processor time and memory of large traces: `python -m benchmarks.scale TRACE... [--cache lru] [--buffer 25%]`.
 
 Counts the hits of a cache over every trainer of each trace, the ids read from the file an epoch at a time. Make the
 traces with `python -m traces.synthetic`.
@@ -21,17 +21,17 @@ from traces.reader import Trace
 
 
 def measure(path: Path, cache: str, buffer: str) -> None:
-    """Print a line: accesses, seconds and peak memory."""
-    start = time.perf_counter()
+    """Print a line: accesses, seconds of processor time and peak memory."""
+    start = time.process_time()
     trace = Trace(path)
     inputs = load(trace, "halo", streamed=True)
-    loaded = time.perf_counter()
+    loaded = time.process_time()
     config = RunConfig(trace="", trace_sha256="", agent="never", cache=cache, buffer=buffer)
     hits = 0
     for one in inputs:
         kept = make_trainer_cache(trace.header, one.rank, one.stream.universe, config, future=None)
         hits += int(count(kept, one.stream)[0].sum())
-    done = time.perf_counter()
+    done = time.process_time()
     rows = trace.remote_rows
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
