@@ -6,7 +6,7 @@
     python -m benchmarks.agents models --host http://127.0.0.1:11434
     python -m benchmarks.agents report
 
-Each run is a line in results/agents/*.jsonl and is not run again: stop it whenever you like. `models` takes hours on
+Each run is a line in results/agents/TRACES/*.jsonl and is not run again: stop it whenever you like. `models` takes hours on
 two cores, as each answer takes seconds; what is there so far is reported.
 """
 
@@ -47,7 +47,10 @@ WINDOW = 4
 HORIZON = 32
 EVERY = (2, 4, 8, 16, 32, 64)
 AGENTS = ("threshold:0.5", "hysteresis:0.3,0.5", "climb:16", "benefit:32", f"oracle:{HORIZON}")
-FOLDER = Path("results/agents")
+PATHS = {name: Path("traces") / f"{name}.parquet" for name in TRACES}
+SHA256 = {name: checksum(path) for name, path in PATHS.items()}
+FOLDER = Path("results/agents") / "-".join(sha256[:8] for sha256 in SHA256.values())
+"""Named after the traces: new captures start anew. After a change of the simulator, remove it."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,7 @@ class Bench:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         self.done = {json.dumps(json.loads(line)["cell"]) for line in lines}
-        paths = {name: Path("traces") / f"{name}.parquet" for name in TRACES}
-        self.sha256 = {name: checksum(path) for name, path in paths.items()}
-        self.workloads = {name: Workload.open(path, {"halo"}) for name, path in paths.items()}
+        self.workloads = {name: Workload.open(path, {"halo"}) for name, path in PATHS.items()}
 
     def run(self, cell: Cell) -> None:
         """Simulate, judge, find the equal-rate control, and write it down."""
@@ -144,7 +145,7 @@ class Bench:
     def config(self, cell: Cell, plan: PolicyPlan) -> RunConfig:
         return RunConfig(
             trace=f"{cell.trace}.parquet",
-            trace_sha256=self.sha256[cell.trace],
+            trace_sha256=SHA256[cell.trace],
             agent=plan.name,
             cache=cell.cache,
             buffer=cell.buffer,
