@@ -24,16 +24,23 @@ CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|=|<|>)\s*(.*?)\s*")
 
 
 def read(folder: str | Path) -> pl.DataFrame:
-    """All finished runs of a sweep, with what they are to be read against.
+    """All finished runs of a sweep, with what they are to be read against (`compared`).
 
-    `vs_none` and `vs_pipeline` are a run's mean epoch time over that of DistDGL without prefetching and with pipelining
-    alone, on the same trace and links, less 1; null where the sweep has no such run. `fetched_over_min` are its rows
-    fetched over the fewest possible. `bound` marks caches that know the future. Raises `InputError` where there is no
-    sweep.
+    Raises `InputError` where there is no sweep.
     """
     table = Store(Path(folder)).read()
     if not table.width:
         raise InputError(f"{folder}: no results of a sweep; python -m sim.sweep --out {folder} makes them")
+    return compared(table)
+
+
+def compared(table: pl.DataFrame) -> pl.DataFrame:
+    """The runs, with what they are to be read against.
+
+    `vs_none` and `vs_pipeline` are a run's mean epoch time over that of DistDGL without prefetching and with pipelining
+    alone, on the same trace and links, less 1; null where the sweep has no such run. `fetched_over_min` are its rows
+    fetched over the fewest possible. `bound` marks caches that know the future.
+    """
     if "epoch_s_mean" not in table.columns:
         return table  # nothing but failures
     same = ["trace_sha256", "link_bytes_per_s"]
