@@ -10,8 +10,8 @@ REPLACE = Decision(replace=True)
 
 
 def universe(rows, vip=None):
-    """Degrees fall with the id, with ties, so that order by degree is not order by id alone."""
-    degrees = (rows - np.arange(rows)) // 2 + 1
+    """Degrees go up and down with the id, with ties."""
+    degrees = np.arange(rows) * 7 % rows // 2 + 1
     return Universe("halo", np.arange(rows) * 3, degrees, degrees, vip)
 
 
