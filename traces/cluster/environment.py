@@ -24,6 +24,8 @@ class Host:
     port: int
     interface: str
     """The network interface that has the address; gloo uses it."""
+    name: str = ""
+    """What the user calls a real host; machines of a local cluster have no names."""
 
 
 @dataclass(frozen=True)
@@ -123,5 +125,10 @@ class Job:
 
     @classmethod
     def read(cls, run_dir: Path) -> Job:
-        fields = json.loads((run_dir / "job.json").read_text())
+        """What `write` left."""
+        return cls.from_json(json.loads((run_dir / "job.json").read_text()))
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Job:
+        """The job whose `asdict` was turned into JSON."""
         return cls(**fields | {"hosts": tuple(Host(**host) for host in fields["hosts"])})

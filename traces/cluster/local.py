@@ -21,6 +21,7 @@ from traces.cluster.launcher import JobRun
 from traces.cluster.link import parse_link
 from traces.cluster.namespaces import Traffic
 from traces.cluster.outcome import outcome_of, overdue
+from traces.cluster.partition import check_parts
 from traces.cluster.process import split_entry
 from traces.errors import InputError
 
@@ -86,7 +87,7 @@ def run_local(
     """
     start_s = time.perf_counter()
     part_config, run_dir = part_config.resolve(), run_dir.resolve()
-    _check_parts(part_config, cluster.parts)
+    check_parts(part_config, cluster.parts)
     split_entry(entry)
     form = _choose_form(cluster)
     if form == "loopback":
@@ -110,15 +111,6 @@ def run_local(
         traffic=outcome["traffic"] and [Traffic(**counters) for counters in outcome["traffic"]],
         wall_s=time.perf_counter() - start_s,
     )
-
-
-def _check_parts(part_config: Path, parts: int) -> None:
-    try:
-        found = json.loads(part_config.read_text())["num_parts"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{part_config}: is no partition of a graph ({error})") from error
-    if found != parts:
-        raise InputError(f"{part_config}: has {found} parts, the cluster has {parts}")
 
 
 def _choose_form(cluster: LocalCluster) -> Form:

@@ -19,6 +19,9 @@ from traces.cluster.errors import ClusterError
 from traces.errors import InputError
 from traces.graphs.graph import Graph
 
+PART_FILES = ("part_graph", "node_feats", "edge_feats")
+"""What DGL's configuration names for each part, by paths from its own folder."""
+
 
 @dataclass(frozen=True)
 class PartitionFacts:
@@ -89,6 +92,20 @@ def read_facts(config: Path) -> PartitionFacts:
         edge_cut=facts["edge_cut"],
         folder=config.parent,
     )
+
+
+def check_parts(config: Path, parts: int) -> None:
+    """Raise `InputError` unless `config` is a partition into `parts` with all its files there."""
+    try:
+        found = json.loads(config.read_text())
+        number = found["num_parts"]
+        files = [found[f"part-{part}"][kind] for part in range(number) for kind in PART_FILES]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{config}: is no partition of a graph ({error})") from error
+    if number != parts:
+        raise InputError(f"{config}: has {number} parts, the cluster has {parts}")
+    if missing := [file for file in files if not (config.parent / file).is_file()]:
+        raise InputError(f"{config.parent / missing[0]}: is missing; remove {config.parent}, and it is made anew")
 
 
 def _offsets(config: Path) -> NDArray[np.int64]:

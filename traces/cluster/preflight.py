@@ -1,0 +1,150 @@
+"""What must hold on every host before a job starts: found out there (`facts_here`), and judged here (`problems`)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from traces.cluster import shared_memory
+from traces.cluster.partition import PART_FILES
+from traces.errors import InputError
+
+PACKAGES = ("dgl", "torch", "numpy", "rudder-twin")
+OWN_FOLDERS = ("traces", "agents", "sim", "replay")
+MIN_FREE_BYTES = 10**9
+"""Less than this in the folder of the output, and a run isn't begun."""
+BLOCK_BYTES = 1 << 16
+BLOCKS = 64
+TOKEN_FILE = "launch.token"
+
+
+def versions_here() -> dict[str, str]:
+    """What must be the same on all hosts: Python, packages, and the sources of this one."""
+    found = {"Python": ".".join(platform.python_version_tuple()[:2])} | {name: _version(name) for name in PACKAGES}
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[2]
+    for path in sorted(path for folder in OWN_FOLDERS for path in root.glob(f"{folder}/**/*.py")):
+        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return found | {"rudder-twin's sources": digest.hexdigest()[:12]}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def partition_files(part_config: Path, part: int) -> list[str]:
+    """The files of one part, and the configuration itself, by their paths from the folder of `part_config`."""
+    named = json.loads(part_config.read_text())[f"part-{part}"]
+    return [part_config.name, *(named[kind] for kind in PART_FILES)]
+
+
+def fingerprint(path: Path) -> str:
+    """A checksum of a file's size and of up to 64 blocks of 64 KiB, spread evenly; "missing" where there is none.
+
+    Parts of large graphs hold gigabytes; those of another graph, or cut otherwise, differ all over.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.sha256(str(size).encode())
+            stride = max(BLOCK_BYTES, (size - BLOCK_BYTES) // (BLOCKS - 1))
+            for offset in range(0, size, stride):
+                file.seek(offset)
+                digest.update(file.read(BLOCK_BYTES))
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return error.strerror or str(error)
+    return digest.hexdigest()[:16]
+
+
+def facts_here(folder: str, files: list[str], run_dir: str) -> dict[str, Any]:
+    """What a host tells of itself; `files` of the partition lie in `folder`. JSON values only."""
+    import psutil
+
+    paths = [Path(folder, file) for file in files]
+    room = None
+    try:
+        shared_memory.check_room(path for path in paths if path.suffix == ".dgl" and path.exists())
+    except InputError as error:
+        room = str(error)
+    token = Path(run_dir, TOKEN_FILE)
+    return {
+        "versions": versions_here(),
+        "addresses": {
+            address.address: interface
+            for interface, addresses in psutil.net_if_addrs().items()
+            for address in addresses
+            if address.family == socket.AF_INET
+        },
+        "resolved": resolve(socket.gethostname()),
+        "fingerprints": {str(path): fingerprint(path) for path in paths},
+        "room": room,
+        "token": token.read_text() if token.is_file() else None,
+        "writable": os.access(run_dir, os.W_OK),
+        "free_bytes": shutil.disk_usage(run_dir).free if token.is_file() else 0,
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def problems(facts: dict[str, Any], versions: dict[str, str], expected: dict[str, str], run_dir: Path) -> list[str]:
+    """What keeps a host from taking part, in words: its `facts` against the versions and fingerprints here."""
+    found = []
+    for package, here in versions.items():
+        there = facts["versions"].get(package, "missing")
+        if there != here:
+            found.append(f"{package} is {there}, here it is {here}; install the same on all hosts")
+    for path, here in expected.items():
+        there = facts["fingerprints"][path]
+        if there == "missing":
+            found.append(f"{path}: is not there; copy the partition, or keep it on a shared file system")
+        elif there != here:
+            found.append(f"{path}: is not the file that is here, but of another graph or partition; copy it again")
+    if facts["room"]:
+        found.append(facts["room"])
+    if facts["token"] != (run_dir / TOKEN_FILE).read_text():
+        found.append(f"{run_dir}: is not the folder that is here; the output must lie on a file system of all hosts")
+    elif not facts["writable"]:
+        found.append(f"{run_dir}: can't be written to")
+    elif facts["free_bytes"] < MIN_FREE_BYTES:
+        found.append(f"{run_dir}: has {facts['free_bytes'] / 1e6:.0f} MB free, a run needs {MIN_FREE_BYTES / 1e6:.0f}")
+    return found
+
+
+def address_of(name: str, addresses: Iterable[str], resolved_there: Iterable[str]) -> str:
+    """The address of the host called `name`, out of those that its interfaces have.
+
+    DGL finds out which machine it is on by comparing addresses, so it must be one of these; and the other hosts must
+    reach it, so it can't be one of 127.*. What the name stands for here comes first, then what the host's own name
+    stands for there (`resolved_there`). Raises `InputError` where neither is one of its addresses.
+    """
+    own = [address for address in addresses if not address.startswith("127.")]
+    for address in (*resolve(name), *resolved_there):
+        if address in own:
+            return address
+    if len(own) == 1 and not name.replace(".", "").isdigit():
+        return own[0]
+    has = ", ".join(own) or "none but 127.*"
+    raise InputError(
+        f"none of its addresses ({has}) is that of {name}; name it by the one that other hosts reach it at"
+    )
+
+
+def resolve(name: str) -> list[str]:
+    """The IPv4 addresses of a host; none for a name that only ssh's configuration or Slurm knows."""
+    try:
+        found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return [str(address[0]) for *_, address in found]
