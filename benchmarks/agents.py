@@ -6,8 +6,8 @@
     python -m benchmarks.agents models --host http://127.0.0.1:11434
     python -m benchmarks.agents report
 
-Each run is a line in results/agents/TRACES/*.jsonl and is not run again: stop it whenever you like. `models` takes hours on
-two cores, as each answer takes seconds; what is there so far is reported.
+Each run is a line in results/agents/TRACES/*.jsonl and is not run again: stop it whenever you like. `models` takes
+hours on two cores, as each answer takes seconds; what is there so far is reported.
 """
 
 from __future__ import annotations
