@@ -9,7 +9,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint traces clean
+.PHONY: help demo test lint notebooks traces clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -26,6 +26,10 @@ lint: $(VENV)/.test ## Style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+notebooks: $(VENV)/.core ## Open the comparison notebooks in Jupyter Lab
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[notebooks,classifiers]'
+	$(RUN) -m jupyterlab notebooks
 
 traces: $(VENV)/.test ## Rebuild the shipped traces from real runs (about 10 minutes, on a quiet machine)
 	test -d data/debian || $(RUN) -m traces.graphs debian --undirected --out data/debian

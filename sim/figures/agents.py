@@ -17,17 +17,21 @@ def regret(judged: pl.DataFrame, axis: Axes) -> Axes:
     """Mean regret of an agent's decisions: the rows that its branch fetched beyond the better one; smaller is better.
 
     Takes `agent`, `regret_rows`, `right` of judged decisions, and `control` (True for the random gate that replaces as
-    often; a mark beside the agent's bar). Bars end with pass@1, the share of decisions that took no worse a branch.
+    often; a mark beside the agent's bar). Beside them stands pass@1, the share of decisions that took no worse branch.
     """
     means = judged.group_by("agent", "control").agg(pl.col("regret_rows").mean(), pl.col("right").mean())
     agents = means.filter(~pl.col("control")).sort("regret_rows", "agent")
     places = np.arange(agents.height)
-    bars = axis.barh(places, agents["regret_rows"], 0.6, color=BLUE, label="agent")
-    axis.bar_label(bars, [f"pass@1 {share:.0%}" for share in agents["right"]], padding=6, fontsize="small")
+    axis.barh(places, agents["regret_rows"], 0.6, color=BLUE, label="agent")
     controls = dict(means.filter("control").select("agent", "regret_rows").iter_rows())
     shown = [(controls[agent], place) for place, agent in enumerate(agents["agent"]) if agent in controls]
     if shown:
         axis.plot(*zip(*shown, strict=True), "D", color=VERMILLION, mec="white", label="random gate of the same rate")
+    for place, (agent, rows, share) in enumerate(agents.select("agent", "regret_rows", "right").iter_rows()):
+        end = max(rows, controls.get(agent, 0.0))
+        axis.annotate(
+            f"pass@1 {share:.0%}", (end, place), (8, 0), textcoords="offset points", va="center", size="small"
+        )
     axis.set_yticks(places, agents["agent"])
     axis.invert_yaxis()
     axis.margins(x=0.22)
@@ -44,7 +48,7 @@ def latency(decisions: pl.DataFrame, axis: Axes) -> Axes:
 
     Takes `agent`, `latency_s`, `outcome`. Agents that answer at once (0 s in the simulation) are left out.
     """
-    from matplotlib.ticker import EngFormatter
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     slow = decisions.filter(pl.col("latency_s") > 0)
     order = slow.group_by("agent").agg(pl.col("latency_s").median()).sort("latency_s", "agent")
@@ -62,7 +66,9 @@ def latency(decisions: pl.DataFrame, axis: Axes) -> Axes:
     axis.set_yticks(np.arange(order.height), order["agent"])
     axis.invert_yaxis()
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter(EngFormatter(unit="s"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(visible=False, axis="y")
     axis.grid(visible=True, axis="x")
     axis.set_xlabel("latency of a decision")
