@@ -23,7 +23,10 @@ STOP_S = 5.0
 NO_CONNECTION = 255
 """What ssh ends with where it, and not the command there, has failed."""
 NO_COMMAND = 127
-AFTER_THE_FACT = re.compile(r"srun: (error: .*: task \d+: |Terminating |Job step aborted)|slurmstepd: ")
+NO_REASON = re.compile(
+    r"srun: (error: .*: task \d+: |Terminating |Job step aborted|cluster configuration)|slurmstepd: "
+)
+"""What srun says besides."""
 
 
 class Connections:
@@ -113,7 +116,7 @@ class Connections:
     def why_lost(self, machine: int) -> str:
         """In a line, why the connection to a machine ended: what ssh, srun or the program there said last."""
         returncode = self._programs[machine].wait()
-        lines = [line for line in last_lines(self.log_path(machine)) if line and not AFTER_THE_FACT.match(line)]
+        lines = [line for line in last_lines(self.log_path(machine)) if line and not NO_REASON.match(line)]
         said = lines[-1] if lines else f"the program there ended with code {returncode}"
         if returncode == NO_CONNECTION:
             return f"can't be reached ({said})"

@@ -41,6 +41,7 @@ class Host:
         self._job: Job
         self._machine: int
         self._children: dict[int, Process] = {}
+        self._started: list[int] = []
         self._awaited: dict[int, Process] = {}
         self._unfinished: list[Process] = []
 
@@ -109,20 +110,22 @@ class Host:
                 self._tell({"answer": answer})
 
     def end(self) -> None:
-        """Kill everything that was started here, this process at last."""
+        """Kill all that was started here, with what that may have started."""
+        for child in self._started:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child, signal.SIGKILL)
         for child in self._children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        for child in self._children:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(child, 0)
+            os.waitpid(child, 0)
         shared_memory.remove(self._token)
-        os.killpg(0, signal.SIGKILL)
 
     def _fork(self, role: str) -> list[Process]:
         mine = [p for p in self._job.processes() if p.role == role and p.machine == self._machine]
         enter = partial(_enter, token=self._token, parent=os.getpid())
-        self._children |= {fork(self._job, process, enter): process for process in mine}
+        for process in mine:
+            child = fork(self._job, process, enter)
+            os.setpgid(child, child)
+            self._started.append(child)
+            self._children[child] = process
         return mine
 
     def _tell_events(self) -> None:
@@ -159,7 +162,7 @@ class _Lines:
 
 
 def _enter(machine: int, token: str, parent: int) -> None:
-    """Give a new child names of its own in shared memory, and let it die with its parent."""
+    """Let a new child die with its parent, and give it names of its job's own in shared memory."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
@@ -191,8 +194,6 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Be a host until the launcher has gone."""
-    with contextlib.suppress(PermissionError):  # the leader of a session leads its group already
-        os.setpgid(0, 0)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not get between the answers
     signal.signal(signal.SIGTERM, _terminated)

@@ -131,7 +131,7 @@ def run_remote(
             trainers_per_machine=cluster.trainers_per_machine,
             servers_per_machine=cluster.servers_per_machine,
             master_port=master_port,
-            omp_threads=max(1, cores // cluster.trainers_per_machine),
+            omp_threads=int(os.environ.get("OMP_NUM_THREADS") or max(1, cores // cluster.trainers_per_machine)),
         )
         for process in job.processes():
             job.value_path(process).unlink(missing_ok=True)
