@@ -79,6 +79,12 @@ class Gate:
 
     def ask(self, epoch: int, minibatch: int, occupied_rows: int, stale_rows: int, candidate_rows: int) -> Decision:
         """Ask the policy about the full window. The answer applies only from `answer` on."""
+        return self.policy.decide(self.observe(epoch, minibatch, occupied_rows, stale_rows, candidate_rows))
+
+    def observe(
+        self, epoch: int, minibatch: int, occupied_rows: int, stale_rows: int, candidate_rows: int
+    ) -> Observation:
+        """The question about the full window, for whoever asks the policy elsewhere; it is open until `answer`."""
         window = WindowCounts(
             minibatches=self._minibatches,
             remote_rows=self._remote,
@@ -100,7 +106,7 @@ class Gate:
             candidate_rows=candidate_rows,
             history=self._history,
         )
-        return self.policy.decide(self._asked)
+        return self._asked
 
     def answer(self, decision: Decision) -> None:
         """The time that deciding took has passed: the decision applies to the next minibatch that is served."""

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(Exception):
     """Input that can't be used: the message names the file, column or option, and says what to do."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends what Ctrl-C ends, and in the same way."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Turn SIGTERM into `Terminated`, so that what is running is ended and what was kept so far is not lost."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_command(command: Callable[[], object]) -> None:
-    """Run a command line: an `InputError` becomes one line on stderr and exit code 2, Ctrl-C exit code 130."""
+    """Run a command line: an `InputError` becomes one line on stderr and exit code 2, Ctrl-C exit code 130, SIGTERM
+    where it is caught (`terminable`) exit code 143."""
     try:
         command()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        sys.exit(143)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

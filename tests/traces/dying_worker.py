@@ -9,7 +9,7 @@ from traces.cluster.process import Connection
 
 class Dying(DistStore):
     def __init__(self, connection: Connection, dies_at: int) -> None:
-        super().__init__(connection.graph.ndata["feat"])
+        super().__init__({"feat": connection.graph.ndata["feat"]})
         self.left = dies_at if connection.rank == 1 else -1
 
     def fetch(self, input_nodes: Any) -> tuple[Any, FetchTimes]:

@@ -1,4 +1,4 @@
-"""`python -m traces.capture`: train GraphSAGE on a real DistDGL cluster on this machine, and record it."""
+"""`python -m traces.capture`: train GraphSAGE on a real DistDGL cluster, here or on other hosts, and record it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from traces.capture.options import parse_fanout, require_distdgl
+from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
 from traces.errors import InputError, run_command
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -19,6 +21,8 @@ python -m traces.graphs debian --out data/debian
 
 python -m traces.capture --graph data/debian --parts 4 --link 200mbit --batch 500 --out traces/debian.parquet
 
+python -m traces.capture --graph data/debian --hosts hosts.txt --out traces/debian.parquet
+
 python -m traces.capture --recover --out traces/debian.parquet
 """
 
@@ -27,7 +31,13 @@ python -m traces.capture --recover --out traces/debian.parquet
 def main(
     out: Annotated[Path, typer.Option(help="The trace to write.")],
     graph: Annotated[Path | None, typer.Option(help="Folder that `python -m traces.graphs` made.")] = None,
-    parts: Annotated[int, typer.Option(help="Machines, each with one METIS partition.")] = 4,
+    parts: Annotated[
+        int | None, typer.Option(help="Machines, each with one METIS partition.", show_default="4, or all hosts")
+    ] = None,
+    hosts: Hosts = None,
+    slurm: Slurm = False,
+    python: Python = THIS_PYTHON,
+    ssh: Ssh = "ssh",
     trainers: Annotated[int, typer.Option(help="Trainers a machine.")] = 1,
     servers: Annotated[int, typer.Option(help="DistDGL servers a machine.")] = 1,
     link: Annotated[
@@ -54,9 +64,10 @@ def main(
 ) -> None:
     """Capture a real DistDGL run into a trace.
 
-    Starts servers and trainers as real processes, a network namespace a machine with its link shaped by tc, trains
-    GraphSAGE, and records what every minibatch asked for and how long each part took. A run that dies leaves the
-    epochs that were whole, marked incomplete.
+    Starts servers and trainers as real processes, here with a network namespace a machine and its link shaped by tc, or
+    on the hosts of --hosts or --slurm (docs/clusters.md says what they need). Trains GraphSAGE, and records what every
+    minibatch asked for and how long each part took. A run that dies leaves the epochs that were whole, marked
+    incomplete.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -64,10 +75,9 @@ def main(
     from traces.info import show
     from traces.reader import Trace
 
-    _require_distdgl()
+    require_distdgl()
     from traces.capture import launch
     from traces.cluster.errors import ClusterError
-    from traces.cluster.local import LocalCluster
     from traces.cluster.partition import partition
 
     console = Console()
@@ -77,14 +87,20 @@ def main(
         return
     if graph is None:
         raise InputError("--graph is missing: a folder that `python -m traces.graphs NAME --out DIR` made")
-    cluster = LocalCluster(
+    cluster = choose_cluster(
         parts=parts,
-        trainers_per_machine=trainers,
-        servers_per_machine=servers,
-        link=link,
-        form=form,  # type: ignore[arg-type]  # checked by LocalCluster
+        hosts=hosts,
+        slurm=slurm,
+        trainers=trainers,
+        servers=servers,
         timeout_s=timeout_s,
+        link=link,
+        form=form,
+        python=python,
+        ssh=ssh,
     )
+    cluster.check()  # before partitioning, which takes longer
+    parts = cluster.parts
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(f"partitioning into {parts}", total=None)
@@ -93,7 +109,7 @@ def main(
             graph_dir=graph,
             part_config=config,
             cluster=cluster,
-            fanout=_fanout(fanout),
+            fanout=parse_fanout(fanout),
             batch_size=batch,
             epochs=epochs,
             hidden=hidden,
@@ -111,24 +127,6 @@ def main(
             print(f"error: {error}{kept}", file=sys.stderr)
             sys.exit(1)
     show(Trace(out), console)
-
-
-def _fanout(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--fanout {text!r}: write numbers with commas between them, such as 10,25") from None
-
-
-def _require_distdgl() -> None:
-    """One clear line instead of an import error deep inside."""
-    from importlib.util import find_spec
-
-    for package in ("torch", "dgl", "packaging"):
-        if find_spec(package) is None:
-            here = f"{sys.version_info.major}.{sys.version_info.minor}"
-            why = "" if sys.version_info < (3, 12) else f", but dgl has no wheel for Python {here}: use 3.10 or 3.11"
-            raise InputError(f"{package} is not installed; `pip install 'rudder-twin[live]'` brings it{why}")
 
 
 if __name__ == "__main__":

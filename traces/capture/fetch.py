@@ -31,11 +31,24 @@ class FetchTimes:
     replacement_rows: int = 0
 
 
-class FeatureSource(Protocol):
-    """Where a trainer gets the features of its input nodes from."""
+Rows = dict[str, torch.Tensor]
+"""Rows of several node features by name; tensors of shape (nodes, ...), all in the same order of nodes."""
 
-    def fetch(self, input_nodes: torch.Tensor) -> tuple[torch.Tensor, FetchTimes]:
-        """Rows of shape (input nodes, feature_dim), in the order of the ids, and how long their parts took."""
+
+class FeatureSource(Protocol):
+    """Where a trainer gets the features of its input nodes from.
+
+    `fetch` runs in the thread that prepares minibatches; the others are told from the thread that trains.
+    """
+
+    def fetch(self, input_nodes: torch.Tensor) -> tuple[Rows, FetchTimes]:
+        """Rows of all input nodes, in the order of the ids, and how long their parts took."""
+
+    def stepped(self, stall_s: float, step_s: float) -> None:
+        """A step has ended: what it waited for its minibatch, and its length."""
+
+    def end_epoch(self, epoch: int) -> None:
+        """An epoch has ended, and no minibatch is being prepared."""
 
 
 MakeSource = Callable[[Connection, dict[str, Any], int], FeatureSource]
@@ -43,34 +56,50 @@ MakeSource = Callable[[Connection, dict[str, Any], int], FeatureSource]
 
 
 class DistStore:
-    """The node features of a DistGraph, pulled from their owners: DistDGL without any buffer."""
+    """Node features of a DistGraph, pulled from their owners: DistDGL without any buffer.
 
-    def __init__(self, tensor: Any) -> None:
-        self._name, self._policy = tensor.kvstore_key, tensor.part_policy
-        self._parts: int = tensor.part_policy.partition_book.num_partitions()
-        self._own: int = tensor.part_policy.part_id
+    `tensors` are DistTensors of node data by name, of any dtype that numpy knows; all lie on the same partitions.
+    """
+
+    def __init__(self, tensors: dict[str, Any]) -> None:
+        policy = next(iter(tensors.values())).part_policy
+        self._to_part, self._to_local = policy.to_partid, policy.to_local
+        self._parts: int = policy.partition_book.num_partitions()
+        self._own: int = policy.part_id
+        self._keys = {name: tensor.kvstore_key for name, tensor in tensors.items()}
         # numpy moves rows with half of torch's overhead, and shares their memory
-        self._local: NDArray[Any] = tensor.local_partition.numpy()
+        self._local: dict[str, NDArray[Any]] = {name: t.local_partition.numpy() for name, t in tensors.items()}
 
-    def fetch(self, input_nodes: torch.Tensor) -> tuple[torch.Tensor, FetchTimes]:
-        """All rows from their owners."""
+    def fetch(self, input_nodes: torch.Tensor) -> tuple[Rows, FetchTimes]:
+        """All rows from their owners, one feature after another: a response doesn't say which one it is of."""
         start = perf_counter()
         times = FetchTimes(owner_done_s=[0.0] * self._parts)
-        owner = self._policy.to_partid(input_nodes).numpy()
+        owner = self._to_part(input_nodes).numpy()
         places = [np.flatnonzero(owner == part) for part in range(self._parts)]
-        ids = input_nodes.numpy()
+        rows = {name: self._pull(name, input_nodes.numpy(), places, start, times) for name in self._keys}
+        return rows, times
+
+    def _pull(
+        self, name: str, ids: NDArray[np.int64], places: list[NDArray[np.int64]], start: float, times: FetchTimes
+    ) -> torch.Tensor:
         asked = [part for part in range(self._parts) if part != self._own and len(places[part])]
         for part in asked:
-            rpc.send_request_to_machine(part, PullRequest(self._name, torch.from_numpy(ids[places[part]])))
-        gather = perf_counter()
-        rows = np.empty((len(ids), *self._local.shape[1:]), self._local.dtype)
-        local = self._policy.to_local(torch.from_numpy(ids[places[self._own]])).numpy()
-        rows[places[self._own]] = self._local.take(local, axis=0)
-        times.local_gather_s = perf_counter() - gather
+            rpc.send_request_to_machine(part, PullRequest(self._keys[name], torch.from_numpy(ids[places[part]])))
+        gather, store = perf_counter(), self._local[name]
+        rows = np.empty((len(ids), *store.shape[1:]), store.dtype)
+        local = self._to_local(torch.from_numpy(ids[places[self._own]])).numpy()
+        rows[places[self._own]] = store.take(local, axis=0)
+        times.local_gather_s += perf_counter() - gather
         servers = rpc.get_num_server_per_machine()
         for _ in asked:
             response = rpc.recv_response()
             part = response.server_id // servers
             rows[places[part]] = response.data_tensor.numpy()
             times.owner_done_s[part] = perf_counter() - start
-        return torch.from_numpy(rows), times
+        return torch.from_numpy(rows)
+
+    def stepped(self, stall_s: float, step_s: float) -> None:
+        """Nothing here depends on it."""
+
+    def end_epoch(self, epoch: int) -> None:
+        """Nothing is kept."""

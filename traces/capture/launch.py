@@ -1,4 +1,4 @@
-"""Running a capture on a local cluster, and keeping what it recorded however it ends."""
+"""Running a capture on a cluster, and keeping what it recorded however it ends."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from traces.capture import clock
 from traces.capture.assemble import assemble, overhead, whole_epochs
 from traces.capture.nodes import PartitionedGraph, remote_nodes
 from traces.capture.recorder import MODEL_FILE
 from traces.cluster.errors import ClusterError
+from traces.cluster.launcher import Cluster
 from traces.cluster.link import parse_link
-from traces.cluster.local import LocalCluster, run_local
 from traces.cluster.partition import read_facts
 from traces.errors import InputError
 from traces.graphs.graph import Graph
@@ -33,29 +34,39 @@ from traces.nodes import Nodes
 
 HEADER_FILE = "header.json"
 ENTRY = "traces.capture.worker:main"
+MODELS = ("GraphSAGE", "GAT")
+HEADS = 4
+"""Attention heads of a GAT's hidden layers, which share out the hidden width."""
+
+Keep = Callable[[Path, Header], None]
+"""Takes what it wants of the fragments, out of which the trace with this header has just been made."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capture:
-    """What to capture: DistDGL training GraphSAGE on the partitions of `part_config` of the graph in `graph_dir`.
+    """What to capture: DistDGL training a `model` on the partitions of `part_config` of the graph in `graph_dir`.
 
     `fanout` is in DGL's order, the last entry being the hop of the seeds. `policy` is what the run itself does about
-    prefetching, as the trace will say, and `depth` the number of minibatches that it prepares ahead. `entry` is the
-    program of every process.
+    prefetching, as the trace will say, and `depth` the number of minibatches that it prepares ahead. After every
+    `evaluate_every` epochs and at the end the model is evaluated; 0: never. `entry` is the program of every process,
+    `program` the command that the trace will name.
     """
 
     graph_dir: Path
     part_config: Path
-    cluster: LocalCluster
+    cluster: Cluster
     fanout: tuple[int, ...]
     batch_size: int
     epochs: int
+    model: str = "GraphSAGE"
     hidden: int = 64
+    evaluate_every: int = 0
     overhead_epochs: int = 0
     seed: int = 0
     policy: str = "none"
     depth: int = 0
     entry: str = ENTRY
+    program: str = "traces.capture"
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "hidden"):
@@ -63,6 +74,10 @@ class Capture:
                 raise InputError(f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least 1")
         if not self.fanout or min(self.fanout) < 1:
             raise InputError(f"fanout is {self.fanout}; it must be one or more numbers of at least 1, such as 10,25")
+        if self.model not in MODELS:
+            raise InputError(f"model {self.model!r}: choose one of {', '.join(MODELS)}")
+        if self.model == "GAT" and self.hidden % HEADS:
+            raise InputError(f"hidden is {self.hidden}; GAT's {HEADS} heads share it out, so it must be a multiple")
 
 
 def fragments_of(out: Path) -> Path:
@@ -76,13 +91,19 @@ def nodes_file(fragments: Path, partition: int) -> Path:
 
 
 def capture(
-    plan: Capture, out: Path, arguments: dict[str, Any] | None = None, tell: Callable[[int], None] = lambda _: None
+    plan: Capture,
+    out: Path,
+    arguments: Callable[[Path, Header], dict[str, Any]] = lambda fragments, header: {},
+    tell: Callable[[int], None] = lambda _: None,
+    keep: Keep = lambda fragments, header: None,
 ) -> Header:
     """Run the capture and write its trace to `out`; `tell` hears the number of whole epochs as they come.
 
-    A run that dies or is interrupted leaves the trace of its whole epochs, marked incomplete, and the exception goes
-    on; without a whole epoch it leaves nothing. Raises `ClusterError` for a run that died, `InputError` for options
-    that can't be, and for the leftovers of an earlier capture that was killed (see `recover`).
+    `arguments` gives what the workers are told beside the plan; knowing the header and, in the fragments' folder, every
+    partition's nodes, it can still refuse. A run that dies or is interrupted leaves the trace of its whole epochs,
+    marked incomplete, and the exception goes on; without a whole epoch it leaves nothing. Either way `keep` is called
+    once the trace is there. Raises `ClusterError` for a run that died, `InputError` for options that can't be, and for
+    the leftovers of an earlier capture that was killed (see `recover`).
     """
     fragments = fragments_of(out).resolve()
     if fragments.exists():
@@ -90,34 +111,41 @@ def capture(
     graph = Graph.load(plan.graph_dir)
     header = _header(plan, graph)
     fragments.mkdir(parents=True)
-    (fragments / HEADER_FILE).write_text(header.model_dump_json())
-    for partition, nodes in enumerate(_nodes(plan, graph)):
-        nodes.save(nodes_file(fragments, partition))
-    given = {
-        "fanout": plan.fanout,
-        "batch_size": plan.batch_size,
-        "epochs": plan.epochs,
-        "hidden": plan.hidden,
-        "depth": plan.depth,
-        "classes": graph.classes,
-        "overhead_epochs": plan.overhead_epochs,
-        "fragments": str(fragments),
-    }
     cost: OverheadInfo | None = None
     ended_well = False
     try:
+        (fragments / HEADER_FILE).write_text(header.model_dump_json())
+        for partition, nodes in enumerate(_nodes(plan, graph)):
+            nodes.save(nodes_file(fragments, partition))
+        given = _arguments(plan, graph, fragments) | arguments(fragments, header)
         with _watching(fragments, header.trainers, tell):
-            done = run_local(
-                plan.cluster, plan.part_config, plan.entry, given | (arguments or {}), fragments / "logs", plan.seed
-            )
+            done = plan.cluster.run(plan.part_config, plan.entry, given, fragments / "logs", plan.seed)
         ended_well, cost = True, overhead(done.values[0])
         header = header.model_copy(update={"cluster": header.cluster.model_copy(update={"form": done.form})})
     finally:
         if ended_well or whole_epochs(fragments, header.trainers):
             header = _finish(header, fragments, out, cost, ended_well)
+            keep(fragments, header)
         if not sys.exc_info()[0] or isinstance(sys.exc_info()[1], (InputError, KeyboardInterrupt, ClusterError)):
             shutil.rmtree(fragments)
     return header
+
+
+def _arguments(plan: Capture, graph: Graph, fragments: Path) -> dict[str, Any]:
+    """What `worker.run` is told."""
+    return {
+        "fanout": plan.fanout,
+        "batch_size": plan.batch_size,
+        "epochs": plan.epochs,
+        "model": plan.model,
+        "hidden": plan.hidden,
+        "depth": plan.depth,
+        "classes": graph.classes,
+        "evaluate_every": plan.evaluate_every,
+        "overhead_epochs": plan.overhead_epochs,
+        "shared_clock": plan.cluster.shared_clock,
+        "fragments": str(fragments),
+    }
 
 
 def recover(out: Path) -> Header:
@@ -172,14 +200,14 @@ def _header(plan: Capture, graph: Graph) -> Header:
         ),
         cluster=ClusterInfo(
             form=cluster.form,
-            hosts=tuple(f"machine{number}" for number in range(cluster.parts)),
+            hosts=cluster.hosts,
             trainers_per_host=cluster.trainers_per_machine,
             servers_per_host=cluster.servers_per_machine,
             cores=os.cpu_count() or 1,
             link_bytes_per_s=parse_link(cluster.link) if cluster.link else None,
         ),
         training=TrainingInfo(
-            model="GraphSAGE",
+            model=plan.model,
             hidden=plan.hidden,
             gradient_bytes=0,
             fanout=plan.fanout,
@@ -192,8 +220,8 @@ def _header(plan: Capture, graph: Graph) -> Header:
         complete=False,
         versions={name: version(name) for name in ("dgl", "torch", "numpy")} | {"python": platform.python_version()},
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        command=shlex.join(["python", "-m", "traces.capture", *sys.argv[1:]]),
-        clock="seconds since the first minibatch, perf_counter of the one host that all machines share",
+        command=shlex.join(["python", "-m", plan.program, *sys.argv[1:]]),
+        clock=clock.ONE_HOST if cluster.shared_clock else clock.SEVERAL_HOSTS,
     )
 
 

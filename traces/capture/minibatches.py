@@ -9,77 +9,120 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
+import dgl
 import torch
 
-from traces.capture.fetch import FeatureSource, FetchTimes
+from traces.capture.device import CPU, to_device
+from traces.capture.fetch import FeatureSource, FetchTimes, Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A minibatch ready to train with, when its preparation began (`perf_counter`), and how long its parts took."""
+    """A minibatch ready to train with, when its preparation began (`perf_counter`), and how long its parts took.
+
+    `features` have a row an input node, `labels` (None where no labels were asked for) a row a seed.
+    """
 
     input_nodes: torch.Tensor
-    features: torch.Tensor
-    labels: torch.Tensor
+    seeds: torch.Tensor
+    features: Rows
+    labels: torch.Tensor | None
     blocks: list[Any]
     start: float
     sample_s: float
     fetch_s: float
     label_s: float
+    copy_s: float
     fetch: FetchTimes
 
 
 class Minibatches:
-    """A DistDGL loader whose minibatches come with their features and labels.
+    """A DistDGL loader whose minibatches come with their features and labels, on the training device.
 
-    `depth` minibatches are prepared ahead by one thread, which does all of DGL's remote calls, because DGL allows no
-    two at a time; with depth 0 preparing and training take turns. An epoch's first minibatch is never prepared during
-    the epoch before, because DistDGL's loader shuffles anew.
+    `loader` is a `DistNodeDataLoader`, `labels` a DistTensor or None. `depth` minibatches are prepared ahead by one
+    thread, which does all of DGL's remote calls, because DGL allows no two at a time; with depth 0 preparing and
+    training take turns. An epoch's first minibatch is never prepared during the epoch before, because DistDGL's loader
+    shuffles anew. Whoever pulls from DGL's store during an epoch must hold `rpc`.
     """
 
-    def __init__(self, loader: Any, source: FeatureSource, labels: Any, depth: int) -> None:
-        self.loader, self.source, self.labels, self.depth = loader, source, labels, depth
+    def __init__(
+        self,
+        loader: Any,
+        source: FeatureSource,
+        labels: Any,
+        depth: int,
+        device: torch.device = CPU,
+        rpc: threading.Lock | None = None,
+    ) -> None:
+        self.loader, self.source, self.labels, self.depth, self.device = loader, source, labels, depth, device
+        self.rpc = rpc or threading.Lock()
 
     def __iter__(self) -> Iterator[Prepared]:
         """One epoch. What fails in the thread is raised here."""
-        return self._ahead() if self.depth else self._prepare_all()
+        seed = int(torch.randint(2**31, ()))
+        return self._ahead(seed) if self.depth else self._prepare_all(seed)
 
     def prepare(self, start: float, input_nodes: torch.Tensor, seeds: torch.Tensor, blocks: list[Any]) -> Prepared:
         """Fetch what a minibatch needs that has just been sampled, which began at `start`."""
         sampled = perf_counter()
         features, fetch = self.source.fetch(input_nodes)
         fetched = perf_counter()
-        labels = self.labels[seeds]
-        label_s = perf_counter() - fetched
+        labels = None if self.labels is None else self.labels[seeds]
+        labelled = perf_counter()
+        if self.device != CPU:
+            features, labels, blocks = to_device(features, labels, blocks, self.device)
         return Prepared(
-            input_nodes, features, labels, blocks, start, sampled - start, fetched - sampled, label_s, fetch
+            input_nodes=input_nodes,
+            seeds=seeds,
+            features=features,
+            labels=labels,
+            blocks=blocks,
+            start=start,
+            sample_s=sampled - start,
+            fetch_s=fetched - sampled,
+            label_s=labelled - fetched,
+            copy_s=perf_counter() - labelled,
+            fetch=fetch,
         )
 
-    def _prepare_all(self) -> Iterator[Prepared]:
-        sampled, start = iter(self.loader), perf_counter()
-        while (minibatch := next(sampled, None)) is not None:
-            yield self.prepare(start, *minibatch)
+    def _prepare_all(self, seed: int) -> Iterator[Prepared]:
+        # DGL samples with a generator a thread, and that of a new thread has no seed. It adds the thread's number, so
+        # runs with equal seeds sample alike where both prepare ahead, or neither does.
+        dgl.seed(seed)
+        sampled = iter(self.loader)
+        while True:
             start = perf_counter()
+            with self.rpc:
+                if (minibatch := next(sampled, None)) is None:
+                    return
+                prepared = self.prepare(start, *minibatch)
+            yield prepared
 
-    def _ahead(self) -> Iterator[Prepared]:
+    def _ahead(self, seed: int) -> Iterator[Prepared]:
         ready: SimpleQueue[Prepared | BaseException | None] = SimpleQueue()
-        may_prepare = threading.Semaphore(self.depth)
+        may_prepare, left = threading.Semaphore(self.depth), threading.Event()
 
         def prepare() -> None:
             try:
-                minibatches = self._prepare_all()
+                minibatches = self._prepare_all(seed)
                 while True:
                     may_prepare.acquire()
-                    if (prepared := next(minibatches, None)) is None:
+                    if left.is_set() or (prepared := next(minibatches, None)) is None:
                         break
                     ready.put(prepared)
                 ready.put(None)
             except BaseException as error:
                 ready.put(error)
 
-        threading.Thread(target=prepare, name="prepare", daemon=True).start()
-        while (prepared := ready.get()) is not None:
-            if isinstance(prepared, BaseException):
-                raise prepared
+        thread = threading.Thread(target=prepare, name="prepare", daemon=True)
+        thread.start()
+        try:
+            while (prepared := ready.get()) is not None:
+                if isinstance(prepared, BaseException):
+                    raise prepared
+                may_prepare.release()
+                yield prepared
+        finally:  # also where the caller breaks off in the middle of an epoch
+            left.set()
             may_prepare.release()
-            yield prepared
+            thread.join()

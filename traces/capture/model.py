@@ -1,4 +1,8 @@
-"""The GraphSAGE model that a capture trains."""
+"""The models that a capture trains: one layer a fanout, over the blocks that DGL samples.
+
+Both take (blocks, input features of shape (input nodes, feature_dim)) and give the scores of the seeds, shape
+(seeds, classes).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,11 @@ import dgl.nn
 import torch
 from torch import nn
 
+from traces.capture.launch import HEADS
+
 
 class GraphSAGE(nn.Module):
-    """Mean-aggregating GraphSAGE (Hamilton et al., NeurIPS 2017): one layer a fanout, ReLU between layers."""
+    """Mean-aggregating GraphSAGE (Hamilton et al., NeurIPS 2017), ReLU between layers."""
 
     def __init__(self, feature_dim: int, hidden: int, classes: int, layers: int) -> None:
         super().__init__()
@@ -19,8 +25,34 @@ class GraphSAGE(nn.Module):
         self.layers = nn.ModuleList(dgl.nn.SAGEConv(width, following, "mean") for width, following in pairwise(widths))
 
     def forward(self, blocks: list[Any], features: torch.Tensor) -> torch.Tensor:
-        """Class scores of the seeds, shape (seeds, classes), from input features (input nodes, feature_dim)."""
         hidden = features
         for layer, block in zip(self.layers[:-1], blocks[:-1], strict=True):
             hidden = torch.relu(layer(block, hidden))
         return self.layers[-1](blocks[-1], hidden)
+
+
+class GAT(nn.Module):
+    """Graph attention network (Velickovic et al., ICLR 2018), ELU between layers.
+
+    The hidden width is shared out among `HEADS` heads; the last layer has one head. A node without neighbours in a
+    block keeps nothing but the bias.
+    """
+
+    def __init__(self, feature_dim: int, hidden: int, classes: int, layers: int) -> None:
+        super().__init__()
+        widths = [feature_dim, *[hidden] * (layers - 1)]
+        self.layers = nn.ModuleList(
+            dgl.nn.GATConv(width, following // HEADS, HEADS, allow_zero_in_degree=True)
+            for width, following in pairwise(widths)
+        )
+        self.layers.append(dgl.nn.GATConv(widths[-1], classes, 1, allow_zero_in_degree=True))
+
+    def forward(self, blocks: list[Any], features: torch.Tensor) -> torch.Tensor:
+        hidden = features
+        for layer, block in zip(self.layers[:-1], blocks[:-1], strict=True):
+            hidden = nn.functional.elu(layer(block, hidden).flatten(1))
+        return self.layers[-1](blocks[-1], hidden).mean(1)
+
+
+CLASSES = {"GraphSAGE": GraphSAGE, "GAT": GAT}
+"""By the names of `traces.capture.launch.MODELS`."""

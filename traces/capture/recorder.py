@@ -22,30 +22,47 @@ from traces.writer import minibatch_table
 READY = "gradients_ready_s"
 """A column of fragments only: when a trainer's gradients were ready, on the common clock. Waiting is found from it."""
 
+LOSS = "loss"
+"""A column of fragments only: the loss of this trainer's seeds."""
+
 MODEL_FILE = "model.json"
 """What rank 0 tells of the model, beside the fragments."""
+
+SCORES_FILE = "scores.jsonl"
+"""A line an evaluation: the epoch after which it was, and the score by split."""
+
+
+READINGS = ("start_s", "prepare_start_s")
+"""Times of the schema that are readings of a clock, and not lengths."""
 
 
 @dataclass(slots=True)
 class Step:
-    """One minibatch as it was measured: ids (a torch tensor or array, any order), counts, and seconds by column."""
+    """One minibatch as it was measured: ids (a torch tensor or array, any order), counts, and seconds by column.
+
+    `start_s`, `prepare_start_s` and `gradients_ready_s` are readings of this trainer's own clock.
+    """
 
     input_nodes: Any
     counts: dict[str, int]
     times: dict[str, float]
     owner_done_s: list[float]
     gradients_ready_s: float
+    loss: float
 
 
 class Recorder:
     """Writes the fragments of one trainer: `rank{r}-epoch{e}.parquet` in `directory`.
 
-    `owned` is the range of partition-global ids that the trainer's partition owns. `seconds` adds up the time spent
-    between `add` and return: what recording costs within an epoch.
+    `owned` is the range of partition-global ids that the trainer's partition owns. `clock_offset_s` is added to clock
+    readings. `seconds` adds up the time spent between `add` and return: what recording costs within an epoch.
     """
 
-    def __init__(self, directory: Path, rank: int, partition: int, owned: tuple[int, int]) -> None:
+    def __init__(
+        self, directory: Path, rank: int, partition: int, owned: tuple[int, int], clock_offset_s: float = 0.0
+    ) -> None:
         self.directory, self.rank, self.partition, self.owned = directory, rank, partition, owned
+        self._clock_offset_s = clock_offset_s
         self.seconds = 0.0
         self._steps: list[Step] = []
 
@@ -69,12 +86,15 @@ class Recorder:
         for name in self._steps[0].counts if self._steps else ():
             rows[name] = [step.counts[name] for step in self._steps]
         for name in TIMES:
-            rows[name] = [step.times.get(name, 0.0) for step in self._steps]
+            offset_s = self._clock_offset_s if name in READINGS else 0.0
+            rows[name] = [step.times.get(name, 0.0) + offset_s for step in self._steps]
         table = minibatch_table(self.partition, self.rank, epoch, rows)
-        ready = pa.array([step.gradients_ready_s for step in self._steps], pa.float64())
+        ready = pa.array([step.gradients_ready_s + self._clock_offset_s for step in self._steps], pa.float64())
+        loss = pa.array([step.loss for step in self._steps], pa.float64())
         path = fragment(self.directory, self.rank, epoch)
         partial = path.with_suffix(".partial")
-        pq.write_table(table.append_column(READY, ready), partial, compression="zstd")
+        table = table.append_column(READY, ready).append_column(LOSS, loss)
+        pq.write_table(table, partial, compression="zstd")
         os.replace(partial, path)
         self._steps.clear()
 

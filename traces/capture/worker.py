@@ -1,10 +1,9 @@
-"""The training program that a capture runs in every process of the cluster: GraphSAGE with DistDGL, recorded.
+"""The training program that a capture runs in every process of the cluster: a GNN with DistDGL, recorded.
 
-DistributedDataParallel's `backward()` hides waiting for the slowest trainer and the all-reduce. A communication hook
-tells when this trainer's own gradients were ready; `traces.capture.assemble` then compares the trainers' clocks.
+A live run is the same program with something else in the place of DistDGL's own feature fetch (`replay.worker`).
 """
 
-# no `from __future__ import annotations`: DistributedDataParallel checks the hook's annotations as objects
+# no `from __future__ import annotations`, as in `training`
 import json
 from pathlib import Path
 from time import perf_counter
@@ -12,75 +11,14 @@ from typing import Any
 
 import torch
 import torch.distributed
-from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
-from torch.nn.parallel import DistributedDataParallel
 
+from traces.capture.clock import offset_s
+from traces.capture.evaluation import Split, evaluate
 from traces.capture.fetch import DistStore, FeatureSource, MakeSource
-from traces.capture.minibatches import Minibatches, Prepared
-from traces.capture.model import GraphSAGE
-from traces.capture.recorder import MODEL_FILE, Recorder, Step
+from traces.capture.minibatches import Minibatches
+from traces.capture.recorder import MODEL_FILE, SCORES_FILE, Recorder
+from traces.capture.training import FEATURE, Training
 from traces.cluster.process import Connection, connect
-
-
-class Training:
-    """One trainer's model and optimizer, ready to run steps."""
-
-    def __init__(self, connection: Connection, arguments: dict[str, Any]) -> None:
-        graph = connection.graph
-        self.features, self.labels = graph.ndata["feat"], graph.ndata["label"]
-        layers = len(arguments["fanout"])
-        model = GraphSAGE(self.features.shape[1], arguments["hidden"], arguments["classes"], layers)
-        self.model = DistributedDataParallel(model)
-        self.gradients_ready_s = 0.0
-        self.model.register_comm_hook(None, self._hook)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.003)
-        self.loss = torch.nn.CrossEntropyLoss()
-
-    def _hook(self, state: None, bucket: torch.distributed.GradBucket) -> torch.futures.Future[torch.Tensor]:
-        self.gradients_ready_s = perf_counter()  # of the last bucket, after the last call
-        world = torch.distributed.group.WORLD
-        assert world is not None  # `connect` made it
-        return allreduce_hook(world, bucket)
-
-    def plain_step(self, input_nodes: torch.Tensor, seeds: torch.Tensor, blocks: list[Any]) -> None:
-        """A minibatch as DistDGL users write it, without any recording."""
-        loss = self.loss(self.model(blocks, self.features[input_nodes]), self.labels[seeds])
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-
-    def recorded_step(self, start: float, minibatch: Prepared) -> Step:
-        """The same with a prepared minibatch, the clock read between its parts. The trainer turned to it at `start`."""
-        prepared = perf_counter()
-        loss = self.loss(self.model(minibatch.blocks, minibatch.features), minibatch.labels)
-        self.optimizer.zero_grad()
-        forward = perf_counter()
-        loss.backward()
-        backward = perf_counter()
-        self.optimizer.step()
-        end = perf_counter()
-        ready = self.gradients_ready_s
-        counts = {
-            "seeds": len(minibatch.labels),
-            "sampled_edges": sum(block.num_edges() for block in minibatch.blocks),
-            "hit_rows": minibatch.fetch.hit_rows,
-            "replacement_rows": minibatch.fetch.replacement_rows,
-        }
-        times = {
-            "start_s": start,
-            "prepare_start_s": minibatch.start,
-            "stall_s": prepared - start,
-            "sample_s": minibatch.sample_s,
-            "fetch_s": minibatch.fetch_s,
-            "local_gather_s": minibatch.fetch.local_gather_s,
-            "label_s": minibatch.label_s,
-            "forward_s": forward - prepared,
-            "backward_s": ready - forward,
-            "allreduce_s": backward - ready,  # waiting included; the trainers' clocks tell them apart later
-            "update_s": end - backward,
-            "step_s": end - start,
-        }
-        return Step(minibatch.input_nodes, counts, times, minibatch.fetch.owner_done_s, ready)
 
 
 def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dict[str, Any]:
@@ -91,26 +29,38 @@ def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dic
     import dgl
 
     connection = connect()
-    sampler = dgl.dataloading.NeighborSampler(list(arguments["fanout"]))
-    nodes, batch_size = _even_share(connection), arguments["batch_size"]
-    loader = dgl.dataloading.DistNodeDataLoader(connection.graph, nodes, sampler, batch_size=batch_size, shuffle=True)
+    batch_size, epochs = arguments["batch_size"], arguments["epochs"]
+    options = {"graph_sampler": dgl.dataloading.NeighborSampler(list(arguments["fanout"])), "batch_size": batch_size}
+    nodes = _even_share(connection)
+    loader = dgl.dataloading.DistNodeDataLoader(connection.graph, nodes, shuffle=True, **options)
     training = Training(connection, arguments)
-    source: FeatureSource = DistStore(training.features)
+    source: FeatureSource = DistStore({FEATURE: training.features})
     if make_source is not None:
         source = make_source(connection, arguments, -(-len(nodes) // batch_size))
-    minibatches = Minibatches(loader, source, training.labels, arguments["depth"])
-    own = connection.graph.get_partition_book().partid2nids(connection.machine)
+    minibatches = Minibatches(loader, source, training.labels, arguments["depth"], training.device)
     fragments = Path(arguments["fragments"])
-    recorder = Recorder(fragments, connection.rank, connection.machine, (int(own[0]), int(own[-1]) + 1))
+    recorder = _recorder(connection, fragments, arguments["shared_clock"])
     if connection.rank == 0:
-        gradient_bytes = sum(p.numel() * p.element_size() for p in training.model.parameters())
-        (fragments / MODEL_FILE).write_text(json.dumps({"gradient_bytes": gradient_bytes}))
-    for epoch in range(arguments["epochs"]):
+        (fragments / MODEL_FILE).write_text(json.dumps({"gradient_bytes": training.gradient_bytes}))
+    for epoch in range(epochs):
         torch.distributed.barrier()
         _epoch(training, minibatches, recorder)
+        source.end_epoch(epoch)
+        if (every := arguments["evaluate_every"]) and (epoch + 1 == epochs or (epoch + 1) % every == 0):
+            splits: list[Split] = ["val", "test"] if epoch + 1 == epochs else ["val"]
+            scores = {split: evaluate(connection, training, split, options) for split in splits}
+            if connection.rank == 0:
+                with open(fragments / SCORES_FILE, "a") as lines:
+                    lines.write(json.dumps({"epoch": epoch} | scores) + "\n")
         recorder.end_epoch(epoch)
     torch.distributed.barrier()
     return _overhead(training, loader, minibatches, recorder, arguments["overhead_epochs"], batch_size)
+
+
+def _recorder(connection: Connection, fragments: Path, shared_clock: bool) -> Recorder:
+    own = connection.graph.get_partition_book().partid2nids(connection.machine)
+    offset = 0.0 if shared_clock else offset_s(connection.rank, connection.world_size)
+    return Recorder(fragments, connection.rank, connection.machine, (int(own[0]), int(own[-1]) + 1), offset)
 
 
 def _even_share(connection: Connection) -> torch.Tensor:
@@ -126,9 +76,11 @@ def _even_share(connection: Connection) -> torch.Tensor:
 
 
 def _epoch(training: Training, minibatches: Minibatches, recorder: Recorder) -> None:
-    prepared, start = iter(minibatches), perf_counter()
+    source, prepared, start = minibatches.source, iter(minibatches), perf_counter()
     while (minibatch := next(prepared, None)) is not None:
-        recorder.add(training.recorded_step(start, minibatch))
+        step = training.recorded_step(start, minibatch)
+        recorder.add(step)
+        source.stepped(step.times["stall_s"], step.times["step_s"])
         start = perf_counter()
 
 

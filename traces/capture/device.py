@@ -1,0 +1,36 @@
+"""The device that a trainer computes on, and how a prepared minibatch gets there."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+CPU = torch.device("cpu")
+
+
+def training_device() -> torch.device:
+    """This trainer's GPU where the machine has any, shared out by local rank; else the CPU."""
+    if not torch.cuda.is_available():
+        return CPU
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+
+
+def to_device(
+    features: dict[str, torch.Tensor], labels: torch.Tensor | None, blocks: list[Any], device: torch.device
+) -> tuple[dict[str, torch.Tensor], torch.Tensor | None, list[Any]]:
+    """Copy a minibatch to a GPU from pinned memory, on a stream of its own, and wait for that stream alone.
+
+    Called by the thread that prepares ahead, so the GPU goes on computing meanwhile.
+    """
+    computing, copying = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    with torch.cuda.stream(copying):
+        features = {name: rows.pin_memory().to(device, non_blocking=True) for name, rows in features.items()}
+        if labels is not None:
+            labels = labels.pin_memory().to(device, non_blocking=True)
+        blocks = [block.to(device) for block in blocks]
+    copying.synchronize()
+    for tensor in [*features.values(), *([] if labels is None else [labels])]:
+        tensor.record_stream(computing)  # else its memory may be given away while it is still in use
+    return features, labels, blocks
