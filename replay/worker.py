@@ -1,37 +1,42 @@
 """The training program of a live run with a buffer: what `traces.capture` runs, with the features buffered."""
 
-from __future__ import annotations
-
+# no `from __future__ import annotations`, as in `traces.capture.training`
+import json
 from pathlib import Path
 from typing import Any
 
-from agents.gate import Gate
+from agents.policy import Policy
 from agents.registry import resolve
-from replay.buffered import BufferedStore
+from replay.agent_process import Address, DistantPolicy
+from replay.check import Checked
+from replay.decisions import DecisionLog
+from replay.loader import make_store
+from replay.results import fill_file
 from sim.config import RunConfig
-from sim.load import make_universe
-from sim.simulate import make_trainer_cache, run_facts
 from traces.capture import worker
+from traces.capture.fetch import FeatureSource
 from traces.capture.launch import HEADER_FILE, nodes_file
+from traces.capture.training import FEATURE
 from traces.cluster.process import Connection
 from traces.header import Header
 from traces.nodes import Nodes
 
 
-def buffered(connection: Connection, arguments: dict[str, Any], per_epoch: int) -> BufferedStore:
-    """The buffered features of one trainer; `arguments["config"]` is the JSON of a `sim.config.RunConfig`."""
+def buffered(connection: Connection, arguments: dict[str, Any], per_epoch: int) -> FeatureSource:
+    """The buffered features of one trainer, as `replay.launch` told it."""
     fragments = Path(arguments["fragments"])
     config = RunConfig.model_validate_json(arguments["config"])
     header = Header.model_validate_json((fragments / HEADER_FILE).read_text())
-    header = header.model_copy(update={"minibatches_per_epoch": per_epoch})
     nodes = Nodes.load(nodes_file(fragments, connection.machine))
-    universe = make_universe(nodes, config.universe)
-    cache = make_trainer_cache(header, connection.rank, universe, config, future=None)
-    facts = run_facts(header, connection.rank, universe, per_epoch * header.epochs, config, cache.capacity_rows)
-    gate = Gate(resolve(config.agent).make(), facts, config.seed)
-    offsets = header.partition.offsets
-    owned = (offsets[connection.machine], offsets[connection.machine + 1])
-    return BufferedStore(connection.graph.ndata["feat"], owned, universe, cache, gate, per_epoch)
+    tensors = {FEATURE: connection.graph.ndata[FEATURE]}
+    policy: Policy = resolve(config.agent).make()
+    if (agents := arguments["agents"]) is not None:
+        where = agents["where"] if isinstance(agents["where"], str) else tuple(agents["where"])
+        policy = DistantPolicy(policy.name, Address(where, agents["key"]), arguments["timeout_s"])
+    log = DecisionLog(fragments, connection.rank, header.epochs)
+    store = make_store(tensors, nodes, header, connection.rank, config, policy, per_epoch, log.end_epoch)
+    fill_file(fragments, connection.rank).write_text(json.dumps(store.fill_s))
+    return Checked(store, tensors) if arguments["check"] else store
 
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:

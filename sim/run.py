@@ -95,33 +95,25 @@ def main(
         )
 
     gc.disable()  # what is imported and loaded stays; looking through it for garbage takes a fifth of a short run
-    from agents.registry import ModelOptions, resolve
-    from sim.caches import cache_class
-    from sim.config import read_policy
+    from agents.registry import ModelOptions
+    from sim.choice import choose
     from sim.experiment import Experiment
     from sim.figure import Artist
 
-    chosen = {"cache": cache, "buffer": buffer, "init": init, "universe": universe}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    if policy is not None:
-        if agent or given:
-            raise InputError(
-                f"--policy {policy} names policy, cache and buffer; leave out --{next(iter(given), 'agent')}"
-            )
-        config = read_policy(policy)
-        agent, window, mode, seed = config.agent, config.window, config.mode, config.seed
-        given = {name: getattr(config, name) for name in chosen} if resolve(agent).buffered else {}
-    managed = cache_class(given.get("cache", "score").partition(":")[0]).managed
-    model = ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again)
-    plan = resolve(agent or ("every:16" if managed else "never"), model)
-    if not plan.buffered and given:
-        raise InputError(
-            f"--agent {plan.name} has no buffer, so --{next(iter(given))} would mean nothing; leave it out"
-        )
-    if plan.buffered and not managed and plan.name != "never":
-        raise InputError(f"--cache {cache} replaces on its own and asks no policy; leave out --agent, or use never")
+    plan, options = choose(
+        policy=policy,
+        agent=agent,
+        cache=cache,
+        buffer=buffer,
+        init=init,
+        universe=universe,
+        window=window,
+        mode=mode,
+        seed=seed,
+        model=ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again),
+    )
     artist = Artist()
-    experiment = Experiment.open(trace, plan, given | {"window": window, "mode": mode, "seed": seed}, link)
+    experiment = Experiment.open(trace, plan, options, link)
     gc.freeze()
     gc.enable()
     console = Console()

@@ -1,0 +1,122 @@
+"""The process in which language models decide, outside of the cluster: a trainer's namespace reaches no model server.
+
+It listens on a Unix socket, which trainers in network namespaces can still open, or for trainers on other hosts on a
+TCP port. Every connection is one trainer, with a policy object and a thread of its own. A model that crashes takes
+this process with it, but no trainer: those then count a failed answer after every window.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import AuthenticationError, get_context, parent_process
+from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from agents.policy import Decision, Observation, RunFacts
+from agents.registry import ModelOptions, resolve
+from traces.errors import InputError
+
+GRACE_S = 1.0
+"""How much longer than a model's own time-out a trainer waits for the process that asks it."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the process listens: `where` is a path, or a host and a port. `key` (hexadecimal) tells friends apart."""
+
+    where: str | tuple[str, int]
+    key: str
+
+
+@contextmanager
+def agent_process(agent: str, model: ModelOptions, same_host: bool) -> Iterator[Address]:
+    """Run the process for policies `agent`, and end it."""
+    folder = Path(tempfile.mkdtemp(prefix="rudder-"))  # a socket's path may have no more than 107 characters
+    key = os.urandom(16).hex()
+    context = get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(
+        target=_serve, args=(str(folder / "agents") if same_host else None, key, agent, model, there), daemon=True
+    )
+    try:
+        process.start()
+        there.close()
+        yield Address(here.recv(), key)
+    finally:
+        process.kill()
+        process.join()
+        shutil.rmtree(folder)
+
+
+def _serve(path: str | None, key: str, agent: str, model: ModelOptions, started: Pipe) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the launcher, which ends this process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    listener = Listener(("0.0.0.0", 0) if path is None else path, authkey=bytes.fromhex(key))
+    started.send(path or (socket.getfqdn(), listener.address[1]))
+    while True:
+        try:
+            trainer = listener.accept()
+        except (AuthenticationError, EOFError, OSError):
+            continue
+        threading.Thread(target=_decide_for, args=(trainer, agent, model), daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    launcher = parent_process()
+    assert launcher is not None  # `agent_process` started it
+    launcher.join()
+    os._exit(1)
+
+
+def _decide_for(trainer: Connection, agent: str, model: ModelOptions) -> None:
+    policy = resolve(agent, model).make()
+    try:
+        policy.reset(*trainer.recv())
+        trainer.send(None)
+        while True:
+            number, observation = trainer.recv()
+            trainer.send((number, policy.decide(observation)))
+    except InputError as error:
+        trainer.send(str(error))
+    except (EOFError, OSError):
+        pass  # the trainer has ended
+
+
+class DistantPolicy:
+    """A policy that decides in the process at `address`; for the trainer it is a policy like any other.
+
+    `decide` raises what went wrong with the connection, and answers "late" where nothing comes within `timeout_s`.
+    """
+
+    def __init__(self, name: str, address: Address, timeout_s: float) -> None:
+        self.name, self._address, self._timeout_s = name, address, timeout_s
+        self._number = 0
+
+    def reset(self, run: RunFacts, seed: int) -> None:
+        """Raises `InputError` where the policy refuses the run."""
+        self._process: Any = Client(self._address.where, authkey=bytes.fromhex(self._address.key))
+        self._process.send((run, seed))
+        if (refusal := self._process.recv()) is not None:
+            raise InputError(refusal)
+
+    def decide(self, observation: Observation) -> Decision:
+        """Ask, and skip where no answer comes in time; one that comes later is thrown away."""
+        self._number += 1
+        self._process.send((self._number, observation))
+        deadline = perf_counter() + self._timeout_s + GRACE_S
+        while self._process.poll(max(0.0, deadline - perf_counter())):
+            number, decision = self._process.recv()
+            if number == self._number:
+                return decision
+        return Decision(replace=False, outcome="late", reason=f"no answer within {self._timeout_s:g} s")

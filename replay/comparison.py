@@ -1,0 +1,173 @@
+"""A live run against the simulation of its own trace: every minibatch's counts, and every epoch's time.
+
+A policy that decides by counts alone decides again, as in any simulation. One that looked at times or was slow, as
+language models are, can't be expected to see the same times twice: its recorded decisions are applied at the
+minibatches that they applied from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from agents.policy import Decision
+from agents.registry import PolicyPlan, resolve
+from replay.launch import TRACE, read_config
+from replay.results import as_simulated
+from sim.calibrate import fit
+from sim.config import RunConfig
+from sim.cost import CostModel
+from sim.load import TrainerInput, load
+from sim.results import epoch_seconds
+from sim.serve import Served, serve, serve_all, unserved
+from sim.simulate import make_trainer_cache, serve_ahead, simulate
+from sim.topology import from_header
+from traces.header import Header
+from traces.reader import Trace
+
+COUNTED = ("hit_rows", "replacement_rows", "fetched_rows")
+DECISION = ("replace", "share", "ranking")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A minibatch whose counts differ."""
+
+    rank: int
+    epoch: int
+    minibatch: int
+    column: str
+    live: int
+    simulated: int
+
+    def __str__(self) -> str:
+        where = f"trainer {self.rank}, epoch {self.epoch}, minibatch {self.minibatch}"
+        return f"{where}: {self.column} {self.live:,} live, {self.simulated:,} simulated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """`differences` are all minibatches whose counts differ, in order of time; `decided_again` says whether the policy
+    decided anew in the simulation. Sums of rows are over the run, with the rows that filled the buffer at the start.
+
+    Epoch times, in seconds, have shape (epochs,); the simulated ones are None without a cost model.
+    """
+
+    minibatches: int
+    differences: list[Difference]
+    decided_again: bool
+    live_hits: int
+    simulated_hits: int
+    live_fetched_rows: int
+    simulated_fetched_rows: int
+    live_epoch_s: NDArray[np.float64]
+    simulated_epoch_s: NDArray[np.float64] | None
+    fitted_on: str
+
+    @property
+    def epoch_error_share(self) -> float | None:
+        """Simulated over live mean epoch time, less 1."""
+        if self.simulated_epoch_s is None:
+            return None
+        return float(self.simulated_epoch_s.mean() / self.live_epoch_s.mean() - 1)
+
+
+def fit_on(path: Path) -> CostModel:
+    """The cost model of another captured run. Raises `InputError` for one that it can't be fitted on."""
+    trace = Trace(path)
+    return fit(load(trace, "halo"), trace.header, str(path))
+
+
+def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
+    """Simulate the trace of the live run in `folder` under its own policy, and compare; with a cost model, also time.
+
+    Raises `InputError` for a folder that holds no live run.
+    """
+    config, trace = read_config(folder), Trace(folder / TRACE)
+    inputs, header = load(trace, config.universe), trace.header
+    plan = resolve(config.agent)
+    live = as_simulated(trace, inputs, plan, config)
+    served = serve_ahead(inputs, header, plan, config)
+    decided_again = served is not None
+    if served is None:
+        served = _serve_recorded(inputs, header, config, pl.read_parquet(folder / "decisions.parquet"))
+    counts = {
+        "hit_rows": np.stack([one.hit_rows for one in served]),
+        "replacement_rows": np.stack([one.replacement_rows for one in served]),
+        "fetched_rows": np.stack([one.rows_by_owner.sum(axis=1) for one in served]),
+    }
+    per_epoch, fill = header.minibatches_per_epoch, sum(int(one.fill_by_owner.sum()) for one in served)
+    epoch_s = None
+    if cost is not None:
+        times = _simulated_times(folder, inputs, header, plan, config, cost, served)
+        epoch_s = epoch_seconds(times["start_s"], times["step_s"], per_epoch)
+    return Comparison(
+        minibatches=live.counts["hit_rows"].size,
+        differences=_differences(live.counts, counts, per_epoch),
+        decided_again=decided_again,
+        live_hits=int(live.counts["hit_rows"].sum()),
+        simulated_hits=int(counts["hit_rows"].sum()),
+        live_fetched_rows=int(live.counts["fetched_rows"].sum()) + sum(live.fill_rows),
+        simulated_fetched_rows=int(counts["fetched_rows"].sum()) + fill,
+        live_epoch_s=epoch_seconds(live.times["start_s"], live.times["step_s"], per_epoch),
+        simulated_epoch_s=epoch_s,
+        fitted_on=cost.fitted_on if cost else "",
+    )
+
+
+def _serve_recorded(
+    inputs: list[TrainerInput], header: Header, config: RunConfig, decisions: pl.DataFrame
+) -> list[Served]:
+    """What every trainer fetches when each recorded decision applies from the minibatch that it applied from."""
+    all_served = []
+    for one in inputs:
+        cache = make_trainer_cache(header, one.rank, one.stream.universe, config, None)
+        if decisions.is_empty():
+            all_served.append(serve_all(one, cache))
+            continue
+        log = decisions.filter(pl.col("rank") == one.rank, pl.col("applied_minibatch").is_not_null()).to_dicts()
+        applied = {row["applied_minibatch"]: Decision(**{name: row[name] for name in DECISION}) for row in log}
+        served = unserved(one, cache)
+        for minibatch in range(one.stream.minibatches):
+            serve(served, one, cache, minibatch, applied.get(minibatch))
+        all_served.append(served)
+    return all_served
+
+
+def _simulated_times(
+    folder: Path,
+    inputs: list[TrainerInput],
+    header: Header,
+    plan: PolicyPlan,
+    config: RunConfig,
+    cost: CostModel,
+    served: list[Served],
+) -> dict[str, NDArray[Any]]:
+    cluster = from_header(header, None)
+    if plan.timed and config.mode == "sync":  # trainers wait for the recorded latencies
+        plan = resolve(f"recorded:{folder / 'decisions.parquet'}")
+        return simulate(inputs, header, plan, config, cost, cluster).times
+    return simulate(inputs, header, plan, config, cost, cluster, served=served).times
+
+
+def _differences(live: dict[str, NDArray], simulated: dict[str, NDArray], per_epoch: int) -> list[Difference]:
+    found = []
+    for column in COUNTED:
+        for rank, minibatch in zip(*np.nonzero(live[column] != simulated[column]), strict=True):
+            epoch, within = divmod(int(minibatch), per_epoch)
+            found.append(
+                Difference(
+                    rank=int(rank),
+                    epoch=epoch,
+                    minibatch=within,
+                    column=column,
+                    live=int(live[column][rank, minibatch]),
+                    simulated=int(simulated[column][rank, minibatch]),
+                )
+            )
+    return sorted(found, key=lambda one: (one.epoch, one.minibatch, one.rank))

@@ -1,0 +1,47 @@
+"""A live trainer's decisions, kept an epoch a file beside what the recorder keeps."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from agents.gate import Gate, LoggedDecision
+
+ENTRIES = TypeAdapter(list[LoggedDecision])
+
+
+class DecisionLog:
+    """Writes what was decided in each epoch of one trainer; the last one also gets the question still open."""
+
+    def __init__(self, fragments: Path, rank: int, epochs: int) -> None:
+        self._fragments, self._rank, self._epochs = fragments, rank, epochs
+        self._written = 0
+
+    def end_epoch(self, epoch: int, gate: Gate) -> None:
+        """Write what has come since the epoch before."""
+        log = gate.close() if epoch + 1 == self._epochs else gate.log
+        path = _file(self._fragments, self._rank, epoch)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(ENTRIES.dump_json(log[self._written :]))
+        os.replace(partial, path)
+        self._written = len(log)
+
+
+def read_decisions(fragments: Path, rank: int, epochs: int) -> list[LoggedDecision]:
+    """The decisions of a trainer's first `epochs` epochs."""
+    return [
+        entry for epoch in range(epochs) for entry in ENTRIES.validate_json(_file(fragments, rank, epoch).read_bytes())
+    ]
+
+
+def _file(fragments: Path, rank: int, epoch: int) -> Path:
+    return fragments / f"rank{rank}-epoch{epoch}.decisions.json"
+
+
+def count_decisions(fragments: Path, epoch: int) -> int:
+    """Decisions of all trainers in one epoch."""
+    return sum(
+        len(ENTRIES.validate_json(path.read_bytes())) for path in fragments.glob(f"rank*-epoch{epoch}.decisions.json")
+    )

@@ -1,0 +1,151 @@
+"""A live run from its plan to its folder of results: a capture with a buffer and a policy in the loop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from agents.registry import PolicyPlan
+from replay.agent_process import agent_process
+from replay.results import Recorded, read_recorded, tables_of
+from sim.config import RunConfig
+from sim.load import make_universe
+from sim.results import write
+from sim.simulate import make_trainer_cache, run_facts
+from traces.capture.launch import Capture, capture, nodes_file
+from traces.checksum import sha256_of
+from traces.cluster.errors import ClusterError
+from traces.errors import InputError
+from traces.header import Header
+from traces.nodes import Nodes
+from traces.reader import Trace
+
+TRACE = "trace.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """What to run: a capture plan as the user's options make it, a policy, and its configuration.
+
+    `config.trace` is filled in when the run is over. `check` holds every row against its owner's.
+    """
+
+    capture: Capture
+    config: RunConfig
+    plan: PolicyPlan
+    check: bool = False
+
+    @property
+    def whole_plan(self) -> Capture:
+        """The capture with what the policy asks for."""
+        changes: dict[str, Any] = {"policy": self.plan.name, "depth": int(self.plan.pipelined)}
+        if self.plan.buffered:
+            changes["entry"] = "replay.worker:main"
+        return replace(self.capture, program="replay.live", **changes)
+
+
+@dataclass(eq=False)
+class Finished:
+    """What a live run left in its folder; `summary` is None where no epoch was whole."""
+
+    folder: Path
+    header: Header | None = None
+    summary: dict[str, Any] | None = None
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+
+def trace_file(folder: Path) -> Path:
+    """Where the trace lies until the results are whole."""
+    return folder.with_name(f"{folder.name}.{TRACE}")
+
+
+def run_live(
+    live: Live,
+    folder: Path,
+    tell: Callable[[int], None] = lambda whole: None,
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
+) -> Finished:
+    """Run, and write results and trace into `folder`, whole or not at all; `tell` hears the number of whole epochs.
+
+    A run that dies or is interrupted leaves the results of its whole epochs, which `say` is told, and the exception
+    goes on. Raises as `traces.capture.launch.capture`, and `InputError` for a cache or policy that can't be in a live
+    run.
+    """
+    out, finished = trace_file(folder), Finished(folder)
+
+    def keep(fragments: Path, header: Header) -> None:
+        finished.header = header
+        _write(live, finished, out, read_recorded(fragments, header))
+
+    with ExitStack() as running:
+
+        def arguments(fragments: Path, header: Header) -> dict[str, Any]:
+            return _arguments(live, fragments, header, running)
+
+        try:
+            capture(live.whole_plan, out, arguments, tell, keep)
+        except (ClusterError, KeyboardInterrupt):
+            whole = finished.header.epochs if finished.header else 0
+            kept = f"the results of {whole} whole epochs are kept in {folder}, marked incomplete"
+            say(kept if whole else "no epoch was whole, so nothing is kept")
+            raise
+    return finished
+
+
+def _arguments(live: Live, fragments: Path, header: Header, running: ExitStack) -> dict[str, Any]:
+    """What `replay.worker` is told. Refuses what can't be, before anything starts."""
+    if not live.plan.buffered:
+        return {}
+    config, model = live.config, live.plan.model
+    nodes = Nodes.load(nodes_file(fragments, 0))
+    universe = make_universe(nodes, config.universe)
+    cache = make_trainer_cache(header, 0, universe, config, future=None)
+    facts = run_facts(header, 0, universe, header.epochs, config, cache.capacity_rows)
+    live.plan.make().reset(facts, config.seed)
+    agents = None
+    if live.plan.calls_model:
+        assert model is not None  # as `PolicyPlan` says
+        same_host = live.capture.cluster.shared_clock
+        address = running.enter_context(agent_process(config.agent, model, same_host))
+        agents = {"where": address.where, "key": address.key}
+    return {
+        "config": config.model_dump_json(),
+        "check": live.check,
+        "agents": agents,
+        "timeout_s": model.timeout_s if model else 0.0,
+    }
+
+
+def _write(live: Live, finished: Finished, out: Path, recorded: Recorded) -> None:
+    trace = Trace(out)
+    config = live.config.model_copy(update={"trace": TRACE, "trace_sha256": sha256_of(out)})
+    finished.tables, finished.summary = tables_of(trace, live.plan, config, recorded)
+    checked = {}
+    if live.check and live.plan.buffered:
+        checked = {"checked_rows": int(trace.steps()["input_nodes"].sum()), "wrong_rows": 0}  # one ends the run
+    write(
+        finished.folder,
+        finished.tables,
+        {
+            "config": config.model_dump(),
+            "summary": {"notice": trace.header.notice, "runs": [finished.summary]} | checked,
+            "scores": recorded.scores,
+        },
+        files={TRACE: out},
+    )
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a live run. Raises `InputError` for a folder that holds none."""
+    try:
+        return RunConfig.model_validate_json((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder}: holds no live run ({str(error).splitlines()[0]}); give what replay.live wrote"
+        ) from None

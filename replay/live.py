@@ -1,0 +1,209 @@
+"""`python -m replay.live`: train for real with the policy that won offline, and record the run as a capture does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
+from traces.errors import InputError, run_command, terminable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from replay.launch import Finished
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+python -m replay.live --graph data/debian --policy results/best.json --local 4 --link 200mbit
+
+python -m replay.live --graph data/debian --cache lru --buffer 10% --universe remote --local 2
+
+python -m replay.live --graph data/debian --agent ollama:llama3 --window 8 --model GAT --check
+
+python -m replay.live --graph /shared/products --policy best.json --hosts hosts.txt --batch 1000
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def main(
+    graph: Annotated[Path | None, typer.Option(help="Folder that `python -m traces.graphs` made.")] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="A configuration as sim.tune and sim.run write it: policy, cache and buffer all at once."),
+    ] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(help="The policy, such as every:16 or ollama:llama3.", show_default="every:16"),
+    ] = None,
+    cache: Annotated[
+        str | None, typer.Option(help="What the buffer keeps (see sim.run --list).", show_default="score")
+    ] = None,
+    buffer: Annotated[
+        str | None,
+        typer.Option(
+            help="A trainer's buffer: share of its halo (25%), rows (5000) or bytes (64MB).", show_default="25%"
+        ),
+    ] = None,
+    init: Annotated[
+        Literal["degree", "empty", "random"] | None,
+        typer.Option(help="What the buffer holds at first.", show_default="degree"),
+    ] = None,
+    universe: Annotated[
+        Literal["halo", "remote"] | None,
+        typer.Option(help="What may be cached: 1-hop halo or any remote node.", show_default="halo"),
+    ] = None,
+    window: Annotated[int, typer.Option(min=1, help="Minibatches between two observations.")] = 1,
+    mode: Annotated[
+        Literal["async", "sync"], typer.Option(help="Whether training goes on or waits while the policy thinks.")
+    ] = "async",
+    local: Annotated[
+        int | None, typer.Option(help="Machines on this host, each with one METIS partition.", show_default="4")
+    ] = None,
+    link: Annotated[
+        str | None, typer.Option(help="Rate of each local machine's link, such as 200mbit.", show_default="unshaped")
+    ] = None,
+    hosts: Hosts = None,
+    slurm: Slurm = False,
+    ssh: Ssh = "ssh",
+    python: Python = THIS_PYTHON,
+    form: Annotated[str, typer.Option(help="Local machines: auto, namespaces, userns or loopback.")] = "auto",
+    trainers: Annotated[int, typer.Option(help="Trainers a machine.")] = 1,
+    servers: Annotated[int, typer.Option(help="DistDGL servers a machine.")] = 1,
+    partitions: Annotated[
+        Path | None,
+        typer.Option(help="Where partitions are kept and found again.", show_default="GRAPH/partition-PARTS"),
+    ] = None,
+    model: Annotated[str, typer.Option(help="GraphSAGE or GAT.")] = "GraphSAGE",
+    hidden: Annotated[int, typer.Option(help="Hidden width of the model.")] = 64,
+    fanout: Annotated[str, typer.Option(help="Neighbours a layer, the seeds' hop last.")] = "10,25",
+    batch: Annotated[int, typer.Option(help="Seeds a minibatch a trainer.")] = 500,
+    epochs: Annotated[int, typer.Option(help="Epochs to train.")] = 5,
+    evaluate_every: Annotated[
+        int | None, typer.Option(min=0, help="Epochs between evaluations; 0: never.", show_default="only at the end")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Hold every row from the buffer against its owner's, bit for bit (slow).")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of processes, policies and caches.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results.", show_default="results/live-DATE-TIME")
+    ] = None,
+    model_host: Annotated[
+        str | None,
+        typer.Option(
+            "--ollama-host",
+            "--model-host",
+            help="Address of the model's server.",
+            show_default="OLLAMA_HOST or OPENAI_BASE_URL",
+        ),
+    ] = None,
+    timeout_s: Annotated[float, typer.Option(help="A model's answer counts as late after this many seconds.")] = 60.0,
+    limit_s: Annotated[float, typer.Option(help="The whole run is ended after this many seconds.")] = 36000.0,
+) -> None:
+    """Train on a DistDGL cluster with a prefetching policy, the very code that the simulator ran.
+
+    The cluster is this machine (--local), hosts behind ssh (--hosts), or a Slurm allocation (--slurm). Shows every
+    epoch as it ends; writes the same tables as sim.run, and the run's own trace, from which replay.compare tells how
+    far a simulation of it is off. A run that dies or is ended by Ctrl-C keeps its whole epochs.
+    """
+    from datetime import datetime
+
+    from rich.console import Console
+
+    if graph is None:
+        raise InputError("--graph is missing: a folder that `python -m traces.graphs NAME --out DIR` made")
+    folder = out or Path("results") / f"live-{datetime.now():%Y%m%d-%H%M%S}"
+    if folder.exists():
+        raise InputError(f"--out {folder}: exists already; choose another, or remove it")
+
+    from traces.capture.options import parse_fanout, require_distdgl
+
+    require_distdgl()
+    from agents.registry import ModelOptions
+    from replay.launch import Live, run_live, trace_file
+    from replay.table import shown
+    from sim.choice import choose
+    from sim.config import RunConfig
+    from traces.capture.launch import Capture, fragments_of
+    from traces.cluster.errors import ClusterError
+    from traces.cluster.partition import partition
+
+    # a live run measures how long answers take, so it asks for each
+    answers = ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=False)
+    plan, options = choose(
+        policy=policy,
+        agent=agent,
+        cache=cache,
+        buffer=buffer,
+        init=init,
+        universe=universe,
+        window=window,
+        mode=mode,
+        seed=seed,
+        model=answers,
+    )
+    cluster = choose_cluster(
+        parts=local,
+        hosts=hosts,
+        slurm=slurm,
+        trainers=trainers,
+        servers=servers,
+        timeout_s=limit_s,
+        link=link,
+        form=form,
+        python=python,
+        ssh=ssh,
+    )
+    console = Console(stderr=True)
+    with console.status(f"partitioning into {cluster.parts}"):
+        parts = partition(graph, cluster.parts, partitions or graph / f"partition-{cluster.parts}")
+    capture = Capture(
+        graph_dir=graph,
+        part_config=parts,
+        cluster=cluster,
+        fanout=parse_fanout(fanout),
+        batch_size=batch,
+        epochs=epochs,
+        model=model,
+        hidden=hidden,
+        evaluate_every=epochs if evaluate_every is None else evaluate_every,
+        seed=seed,
+    )
+    config = RunConfig(trace="", trace_sha256="", agent=plan.name, **options)
+    live = Live(capture=capture, config=config, plan=plan, check=check)
+    try:
+        with terminable(), shown(console, fragments_of(trace_file(folder)), epochs) as tell:
+            finished = run_live(live, folder, tell)
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    _report(Console(), finished)
+
+
+def _report(console: Console, finished: Finished) -> None:
+    assert finished.header is not None
+    assert finished.summary is not None
+    summary, header = finished.summary, finished.header
+    if header.notice:
+        console.print(f"[bold yellow]{header.notice}[/]")
+    console.print(
+        f"{summary['policy']}: epoch {summary['epoch_s_mean']:.3f} s, stall {summary['stall_s_mean'] * 1e3:.1f} ms a "
+        f"step, hits {summary['hit_rate_remote']:.1%} of remote rows, {summary['fetched_rows']:,} rows fetched"
+    )
+    metric = "score" if "score_val" in summary else None
+    if metric:
+        scores = ", ".join(f"{split} {summary[f'score_{split}']:.4f}" for split in ("val", "test"))
+        console.print(f"accuracy (micro-F1 where labels are many): {scores}")
+    console.print(f"results in {finished.folder}; how far its simulation is off: ", end="")
+    console.print(f"python -m replay.compare {finished.folder}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run_command(app)

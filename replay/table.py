@@ -1,0 +1,59 @@
+"""A live run's epochs on the terminal, as they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from replay.decisions import count_decisions
+from sim.results import epoch_seconds
+from traces.capture.recorder import LOSS
+
+COLUMNS = ["input_nodes", "local_nodes", "hit_rows", "replacement_rows", "stall_s", "step_s", "start_s", LOSS]
+
+
+@contextmanager
+def shown(console: Console, fragments: Path, epochs: int) -> Iterator[Callable[[int], None]]:
+    """A table of the whole epochs in `fragments`; what it yields is told how many there are."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("epoch", "time", "loss", "hits", "fetched rows", "stall", "step", "decisions"):
+        table.add_column(name, justify="right", no_wrap=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    progress = Progress(*columns, console=console)
+    task = progress.add_task("starting the cluster", total=epochs)
+
+    def tell(whole: int) -> None:
+        for epoch in range(table.row_count, whole):
+            table.add_row(*epoch_row(fragments, epoch))
+        progress.update(task, completed=whole, description="training and recording, epochs")
+
+    with Live(Group(table, progress), console=console, refresh_per_second=4):
+        yield tell
+
+
+def epoch_row(fragments: Path, epoch: int) -> tuple[str, ...]:
+    """What the table says of an epoch, over all trainers: means of losses and times, sums of rows and decisions."""
+    tables = [pq.read_table(path, columns=COLUMNS) for path in sorted(fragments.glob(f"rank*-epoch{epoch}.parquet"))]
+    values = {name: column.to_numpy() for name, column in zip(COLUMNS, pa.concat_tables(tables).columns, strict=True)}
+    remote = int((values["input_nodes"] - values["local_nodes"]).sum())
+    hits = int(values["hit_rows"].sum())
+    start_s, step_s = (np.stack([table[name].to_numpy() for table in tables]) for name in ("start_s", "step_s"))
+    return (
+        str(epoch),
+        f"{epoch_seconds(start_s, step_s, start_s.shape[1])[0]:.2f} s",
+        f"{values[LOSS].mean():.4f}",
+        f"{hits / max(remote, 1):.1%}",
+        f"{remote - hits + int(values['replacement_rows'].sum()):,}",
+        f"{values['stall_s'].mean() * 1e3:.1f} ms",
+        f"{values['step_s'].mean() * 1e3:.1f} ms",
+        str(count_decisions(fragments, epoch)),
+    )
