@@ -162,6 +162,7 @@ def main(
         ssh=ssh,
     )
     console = Console(stderr=True)
+    cluster.check()  # before partitioning, which takes longer
     with console.status(f"partitioning into {cluster.parts}"):
         parts = partition(graph, cluster.parts, partitions or graph / f"partition-{cluster.parts}")
     capture = Capture(

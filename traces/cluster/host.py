@@ -23,7 +23,7 @@ from traces.cluster import shared_memory
 from traces.cluster.children import fork, import_once, listens, reap
 from traces.cluster.environment import Job, Process
 from traces.cluster.outcome import last_lines
-from traces.cluster.preflight import facts_here
+from traces.cluster.preflight import facts_here, versions_here
 
 TICK_S = 0.1
 SILENCE_S = 60.0
@@ -44,6 +44,10 @@ class Host:
         self._started: list[int] = []
         self._awaited: dict[int, Process] = {}
         self._unfinished: list[Process] = []
+
+    def versions(self) -> dict[str, str]:
+        """See `preflight.versions_here`."""
+        return versions_here()
 
     def facts(self, folder: str, files: list[str], run_dir: str) -> dict[str, Any]:
         """See `preflight.facts_here`."""

@@ -50,6 +50,9 @@ class Cluster(Protocol):
     def shared_clock(self) -> bool:
         """Whether `perf_counter` is one clock for all processes."""
 
+    def check(self) -> None:
+        """Raise `InputError` for machines that can't be used, as far as it can be told without a partition."""
+
     def run(self, part_config: Path, entry: str, arguments: dict[str, Any], run_dir: Path, seed: int = 0) -> JobRun:
         """Run `entry` in every trainer, and wait for the end; see `local.run_local` for what it raises and leaves.
 

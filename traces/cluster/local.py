@@ -66,6 +66,10 @@ class LocalCluster:
         """`perf_counter` is the clock of the one host."""
         return True
 
+    def check(self) -> None:
+        """Raise `InputError` for what the kernel won't grant here."""
+        _choose_form(self)
+
     def run(self, part_config: Path, entry: str, arguments: dict[str, Any], run_dir: Path, seed: int = 0) -> JobRun:
         """See `run_local`."""
         return run_local(self, part_config, entry, arguments, run_dir, seed)
@@ -89,7 +93,9 @@ def run_local(
     part_config, run_dir = part_config.resolve(), run_dir.resolve()
     check_parts(part_config, cluster.parts)
     split_entry(entry)
-    form = _choose_form(cluster)
+    form, note = _choose_form(cluster)
+    if note:
+        print(note, file=sys.stderr)
     if form == "loopback":
         shared_memory.check_room(part_config.parent.glob("part*/*.dgl"))
     else:
@@ -113,7 +119,8 @@ def run_local(
     )
 
 
-def _choose_form(cluster: LocalCluster) -> Form:
+def _choose_form(cluster: LocalCluster) -> tuple[Form, str]:
+    """The form that works here, and what the user should know of it."""
     if cluster.form == "loopback":
         refusals = ["the loopback form was asked for"]
     else:
@@ -123,16 +130,16 @@ def _choose_form(cluster: LocalCluster) -> Form:
         for candidate in candidates:
             reason = namespaces.refusal(candidate, shaped=cluster.link is not None)
             if reason is None:
-                return candidate
+                return candidate, ""
             refusals.append(f"{candidate}: {reason}")
         if cluster.form != "auto":
             raise InputError(f"no network namespaces here ({refusals[0]})")
     why = "; ".join(refusals)
     if cluster.link is not None:
         raise InputError(f"link {cluster.link}: a link can only be shaped with network namespaces ({why})")
-    if cluster.form == "auto":
-        print(f"note: no network namespaces here ({why}): all machines share 127.0.0.1, unshaped", file=sys.stderr)
-    return "loopback"
+    if cluster.form == "loopback":
+        return "loopback", ""
+    return "loopback", f"note: no network namespaces here ({why}): all machines share 127.0.0.1, unshaped"
 
 
 def _check_visible(*paths: Path) -> None:

@@ -98,19 +98,23 @@ def facts_here(folder: str, files: list[str], run_dir: str) -> dict[str, Any]:
     }
 
 
+def differences(there: dict[str, str], here: dict[str, str]) -> list[str]:
+    """What isn't the same version on a host and here."""
+    return [
+        f"{package} is {there.get(package, 'missing')}, here it is {version}; install the same on all hosts"
+        for package, version in here.items()
+        if there.get(package) != version
+    ]
+
+
 def problems(facts: dict[str, Any], versions: dict[str, str], expected: dict[str, str], run_dir: Path) -> list[str]:
     """What keeps a host from taking part, in words: its `facts` against the versions and fingerprints here."""
-    found = []
-    for package, here in versions.items():
-        there = facts["versions"].get(package, "missing")
-        if there != here:
-            found.append(f"{package} is {there}, here it is {here}; install the same on all hosts")
-    for path, here in expected.items():
-        there = facts["fingerprints"][path]
-        if there == "missing":
-            found.append(f"{path}: is not there; copy the partition, or keep it on a shared file system")
-        elif there != here:
-            found.append(f"{path}: is not the file that is here, but of another graph or partition; copy it again")
+    found = differences(facts["versions"], versions)
+    there = facts["fingerprints"]
+    if missing := [path for path in expected if there[path] == "missing"]:
+        found.append(f"{_and_more(missing)} missing; copy the partition, or keep it on a shared file system")
+    if other := [path for path, here in expected.items() if there[path] not in (here, "missing")]:
+        found.append(f"{_and_more(other)} not as here, but of another graph or partition; copy the partition again")
     if facts["room"]:
         found.append(facts["room"])
     if facts["token"] != (run_dir / TOKEN_FILE).read_text():
@@ -120,6 +124,10 @@ def problems(facts: dict[str, Any], versions: dict[str, str], expected: dict[str
     elif facts["free_bytes"] < MIN_FREE_BYTES:
         found.append(f"{run_dir}: has {facts['free_bytes'] / 1e6:.0f} MB free, a run needs {MIN_FREE_BYTES / 1e6:.0f}")
     return found
+
+
+def _and_more(paths: list[str]) -> str:
+    return f"{paths[0]} is" if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more files are"
 
 
 def address_of(name: str, addresses: Iterable[str], resolved_there: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,15 @@ from traces.cluster.hosts import HostLine
 from traces.cluster.launcher import JobRun
 from traces.cluster.outcome import death, last_lines, overdue
 from traces.cluster.partition import check_parts
-from traces.cluster.preflight import TOKEN_FILE, address_of, fingerprint, partition_files, problems, versions_here
+from traces.cluster.preflight import (
+    TOKEN_FILE,
+    address_of,
+    differences,
+    fingerprint,
+    partition_files,
+    problems,
+    versions_here,
+)
 from traces.cluster.process import split_entry
 from traces.cluster.slurm import srun_command
 from traces.cluster.ssh import ssh_command
@@ -78,14 +87,28 @@ class RemoteCluster:
         """Each host has its own `perf_counter`."""
         return False
 
+    def check(self) -> None:
+        """Raise `InputError` for hosts that can't be reached, or differ from here in Python or packages."""
+        with tempfile.TemporaryDirectory() as folder, self.connect(Path(folder)) as hosts:
+            answers = hosts.ask("versions", [{}] * self.parts, PREFLIGHT_S)
+        here = versions_here()
+        _raise_if(
+            f"host {name}: {problem}"
+            for name, there in zip(self.hosts, answers, strict=True)
+            for problem in differences(there, here)
+        )
+
     def run(self, part_config: Path, entry: str, arguments: dict[str, Any], run_dir: Path, seed: int = 0) -> JobRun:
         """See `run_remote`."""
         return run_remote(self, part_config, entry, arguments, run_dir, seed)
 
-    def command(self, host: str) -> list[str]:
-        """What runs `traces.cluster.host` on `host`."""
+    def connect(self, run_dir: Path) -> Connections:
+        """Connections to `traces.cluster.host` on all hosts, which log to `run_dir`."""
+        return Connections({host: self._command(host) for host in self.hosts}, run_dir)
+
+    def _command(self, host: str) -> list[str]:
         # Folders of this Python's own packages would break another Python before it can say which one it is.
-        folders = [os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[2]), os.getcwd()]
+        folders = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), str(Path(__file__).parents[2]), os.getcwd()]
         path = os.pathsep.join(folder for folder in folders if folder and "site-packages" not in folder)
         here = sys.version_info[:2]
         program = (
@@ -117,8 +140,7 @@ def run_remote(
         entry = f"{Path(source).resolve()}:{function}"
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / TOKEN_FILE).write_text(uuid.uuid4().hex)
-    commands = {name: cluster.command(name) for name in cluster.hosts}
-    with Connections(commands, run_dir) as hosts:
+    with cluster.connect(run_dir) as hosts:
         addresses, cores = _check(cluster, hosts, part_config, run_dir)
         master_port = _check_network(cluster, hosts, addresses)
         job = Job(
