@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from traces.errors import InputError, run_command
+from traces.terminal import Json, Quiet, console, print_json
+
+if TYPE_CHECKING:
+    import polars as pl
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -20,6 +26,10 @@ python -m sim.judge --trace traces/papers100m.parquet --agent ollama:llama3 --wi
 
 python -m sim.judge --trace traces/debian.parquet --agent random:0.5 --window 4 --seeds 8 --out results/judged
 """
+
+
+PARTS = ("judged", "control")
+"""The policy's decisions, and those of its control."""
 
 
 @app.command(epilog=EXAMPLES)
@@ -37,7 +47,9 @@ def main(
     horizon: Annotated[int, typer.Option(min=1, help="Minibatches over which branches are compared.")] = 32,
     seconds: Annotated[bool, typer.Option(help="Compare the branches in time as well (slow).")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 0, 1, ...")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Folder for judged.parquet, a row a decision.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for judged.parquet, a row a decision; sim.report shows it.")
+    ] = None,
     model_host: Annotated[
         str | None,
         typer.Option(
@@ -51,14 +63,14 @@ def main(
         bool, typer.Option("--ask-again", help="Ask the model even what it has answered before.")
     ] = False,
     timeout_s: Annotated[float, typer.Option(help="A model's answer counts as late after this many seconds.")] = 60.0,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Judge every decision of a policy: the state is forked, and both branches run for a horizon.
 
     Prints, beside a random gate with the same rate of replacements: valid answers, latency, interval, exact pass@1,
     regret, hit rate, fetched rows over MIN, and epoch time.
     """
-    import polars as pl
-    from rich.console import Console
     from rich.table import Table
 
     from agents.registry import ModelOptions, resolve
@@ -70,8 +82,8 @@ def main(
     plan = resolve(agent, ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again))
     sha256 = checksum(trace)
     workload = Workload.open(trace, {universe})
-    console, tables = Console(), []
-    reports: dict[str, list[dict[str, float]]] = {}
+    tables: dict[str, list[pl.DataFrame]] = {}
+    reports: list[dict[str, Any]] = []
     for seed in range(seeds):
         config = RunConfig(
             trace=trace.name,
@@ -87,26 +99,42 @@ def main(
         )
         if not plan.buffered or not decides(config):
             raise InputError(f"there are no decisions to judge with --agent {plan.name} and --cache {cache}")
-        for column, judged in zip(
-            (plan.name, "control"), judged_run(workload, plan, config, horizon, seconds), strict=False
-        ):
-            reports.setdefault(column, []).append(judged.report)
-            if column == plan.name:
-                tables.append(judged.table)
-    shown = Table(
-        "", *reports, caption=f"mean of {seeds} runs; control: a random gate with the same rate of replacements"
-    )
-    for name in reports[plan.name][0]:
-        shown.add_row(
-            name.replace("_", " "), *(_mean([report[name] for report in column]) for column in reports.values())
-        )
-    if workload.header.notice:
-        console.print(workload.header.notice)
-    console.print(shown)
+        for part, judged in zip(PARTS, judged_run(workload, plan, config, horizon, seconds), strict=False):
+            tables.setdefault(part, []).append(judged.table)
+            reports.append({"agent": plan.name, "control": part == "control", "seed": seed} | judged.report)
+    notice = workload.header.notice
+    if json:
+        print_json({"notice": notice, "rows": reports})
+    elif not quiet:
+        shown = Table("", plan.name, *(["control"] if len(tables) > 1 else []))
+        for name in [name for name in reports[0] if name not in ("agent", "control", "seed")]:
+            means = [_mean([row[name] for row in reports if row["control"] == other]) for other in (False, True)]
+            shown.add_row(name.replace("_", " "), *means[: len(tables)])
+        if notice:
+            console().print(f"[bold yellow]{notice}[/]")
+        console().print(shown)
+        console().print(f"mean of {seeds} runs; control: a random gate with the same rate of replacements")
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        pl.concat(tables).write_parquet(out / "judged.parquet", compression="zstd")
-        console.print(f"{out / 'judged.parquet'}: a row a decision")
+        told = {
+            "trace": trace.name,
+            "notice": notice,
+            "command": shlex.join(["python", "-m", "sim.judge", *sys.argv[1:]]),
+        }
+        _write(out, tables, [row | told for row in reports])
+        if not quiet and not json:
+            print(f"{out / 'judged.parquet'}: a row a decision")
+
+
+def _write(out: Path, tables: dict[str, list[pl.DataFrame]], reports: list[dict[str, Any]]) -> None:
+    """Write PART.parquet, the decisions of the policy and of its control, and report.parquet."""
+    import polars as pl
+
+    from sim.sweep.store import write_whole
+
+    out.mkdir(parents=True, exist_ok=True)
+    for part, judged in tables.items():
+        write_whole(pl.concat(judged), out / f"{part}.parquet")
+    write_whole(pl.DataFrame(reports, infer_schema_length=None), out / "report.parquet")
 
 
 def _mean(values: list[float]) -> str:

@@ -165,6 +165,7 @@ def _row(
         "replaced": entry.decision.replace,
         "outcome": entry.decision.outcome,
         "latency_s": entry.decision.latency_s,
+        "reason": entry.decision.reason,
         "replace_rows": replaced.fetched_rows,
         "skip_rows": skipped.fetched_rows,
         "better": replaced.fetched_rows < skipped.fetched_rows,

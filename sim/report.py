@@ -1,16 +1,18 @@
-"""`python -m sim.report DIR`: which configuration of a sweep won, and what it cost."""
+"""`python -m sim.report DIR`: what came out of a sweep, a run or a judge, as a table or as a page."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from traces.errors import run_command
+from traces.errors import InputError, run_command
+from traces.terminal import Json, Quiet, console, print_json
 
 if TYPE_CHECKING:
-    import polars as pl
+    from sim.page.content import Page
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -23,108 +25,126 @@ python -m sim.report results/sweep --where buffer=25% --where "hit_rate_remote>0
 
 python -m sim.report results/sweep --pareto --markdown front.md
 
-python -m sim.report results/sweep --by fetched_rows --csv board.csv
+python -m sim.report results/sweep --html sweep.html --figures pictures
+
+python -m sim.report results/first_run --html run.html
 """
 
-SHOWN = ("cache", "agent", "buffer", "universe", "init", "window", "mode", "link_bytes_per_s")
-RESULTS = ("seeds", "epoch_s_mean", "vs_none", "hit_rate_remote", "fetched_over_min", "buffer_bytes")
+Conditions = list[str]
+TEXT_COLUMNS = ("trace", "cache", "agent", "policy", "buffer", "universe", "init", "mode")
 
 
 @app.command(epilog=EXAMPLES)
 def main(
-    folder: Annotated[Path, typer.Argument(help="The folder of a sweep.")],
+    folder: Annotated[Path, typer.Argument(help="A folder that sim.sweep, sim.run or sim.judge wrote.")],
+    html: Annotated[Path | None, typer.Option(help="Write a self-contained page: tables, figures, decisions.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Write the page's figures into a folder, as PNGs.")] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="Only runs that meet a condition: agent=every:16, window>1. Repeat it.")
+        Conditions | None,
+        typer.Option(help="Sweeps: only runs that meet a condition: agent=every:16, window>1. Repeat it."),
     ] = None,
-    group: Annotated[list[str] | None, typer.Option(help="The best of every value of a column. Repeat it.")] = None,
-    by: Annotated[str, typer.Option(help="What to rank by, the smallest first.")] = "epoch_s_mean",
-    top: Annotated[int, typer.Option(min=1, help="Rows to show (of each group).")] = 20,
+    group: Annotated[
+        Conditions | None, typer.Option(help="Sweeps: the best of every value of a column. Repeat it.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Sweeps: what to rank by, the smallest first.")] = "epoch_s_mean",
+    top: Annotated[int, typer.Option(min=1, help="Sweeps: rows to show (of each group).")] = 20,
     pareto: Annotated[
-        bool, typer.Option("--pareto", help="Only what no other betters in --by and in buffer bytes.")
+        bool, typer.Option("--pareto", help="Sweeps: only what no other betters in --by and in buffer bytes.")
     ] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write all columns of what is shown to a CSV file.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write what is shown as a Markdown table.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Sweeps: write all columns of what is shown to a CSV file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Sweeps: write what is shown as a Markdown table.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Print a sweep's leaderboard: a row a configuration, means over its seeds with 95 % confidence intervals.
+    """Print what came out: a row a configuration of a sweep, a policy of a run, or a seed of a judged policy.
 
-    Notebooks get the same as data frames from `sim.leaderboard`.
+    Rows of a sweep are means over its seeds with 95 % confidence intervals. --html writes it all as one page with
+    figures, decisions and commands, which opens from disk. Notebooks get data frames from `sim.leaderboard`.
     """
-    from rich.console import Console
+    page, out = None, html or folder / "page.html"
+    if (folder / "judged.parquet").exists() or (folder / "summary.json").exists():
+        if where or group or pareto or csv or markdown:
+            raise InputError(f"{folder} is no sweep; leave out --where, --group, --pareto, --csv and --markdown")
+        page = _one(folder, out, html is not None or figures is not None, json, quiet)
+    else:
+        from sim.standings import Standings
 
-    from sim import leaderboard
+        standings = Standings.open(folder, where=where or [], groups=group or [], by=by, top=top, pareto=pareto)
+        if json:
+            rows = standings.shown.to_dicts()
+            print_json(
+                {"notices": standings.notices, "runs": standings.runs, "failed": standings.failed.height, "rows": rows}
+            )
+        elif not quiet:
+            lines = standings.lines()
+            _print(
+                standings.notices, [*lines[0]] if lines else [], [[*line.values()] for line in lines], standings.title
+            )
+            if standings.failed.height:
+                print(f"{standings.failed.height} runs failed, the first with: {standings.failed['error'][0]}")
+        if csv is not None:
+            csv.write_text(standings.csv())
+        if markdown is not None:
+            markdown.write_text(standings.markdown())
+        if html is not None or figures is not None:
+            from sim.page.sweep import page as page_of_sweep
 
-    table = leaderboard.where(leaderboard.read(folder), where or [])
-    board = leaderboard.leaderboard(table, by)
-    board = leaderboard.pareto(board, by) if pareto else board
-    board = leaderboard.best_of(board, group or [], top)
-    notices = sorted(set(table["notice"].drop_nulls()) - {""}) if "notice" in table.columns else []
-    console = Console()
-    for notice in notices:
-        console.print(f"[bold yellow]{notice}[/]")
-    lines = _lines(board, by, group or []) if board.height else []
-    _print(console, lines, f"{folder}: {board.height} of {table.height} runs")
-    failed = table.filter(table["error"].is_not_null())
-    if failed.height:
-        console.print(f"{failed.height} runs failed, the first with: {failed['error'][0]}", markup=False)
-    if csv is not None:
-        csv.write_text(
-            "".join(f"# {notice}\n" for notice in notices) + board.drop("congestion", strict=False).write_csv()
+            page = page_of_sweep(standings, out)
+    if page is not None:
+        _write(page, html, figures, quiet or json)
+
+
+def _one(folder: Path, out: Path, wanted: bool, json: bool, quiet: bool) -> Page | None:
+    """Print the results of a run or of a judge, and make its page where one is wanted."""
+    if (folder / "judged.parquet").exists():
+        from sim.page.judged import Judged as Kind
+    else:
+        from sim.page.run import Run as Kind  # type: ignore[assignment]
+    found = Kind.open(folder)
+    if json:
+        print_json({"notices": found.notices, "rows": found.rows})
+    elif not quiet:
+        table = found.table()
+        _print(
+            found.notices,
+            [name for name, _ in table.headings],
+            [[cell.text for cell in row] for row in table.rows],
+            str(folder),
         )
-    if markdown is not None:
-        markdown.write_text("".join(f"**{notice}**\n\n" for notice in notices) + _markdown(lines))
+    return found.page(out) if wanted else None
 
 
-def _lines(board: pl.DataFrame, by: str, groups: list[str]) -> list[dict[str, str]]:
-    """What is shown of a leaderboard, as text: columns in which all rows agree are left out."""
-    from sim.sweep.grid import UNBUFFERED
-
-    varied = [name for name in ("trace", *SHOWN) if board[name].n_unique() > 1]
-    named = dict.fromkeys([*groups, *(varied or ["agent"]), *RESULTS, by])
-    rows = []
-    for row in board.iter_rows(named=True):
-        shown = {name: _text(name, row[name]) for name in named}
-        if not row["buffer_rows"]:
-            shown |= dict.fromkeys((name for name in UNBUFFERED if name in shown), "")
-        elif row["bound"] and "cache" in shown:
-            shown["cache"] += " (bound)"
-        if (interval := row[f"{by}_interval"]) is not None:
-            shown[by] += f" ± {_text(by, interval)}"
-        rows.append(shown)
-    return rows
-
-
-def _text(name: str, value: Any) -> str:
-    if value is None:
-        return "as captured" if name == "link_bytes_per_s" else ""
-    if name == "link_bytes_per_s":
-        return f"{value * 8 / 1e6:g} Mbit/s"
-    if name.startswith("vs_"):
-        return f"{value:+.1%}"
-    if "rate" in name or name.endswith("share"):
-        return f"{value:.1%}"
-    if name.endswith("_bytes"):
-        return f"{value / 1e6:,.1f} MB"
-    if name.endswith("_rows"):
-        return f"{value:,.0f}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _print(console: Any, lines: list[dict[str, str]], title: str) -> None:
+def _print(notices: list[str], names: list[str], rows: list[list[str]], title: str) -> None:
     from rich.table import Table
 
+    shown = console()
+    for notice in notices:
+        shown.print(f"[bold yellow]{notice}[/]")
     table = Table(title=title, title_justify="left")
-    for name in lines[0] if lines else ():
-        table.add_column(name, justify="left" if name in SHOWN else "right", overflow="fold")
-    for line in lines:
-        table.add_row(*line.values())
-    console.print(table)
+    for name in names:
+        table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    shown.print(table)
 
 
-def _markdown(lines: list[dict[str, str]]) -> str:
-    if not lines:
-        return "no runs\n"
-    rows = [list(lines[0]), ["---"] * len(lines[0]), *(list(line.values()) for line in lines)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+def _write(page: Page, html: Path | None, figures: Path | None, quiet: bool) -> None:
+    """Write a page and its figures, each under a temporary name first."""
+    from sim.page.render import render
+
+    files = {} if html is None else {html: render(page).encode()}
+    pictures = [section.picture for section in page.sections if section.picture is not None]
+    files |= {} if figures is None else {figures / f"{one.name}.png": one.png for one in pictures}
+    for path, content in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(path.name + ".partial")
+            partial.write_bytes(content)
+            os.replace(partial, path)
+        except OSError as error:
+            raise InputError(f"{path}: can't be written ({error.strerror}); choose another place") from None
+        if not quiet:
+            print(f"{path}: {len(content) / 1e3:,.0f} kB")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,51 @@
+"""What all commands have in common: two options, and where they print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+
+PIPE_COLUMNS = 200
+"""In a pipe, a row of a table is a line, for `grep` and `less -S`."""
+
+
+def console(quiet: bool = False) -> Console:
+    """Where tables and sentences go: stdout, or nowhere."""
+    from rich.console import Console
+
+    shown = Console(quiet=quiet, highlight=False)
+    return shown if shown.is_terminal else Console(quiet=quiet, highlight=False, width=PIPE_COLUMNS)
+
+
+def progress(*columns: str | ProgressColumn, quiet: bool = False) -> Progress:
+    """A progress bar on stderr, gone when it is done; none where nobody looks."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    shown = Console(stderr=True)
+    return Progress(*columns, console=shown, transient=True, disable=quiet or not shown.is_terminal)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout; what JSON has no number for (NaN, infinity) becomes null."""
+    import json
+
+    print(json.dumps(_plain(document), indent=2))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
