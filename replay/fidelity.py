@@ -1,0 +1,65 @@
+"""The proof's tables as Markdown: `docs/fidelity.md`."""
+
+from __future__ import annotations
+
+import polars as pl
+
+INTRODUCTION = """# How far simulations are from live runs
+
+Written by `{command}`{when}. Every row is a live DistDGL run on a local cluster (a network namespace a machine, links
+shaped by `tc`), and the simulation of that run's own recorded trace. Hits and fetched rows are the run's; epoch times
+are means of all epochs but the first. Cost models are fitted on another run: without prefetching, on the same graph,
+machines and link, and for such a run itself at the nearest other link rate. `noise` is the standard deviation of the
+live epoch times of repeated runs over their mean.
+"""
+
+SETTING = ["graph", "machines", "link", "batch"]
+RANKING = [*SETTING, "policies", "Kendall's tau", "simulator's choice", "live best", "regret"]
+CONFIGURATION = [
+    *SETTING, "policy", "runs", "hits live", "simulated", "fetched rows live", "simulated",
+    "epoch live, s", "simulated, s", "error", "noise",
+]  # fmt: skip
+
+
+def markdown(tables: dict[str, pl.DataFrame], command: str, when: str) -> str:
+    """The whole page, out of what `replay.validation.summarise` gives."""
+    overall = tables["overall"].to_dicts()[0]
+    noise = overall["noise_share"]
+    result = [
+        f"- {overall['configurations']} configurations; counts differ in {overall['different_minibatches']:,} of "
+        f"{overall['minibatches']:,} minibatches",
+        f"- mean absolute error of the epoch time {overall['mean_error_share']:.1%}, worst "
+        f"{overall['worst_error_share']:.1%}; noise of repeated live runs {'-' if noise is None else f'{noise:.1%}'}",
+        f"- Kendall's tau between live and simulated ranking {overall['kendall_tau']:.2f} (mean over settings); the "
+        f"simulator's choice is at worst {overall['worst_regret_share']:.1%} slower than the best",
+    ]
+    configurations = [
+        [
+            row["graph"], str(row["machines"]), row["link"], str(row["batch"]), row["policy"], str(row["repeats"]),
+            f"{row['live_hit_rate']:.2%}", f"{row['simulated_hit_rate']:.2%}",
+            f"{row['live_fetched_rows']:,.0f}", f"{row['simulated_fetched_rows']:,.0f}",
+            f"{row['live_epoch_s']:.3f}", f"{row['simulated_epoch_s']:.3f}", f"{row['error_share']:+.1%}",
+            "" if row["noise_share"] is None else f"{row['noise_share']:.1%}",
+        ]
+        for row in tables["configurations"].to_dicts()
+    ]  # fmt: skip
+    settings = [
+        [
+            row["graph"], str(row["machines"]), row["link"], str(row["batch"]), str(row["policies"]),
+            "" if row["kendall_tau"] is None else f"{row['kendall_tau']:.2f}", row["chosen"], row["best"],
+            f"{row['regret_share']:.1%}",
+        ]
+        for row in tables["settings"].to_dicts()
+    ]  # fmt: skip
+    parts = [
+        INTRODUCTION.format(command=command, when=when).strip(),
+        "## Result\n" + "\n".join(result),
+        "## Rankings\n" + _table(RANKING, settings),
+        "## Configurations\n" + _table(CONFIGURATION, configurations),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -1,0 +1,126 @@
+"""The grid of live runs that `replay.validate` makes, out of a TOML file."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agents.registry import resolve
+from sim.config import RunConfig
+from traces.cluster.link import parse_link
+from traces.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BASELINE = "none"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PolicyChoice(_Strict):
+    """A policy with its cache and buffer; what is left out is as in `sim.run`."""
+
+    agent: str
+    cache: str = "score"
+    buffer: str = "25%"
+    init: str = "degree"
+    universe: str = "halo"
+    window: int = 1
+
+    @property
+    def label(self) -> str:
+        """The policy in a few words, for tables and folders."""
+        if not resolve(self.agent).buffered:
+            return self.agent
+        return " ".join([self.agent, self.cache, self.buffer, self.universe])
+
+
+class Block(_Strict):
+    """Every policy on every number of machines at every link rate, on one graph."""
+
+    graph: Path
+    machines: tuple[int, ...] = Field(min_length=1)
+    links: tuple[str, ...] = Field(min_length=1)
+    policies: tuple[PolicyChoice, ...] = Field(min_length=1)
+    batch: int = 500
+    fanout: tuple[int, ...] = (10, 25)
+    hidden: int = 64
+    model: str = "GraphSAGE"
+    epochs: int = Field(default=3, ge=2)
+    repeats: int = Field(default=1, ge=1)
+
+
+class Grid(_Strict):
+    blocks: tuple[Block, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One live run of the grid. Runs of the same `setting` differ in policy and repeat only."""
+
+    block: Block
+    machines: int
+    link: str
+    policy: PolicyChoice
+    repeat: int
+
+    @property
+    def setting(self) -> tuple[str, int, str, int]:
+        return (self.block.graph.name, self.machines, self.link, self.block.batch)
+
+    @property
+    def folder(self) -> str:
+        graph, machines, link, batch = self.setting
+        text = f"{graph} {machines} {link} b{batch} {self.policy.label} r{self.repeat}"
+        return re.sub(r"[^A-Za-z0-9.]+", "-", text)
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration with no trace yet; the seed is the repeat's number."""
+        options: dict[str, Any] = self.policy.model_dump()
+        return RunConfig(trace="", trace_sha256="", seed=self.repeat, **options)
+
+
+def read_grid(path: Path) -> Grid:
+    """Raises `InputError` naming the block and field that is wrong."""
+    try:
+        grid = Grid.model_validate(tomllib.loads(path.read_text()))
+    except OSError as error:
+        raise InputError(f"--grid {path}: can't be read ({error.strerror})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"--grid {path}: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"--grid {path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    for block in grid.blocks:
+        for link in block.links:
+            parse_link(link)
+        for policy in block.policies:
+            resolve(policy.agent)
+        if BASELINE not in [policy.agent for policy in block.policies]:
+            raise InputError(f"--grid {path}: a block on {block.graph} has no policy none to fit cost models on")
+    return grid
+
+
+def runs_of(grid: Grid) -> list[Planned]:
+    """All runs, repeat by repeat, so that an interrupted grid has every configuration once before any twice."""
+    planned = [
+        Planned(block=block, machines=machines, link=link, policy=policy, repeat=repeat)
+        for block in grid.blocks
+        for repeat in range(block.repeats)
+        for machines, link, policy in product(block.machines, block.links, block.policies)
+    ]
+    if len({one.folder for one in planned}) < len(planned):
+        raise InputError("the grid names a run twice")
+    return sorted(planned, key=lambda one: one.repeat)

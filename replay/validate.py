@@ -1,0 +1,92 @@
+"""`python -m replay.validate`: a grid of live runs, and how far their simulations are off."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from traces.errors import InputError, run_command, terminable
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+python -m replay.validate --grid benchmarks/fidelity.toml --docs docs/fidelity.md
+
+python -m replay.validate --grid benchmarks/fidelity.toml --stop-after-s 200
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def main(
+    grid: Annotated[Path | None, typer.Option(help="The runs to make, in TOML (see benchmarks/fidelity.toml).")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the live runs and tables; whole runs in it are kept.")] = Path(
+        "results/validate"
+    ),
+    docs: Annotated[Path | None, typer.Option(help="Markdown page to write too.")] = None,
+    stop_after_s: Annotated[
+        float, typer.Option(help="Start no live run after this many seconds; the same command goes on from there.")
+    ] = float("inf"),
+    limit_s: Annotated[float, typer.Option(help="A live run is ended after this many seconds.")] = 600.0,
+) -> None:
+    """Run a grid of policies, buffers, links and machines live on this host, and simulate each run's own trace.
+
+    Cost models are fitted on other runs than the one that they predict. A live run that is there already is not made
+    again; a run that fails is named and left out. Writes runs.parquet, configurations.parquet, settings.parquet and
+    fidelity.md. Exit code 1 where counts of any minibatch differ, or a run failed.
+    """
+    import time
+    from datetime import date
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from traces.capture.options import require_distdgl
+
+    if grid is None:
+        raise InputError("--grid is missing: a TOML file, such as benchmarks/fidelity.toml")
+    require_distdgl()
+    from replay.fidelity import markdown
+    from replay.grid import read_grid, runs_of
+    from replay.validation import finished, predict, run_planned, summarise
+    from traces.cluster.errors import ClusterError
+
+    runs = runs_of(read_grid(grid))
+    begun, failed = time.monotonic(), []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with terminable(), Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("live runs", total=len(runs))
+        for run in runs:
+            if not finished(out / run.folder):
+                if time.monotonic() - begun > stop_after_s:
+                    break
+                progress.update(task, description=run.folder)
+                try:
+                    run_planned(run, out / run.folder, limit_s)
+                except ClusterError as error:
+                    failed.append(run.folder)
+                    progress.console.print(f"error: {run.folder}: {error}", markup=False)
+            progress.advance(task)
+        done = [run for run in runs if finished(out / run.folder)]
+        progress.update(task, description="simulating", total=len(done), completed=0)
+        rows = predict(done, out, lambda: progress.advance(task))
+    tables = summarise(rows)
+    rows.write_parquet(out / "runs.parquet")
+    for name in ("configurations", "settings"):
+        tables[name].write_parquet(out / f"{name}.parquet")
+    page = markdown(tables, shlex.join(["python", "-m", "replay.validate", *sys.argv[1:]]), f" on {date.today()}")
+    for path in filter(None, [out / "fidelity.md", docs]):
+        path.write_text(page)
+    Console().print(page.partition("## Configurations")[0], markup=False)
+    Console().print(f"{len(done)} of {len(runs)} live runs; tables in {out}")
+    if failed or tables["overall"]["different_minibatches"][0]:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_command(app)
