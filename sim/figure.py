@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-COLOURS = {"none": "#999999", "pipeline": "#E69F00", "agent": "#0072B2", "bound": "#009E73"}
-"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+REPLACED = "#D55E00"
 
 
 class Artist:
@@ -40,6 +39,8 @@ def _draw(connection: Connection) -> None:
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
 
+    import sim.figures  # noqa: F401
+
     connection.send(draw(*connection.recv()))
 
 
@@ -50,36 +51,32 @@ def draw(
 
     `bound` holds the rows that MIN fetches in each minibatch, summed over trainers.
     """
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3.8))  # with margins by hand: matplotlib's layouts draw everything twice
-    left, right = figure.subplots(1, 2, width_ratios=[1, 2])
-    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.2, top=0.97, wspace=0.18)
-    colours = [COLOURS.get(name, COLOURS["agent"]) for name in epoch_s]
-    bars = left.bar(list(epoch_s), list(epoch_s.values()), color=colours)
-    left.bar_label(bars, fmt="%.2f s", padding=2)
-    left.set_ylabel("mean epoch time (simulated, s)")
-    left.margins(y=0.15)
-    for name, table in tables.items():
-        rows = _by_minibatch(table, "fetched_rows")
-        label = "no buffer" if name == "pipeline" else name
-        right.plot(rows, lw=1, color=COLOURS.get(name, COLOURS["agent"]), label=label)
-    if bound is not None:
-        right.plot(bound, lw=1, color=COLOURS["bound"], label="MIN (bound)")
-    replaced = np.flatnonzero(_by_minibatch(tables[agent], "replacement_rows"))
-    if len(replaced):
-        right.plot(replaced, np.zeros(len(replaced)), "|", color="#D55E00", ms=7, label="rows replaced")
-    right.set_xlabel("minibatch")
-    right.set_ylabel("fetched rows, all trainers")
-    right.set_ylim(bottom=0)
-    right.legend(ncols=2, frameon=False, fontsize="small")
-    for axis in (left, right):
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(caption, fontsize="x-small", color="#555555")
+    from sim import figures
+
+    named = [table.with_columns(pl.lit(policy).alias("policy")) for policy, table in tables.items()]
     buffer = io.BytesIO()
-    figure.set_dpi(144)
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    with rc_context(fname=figures.STYLE):
+        figure = Figure(figsize=(10, 4), layout="none")  # margins by hand: matplotlib's layouts draw everything twice
+        left, right = figure.subplots(1, 2, width_ratios=[1, 2])
+        figure.subplots_adjust(left=0.06, right=0.99, bottom=0.2, top=0.92, wspace=0.18)
+        bars = left.bar(list(epoch_s), list(epoch_s.values()), color=[figures.colour_of(name) for name in epoch_s])
+        left.bar_label(bars, fmt="%.2f s", padding=2)
+        left.set_ylabel("mean epoch time (simulated, s)")
+        left.margins(y=0.15)
+        figures.fetched_rows(pl.concat(named), right)
+        if bound is not None:
+            right.plot(bound, lw=1, color=figures.colour_of("MIN"), label="MIN (bound)")
+        replaced = np.flatnonzero(_by_minibatch(tables[agent], "replacement_rows"))
+        if len(replaced):
+            right.plot(replaced, np.zeros(len(replaced)), "|", color=REPLACED, ms=7, label="rows replaced")
+        right.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
+        figures.caption(figure, caption)
+        figure.set_dpi(144)
+        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 

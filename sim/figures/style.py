@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLE = Path(__file__).with_name("rudder.mplstyle")
-"""A matplotlib style: `plt.style.use(STYLE)`, or `with matplotlib.style.context(STYLE)`."""
+"""A matplotlib style: `plt.style.use(STYLE)`, or `with matplotlib.rc_context(fname=STYLE)`."""
 
 GREY, ORANGE, BLUE, GREEN, VERMILLION, PURPLE, SKY = (
     "#666666", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9",

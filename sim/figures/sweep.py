@@ -10,7 +10,6 @@ import polars as pl
 from agents.spec import parse_spec
 from sim.caches import cache_class
 from sim.figures.style import FIXED, GREEN, GREY, LABELS, OTHERS
-from sim.leaderboard import pareto
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,6 +79,8 @@ def epoch_times(board: pl.DataFrame, axis: Axes, named: int = 8) -> Axes:
 
     Takes a leaderboard of one trace and one rate of links. Up to `named` points of the front get their names.
     """
+    from sim.leaderboard import pareto
+
     real = board.filter(~pl.col("bound"))
     buffered = real.filter(pl.col("buffer_rows") > 0)
     axis.plot(

@@ -106,11 +106,11 @@ def draw(
     name: str, says: str, size: tuple[float, float], origin: str, drawings: list[Callable[[Axes], object]]
 ) -> Picture:
     """A figure of one axis below the other, each drawn by a function, with where it comes from below."""
-    import matplotlib.style
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.style.context(STYLE):
+    with rc_context(fname=STYLE):
         figure = Figure(figsize=size)
         axes = figure.subplots(len(drawings), 1, squeeze=False)[:, 0]
         for drawing, axis in zip(drawings, axes, strict=True):
