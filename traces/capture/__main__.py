@@ -123,7 +123,7 @@ def main(
             launch.capture(plan, out, tell=lambda whole: progress.update(task, completed=whole))
         except ClusterError as error:
             progress.stop()
-            kept = f"; the whole epochs are kept in {out}, marked incomplete" if out.exists() else ""
+            kept = f"\nthe whole epochs are kept in {out}, marked incomplete" if out.exists() else ""
             print(f"error: {error}{kept}", file=sys.stderr)
             sys.exit(1)
     show(Trace(out), console)

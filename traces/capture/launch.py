@@ -164,7 +164,13 @@ def _finish(header: Header, fragments: Path, out: Path, cost: OverheadInfo | Non
     training = header.training.model_copy(update={"gradient_bytes": gradient_bytes})
     header = header.model_copy(update={"training": training, "overhead": cost, "complete": ended_well})
     nodes = (Nodes.load(nodes_file(fragments, partition)) for partition in range(header.partition.parts))
-    return assemble(out, header, nodes, fragments)
+    try:
+        return assemble(out, header, nodes, fragments)
+    except OSError as error:  # a full disk
+        raise InputError(
+            f"{out}: can't be written ({error.strerror or error}); what was recorded is kept in {fragments}: "
+            f"make room, then run python -m traces.capture --recover --out {out}"
+        ) from error
 
 
 def _nodes(plan: Capture, graph: Graph) -> Iterator[Nodes]:

@@ -42,6 +42,7 @@ class Connections:
         self._received: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()
         self._events: deque[tuple[int, dict[str, Any]]] = deque()
         self._programs: list[subprocess.Popen[bytes]] = []
+        self._heard_of: set[int] = set()
 
     def __enter__(self) -> Connections:
         try:
@@ -117,7 +118,9 @@ class Connections:
         """In a line, why the connection to a machine ended: what ssh, srun or the program there said last."""
         returncode = self._programs[machine].wait()
         lines = [line for line in last_lines(self.log_path(machine)) if line and not NO_REASON.match(line)]
-        said = lines[-1] if lines else f"the program there ended with code {returncode}"
+        said = lines[-1] if lines else f"code {returncode}"
+        if machine in self._heard_of:
+            return f"its connection was lost ({said})"
         if returncode == NO_CONNECTION:
             return f"can't be reached ({said})"
         if returncode == NO_COMMAND or said.endswith("No such file or directory"):
@@ -137,6 +140,7 @@ class Connections:
         assert program.stdout is not None
         for line in program.stdout:
             if line.startswith(b"{"):  # else a greeting of the host's shell
+                self._heard_of.add(machine)
                 self._received.put((machine, json.loads(line)))
         self._received.put((machine, None))
 

@@ -17,7 +17,6 @@ def ssh_command(ssh: Sequence[str], host: str, command: Sequence[str]) -> list[s
         "ConnectTimeout": CONNECT_S,
         "ServerAliveInterval": 10,
         "ServerAliveCountMax": SILENCE_S // 10,
-        "LogLevel": "ERROR",
     }
     given = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     # ssh joins words with spaces and leaves them to the shell there
