@@ -20,9 +20,9 @@ Ask = Callable[[Observation], None]
 """Puts a question to the policy of a gate. The gate hears the answer when it has come."""
 
 
-def asker(gate: Gate, calls_model: bool, mode: Mode) -> Ask:
+def asker(gate: Gate, slow: bool, mode: Mode) -> Ask:
     """The way that fits a policy and a mode."""
-    if not calls_model:
+    if not slow:
         return ask_at_once(gate, waits=mode == "sync")
     return ask_and_wait(gate) if mode == "sync" else ask_beside(gate)
 

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from agents.policy import Decision
-from agents.registry import PolicyPlan, resolve
+from agents.registry import ModelOptions, PolicyPlan, resolve
 from replay.launch import TRACE, read_config
 from replay.results import as_simulated
 from sim.calibrate import fit
@@ -31,6 +31,9 @@ from traces.header import Header
 from traces.reader import Trace
 
 COUNTED = ("hit_rows", "replacement_rows", "fetched_rows")
+UNASKED = ModelOptions(host="http://127.0.0.1")
+"""A host must be named for some models, but none is asked."""
+
 DECISION = ("replace", "share", "ranking")
 
 
@@ -90,7 +93,7 @@ def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
     """
     config, trace = read_config(folder), Trace(folder / TRACE)
     inputs, header = load(trace, config.universe), trace.header
-    plan = resolve(config.agent)
+    plan = resolve(config.agent, UNASKED)
     live = as_simulated(trace, inputs, plan, config)
     served = serve_ahead(inputs, header, plan, config)
     decided_again = served is not None

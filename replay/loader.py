@@ -29,7 +29,7 @@ import torch.distributed
 
 from agents.gate import Gate
 from agents.policy import Policy
-from agents.registry import resolve
+from agents.registry import ModelOptions, resolve
 from replay.asking import asker
 from replay.buffered import BufferedStore
 from replay.check import Checked
@@ -75,7 +75,7 @@ class PrefetchingLoader(Minibatches):
         device: torch.device = CPU,
     ) -> None:
         config = policy if isinstance(policy, RunConfig) else read_policy(Path(policy))
-        plan = resolve(config.agent)
+        plan = resolve(config.agent, ModelOptions(keep_answers=False))
         tensors = {name: graph.ndata[name] for name in features}
         self.gate: Gate | None = None
         source: FeatureSource = DistStore(tensors)
@@ -84,7 +84,7 @@ class PrefetchingLoader(Minibatches):
             header = _header_of_run(known, graph, loader.batch_size, tensors, epochs)
             per_epoch = -(-len(loader.dataset) // loader.batch_size)
             nodes = known.nodes(partition)
-            store = make_store(tensors, nodes, header, rank, config, plan.make(), per_epoch)
+            store = make_store(tensors, nodes, header, rank, config, plan.make(), plan.calls_model, per_epoch)
             self.gate = store.gate
             source = Checked(store, tensors) if check else store
         labels = None if label is None else graph.ndata[label]
@@ -125,13 +125,15 @@ def make_store(
     rank: int,
     config: RunConfig,
     policy: Policy,
+    slow: bool,
     per_epoch: int,
     ended: Callable[[int, Gate], None] = lambda epoch, gate: None,
 ) -> BufferedStore:
     """The buffered features of trainer `rank`: cache, gate and facts as the simulator makes them.
 
-    `tensors` are the features by name, `nodes` the remote nodes of the trainer's partition. `ended` is called with
-    every epoch that has ended. Raises `InputError` for a cache or policy that can't be in a live run.
+    `tensors` are the features by name, `nodes` the remote nodes of the trainer's partition. A `slow` policy, such as a
+    model, is asked beside the training. `ended` is called with every epoch that has ended. Raises `InputError` for a
+    cache or policy that can't be in a live run.
     """
     header = header.model_copy(update={"minibatches_per_epoch": per_epoch})
     universe = make_universe(nodes, config.universe)
@@ -140,5 +142,5 @@ def make_store(
     gate = Gate(policy, facts, config.seed)
     partition, offsets = header.partition_of(rank), header.partition.offsets
     owned = (offsets[partition], offsets[partition + 1])
-    ask = asker(gate, resolve(config.agent).calls_model, config.mode)
+    ask = asker(gate, slow, config.mode)
     return BufferedStore(tensors, owned, universe, cache, gate, ask, per_epoch, ended)

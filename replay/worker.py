@@ -29,14 +29,19 @@ def buffered(connection: Connection, arguments: dict[str, Any], per_epoch: int) 
     header = Header.model_validate_json((fragments / HEADER_FILE).read_text())
     nodes = Nodes.load(nodes_file(fragments, connection.machine))
     tensors = {FEATURE: connection.graph.ndata[FEATURE]}
-    policy: Policy = resolve(config.agent).make()
-    if (agents := arguments["agents"]) is not None:
-        where = agents["where"] if isinstance(agents["where"], str) else tuple(agents["where"])
-        policy = DistantPolicy(policy.name, Address(where, agents["key"]), arguments["timeout_s"])
+    policy, slow = _policy(config.agent, arguments), arguments["agents"] is not None
     log = DecisionLog(fragments, connection.rank, header.epochs)
-    store = make_store(tensors, nodes, header, connection.rank, config, policy, per_epoch, log.end_epoch)
+    store = make_store(tensors, nodes, header, connection.rank, config, policy, slow, per_epoch, log.end_epoch)
     fill_file(fragments, connection.rank).write_text(json.dumps(store.fill_s))
     return Checked(store, tensors) if arguments["check"] else store
+
+
+def _policy(agent: str, arguments: dict[str, Any]) -> Policy:
+    """A model is asked through the process that `replay.launch` has started, everything else decides here."""
+    if (agents := arguments["agents"]) is None:
+        return resolve(agent).make()
+    where = agents["where"] if isinstance(agents["where"], str) else tuple(agents["where"])
+    return DistantPolicy(agent, Address(where, agents["key"]), arguments["timeout_s"])
 
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:
