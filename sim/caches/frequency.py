@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from agents.policy import Ranking
+from sim.caches.blocks import BELOW, LAST, NEVER, NOTHING, SLOT, WORTH, blocks, going, lower_floors, raise_ceiling
 from sim.caches.cache import Setup
 from sim.caches.demand import Ids
 from sim.caches.kernel import kernel
-from sim.caches.managed import COUNT, LAST, NEVER, SEEN, SLOT, Managed, sort_keys
+from sim.caches.managed import SEEN, Keys, Managed
 from traces.errors import InputError
 
 _LARGEST = 2.0**60  # of an access's weight, before all weights are scaled down; float32 ends at 2^127
@@ -21,9 +20,35 @@ class Rebuilt(Managed):
     So a replacement with `share` 1 leaves it with the best rows, up to the rows of the current minibatch.
     """
 
-    def _victims(self, worth: NDArray[np.int32]) -> Ids:
-        keys = sort_keys(self.held[self.held >= 0], self.rows, worth, self.rank, False, self.now)
-        return self.rows_of(np.sort(keys))
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(4, setup)  # a field more than are used: records that do not cross cache lines
+        self.floors = np.full(blocks(self.capacity_rows), NOTHING)
+        self._exchanged(self.held[: self.occupied_rows], self.held[:0])
+
+    def _least(self) -> int:
+        return int(self.floors.min()) | BELOW
+
+    def _victims(self, worth: Keys) -> Ids:
+        if len(worth) == 0:
+            return np.empty(0, np.int32)
+        # All rows below a certain key are found: if the candidate behind their number is not above it, no other goes.
+        outranked = int(worth[0]) << 32
+        open_blocks = self.floors[self.floors < outranked]
+        keys, visited = np.empty(len(self.held) + 1, np.int64), 32
+        while True:
+            visited *= 4
+            whole = visited >= len(open_blocks)
+            below = outranked if whole else np.partition(open_blocks, visited)[visited]
+            found = going(self.held, self.rows, self.rank, self.floors, below, self.now, keys)
+            if whole or found >= len(worth) or worth[found] <= below >> 32:
+                worst = np.sort(keys[:found])[: len(worth)]
+                return self.rows_of(worst[worst >> 32 < worth[: len(worst)]])
+
+    def _all_victims(self, worth: Ids) -> Ids:
+        return self.rows_of(np.sort(self.keys((self.rows[:, SLOT] >= 0) & (self.rows[:, LAST] < self.now), worth)))
+
+    def _exchanged(self, inserted: Ids, evicted: Ids) -> None:
+        lower_floors(inserted, self.rows, self.floors)
 
     @property
     def stale_rows(self) -> int:
@@ -41,16 +66,17 @@ class Window(Rebuilt):
         """Raises `InputError` where `minibatches` is below 1."""
         if minibatches < 1:
             raise InputError(f"window: minibatches={minibatches} must be at least 1")
-        super().__init__(3, setup)
+        super().__init__(setup)
         self.minibatches = minibatches
         self.recent: tuple[Ids, ...] = ()
 
     def _serve(self, ids: Ids, hit_slots: Ids) -> int:
         if len(self.recent) == self.minibatches:
             uncount(self.recent[0], self.rows)
+            lower_floors(self.recent[0], self.rows, self.floors)
             self.recent = self.recent[1:]
         self.recent = (*self.recent, ids.copy())
-        return serve_counts(ids, self.now, self.rows, self.seen, self.state, hit_slots)
+        return serve_counts(ids, self.now, self.rows, self.ceilings, self.state, hit_slots)
 
 
 class Frequency(Rebuilt):
@@ -66,45 +92,56 @@ class Frequency(Rebuilt):
         """Raises `InputError` where `half_life` is below 1."""
         if half_life < 1:
             raise InputError(f"frequency: half_life={half_life} counts minibatches: it must be at least 1")
-        super().__init__(3, setup)
+        super().__init__(setup)
         self.growth = 2.0 ** (1.0 / half_life)
         self.weight = 1.0
-        self.weights = np.zeros(setup.universe.rows, np.float32)
 
     def _serve(self, ids: Ids, hit_slots: Ids) -> int:
         self.weight *= self.growth
         if self.weight > _LARGEST:
-            self.weights *= np.float32(1.0 / self.weight)
+            # Bounds hold, because rounding keeps the order; a ceiling of -1 is not a number, and stays.
+            ceilings, floors = (self.ceilings >> 32).astype(np.int32), (self.floors >> 32).astype(np.int32)
+            for bits in (self.rows[:, WORTH], ceilings, floors):
+                bits.view(np.float32)[:] *= np.float32(1.0 / self.weight)
+            self.ceilings, self.floors = ceilings.astype(np.int64) << 32 | BELOW, floors.astype(np.int64) << 32
             self.weight = 1.0
         return serve_weights(
-            ids, self.now, np.float32(self.weight), self.weights, self.rows, self.seen, self.state, hit_slots
-        )
-
-    def _worth(self, ranking: Ranking) -> NDArray[np.int32]:
-        # Floats that are not negative sort as the integers with the same bits do.
-        return self.weights.view(np.int32) if ranking == "misses" else super()._worth(ranking)
+            ids, self.now, np.float32(self.weight), self.rows, self.rows.view(np.float32), self.ceilings, self.state,
+            hit_slots,
+        )  # fmt: skip
 
 
 @kernel
-def serve_counts(ids, now, rows, seen, state, hit_slots):  # type: ignore[no-untyped-def]
-    hits, listed = 0, state[SEEN]
+def serve_counts(ids, now, rows, ceilings, state, hit_slots):  # type: ignore[no-untyped-def]
+    hits = seen = 0
     for i in range(len(ids)):
         row = ids[i]
-        hit_slots[i] = rows[row, SLOT]
-        hits += hit_slots[i] >= 0
-        seen[listed] = row
-        listed += rows[row, LAST] == NEVER
-        rows[row, COUNT] += 1
+        slot = rows[row, SLOT]
+        hit_slots[i] = slot
+        hits += slot >= 0
+        seen += rows[row, LAST] == NEVER
         rows[row, LAST] = now
-    state[SEEN] = listed
+        rows[row, WORTH] += 1
+        raise_ceiling(row, slot, rows, ceilings)
+    state[SEEN] += seen
     return hits
 
 
 @kernel
-def serve_weights(ids, now, weight, weights, rows, seen, state, hit_slots):  # type: ignore[no-untyped-def]
-    hits = serve_counts(ids, now, rows, seen, state, hit_slots)
+def serve_weights(ids, now, weight, rows, weights, ceilings, state, hit_slots):  # type: ignore[no-untyped-def]
+    """The same with floats, which `weights` shows; as they are not negative, the integers that `rows` shows of the same
+    bits sort alike."""
+    hits = seen = 0
     for i in range(len(ids)):
-        weights[ids[i]] += weight
+        row = ids[i]
+        slot = rows[row, SLOT]
+        hit_slots[i] = slot
+        hits += slot >= 0
+        seen += rows[row, LAST] == NEVER
+        rows[row, LAST] = now
+        weights[row, WORTH] += weight
+        raise_ceiling(row, slot, rows, ceilings)
+    state[SEEN] += seen
     return hits
 
 
@@ -112,4 +149,4 @@ def serve_weights(ids, now, weight, weights, rows, seen, state, hit_slots):  # t
 def uncount(ids, rows):  # type: ignore[no-untyped-def]
     """Take back one access of each row."""
     for i in range(len(ids)):
-        rows[ids[i], COUNT] -= 1
+        rows[ids[i], WORTH] -= 1

@@ -7,9 +7,9 @@ import numpy as np
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
 from sim.caches.kernel import kernel
+from sim.caches.rings import AFTER, alone, link_last, more_rings, unlink
 
 SLOT, COUNT = 0, 1  # a row's record: its slot or -1, how often it was used since it came in
-BEFORE, AFTER = 0, 1
 
 
 class LFU(Demand):
@@ -25,7 +25,7 @@ class LFU(Demand):
     def __init__(self, mode: str = "batch", *, setup: Setup) -> None:
         super().__init__(mode, 2, setup)
         self.used = np.full(self.capacity_rows, -1, np.int32)  # the group that last asked for the slot's row
-        self.links = np.empty((self.capacity_rows, 2), np.int32)
+        self.links = alone(self.capacity_rows)
         self.counted = 0
         self.warm_up(setup)
 
@@ -33,8 +33,7 @@ class LFU(Demand):
         # Each group uses a row once at most.
         self.counted += len(ids) if self.single else 1
         if self.capacity_rows + self.counted >= len(self.links):
-            rings = np.arange(len(self.links), self.capacity_rows + 2 * self.counted + 64, dtype=np.int32)
-            self.links = np.concatenate((self.links, np.stack((rings, rings), axis=1)))
+            self.links = more_rings(self.links, self.capacity_rows + 2 * self.counted + 64 - len(self.links))
         return serve_lfu(
             ids, self.single, self.rows, self.held, self.used, self.links, self.state,
             hit_slots, inserted_ids, inserted_slots,
@@ -86,21 +85,3 @@ def serve_lfu(ids, single, rows, held, used, links, state, hit_slots, inserted_i
         now += 1
     state[0], state[1], state[2] = occupied, least, now
     return hits, inserted
-
-
-@kernel
-def unlink(node, links):  # type: ignore[no-untyped-def]
-    """Take a node out of its ring."""
-    before, after = links[node, BEFORE], links[node, AFTER]
-    links[before, AFTER] = after
-    links[after, BEFORE] = before
-
-
-@kernel
-def link_last(node, ring, links):  # type: ignore[no-untyped-def]
-    """Put a node at the end of the ring that begins at node `ring`."""
-    before = links[ring, BEFORE]
-    links[before, AFTER] = node
-    links[node, BEFORE] = before
-    links[node, AFTER] = ring
-    links[ring, BEFORE] = node

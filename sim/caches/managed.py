@@ -1,8 +1,8 @@
 """What the managed buffers share: counting every access, and exchanging rows when a policy says so.
 
-Between two replacements a minibatch costs O(its rows). A replacement looks once at every row that was seen so far and
-sorts those that could come or go: O(seen rows). It happens after the minibatch was counted, so a row that was just
-missed can be taken in without fetching it again, and never evicts a row of the current minibatch.
+A minibatch costs O(its rows). A replacement looks at the rows that may come or go (`sim.caches.blocks`): O(rows that
+it exchanges + (universe + capacity) / 16). It happens after the minibatch was counted, so a row that was just missed
+can be taken in without fetching it again, and never evicts a row of the current minibatch.
 """
 
 from __future__ import annotations
@@ -11,18 +11,15 @@ import math
 from abc import abstractmethod
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from agents.policy import Decision, Ranking
+from sim.caches.blocks import BELOW, LAST, NEVER, SLOT, WORTH, blocks, coming, exchange
 from sim.caches.cache import Access, Cache, Setup, constant, degree_order, initial_ids
 from sim.caches.demand import Ids
-from sim.caches.kernel import kernel
 
-SLOT, COUNT, LAST = 0, 1, 2  # a row's record: its slot or -1, its accesses, the minibatch of the last one
-NEVER = -2  # LAST of a row that was neither held at first nor asked for
-OCCUPIED, SEEN = 0, 1  # the numbers in `state`
-_BELOW = 0xFFFFFFFF  # the lower half of a sort key
+OCCUPIED, SEEN, STALE = 0, 1, 2  # the numbers in `state`; `exchange` leaves its own behind them
+Keys = NDArray[np.int64]
 
 _NONE = np.empty(0, np.int32)
 
@@ -49,14 +46,13 @@ class Managed(Cache):
         self.rows = np.zeros((universe_rows, fields), np.int32)
         self.rows[:, SLOT], self.rows[:, LAST] = -1, NEVER
         self.held = np.full(self.capacity_rows, -1, np.int32)
-        self.seen = np.empty(universe_rows + 1, np.int32)  # one more, for a kernel that writes before it knows
-        self.state = np.zeros(4, np.int64)
+        self.ceilings = np.full(blocks(universe_rows), -1)
+        self.state = np.zeros(6, np.int64)
         self.now = -1
         initial = initial_ids(setup)
         self.held[: len(initial)] = initial
         self.rows[initial, SLOT] = np.arange(len(initial), dtype=np.int32)
         self.rows[initial, LAST] = -1
-        self.seen[: len(initial)] = initial
         self.state[OCCUPIED] = self.state[SEEN] = len(initial)
 
     @abstractmethod
@@ -64,14 +60,23 @@ class Managed(Cache):
         """Look up and count one minibatch; fills `hit_slots`. Returns the number of hits."""
 
     @abstractmethod
-    def _victims(self, worth: NDArray[np.int32]) -> Ids:
-        """The stale rows that this minibatch did not ask for, those first that should go first."""
+    def _least(self) -> int:
+        """A sort key that candidates must be above to replace any row."""
 
-    def _worth(self, ranking: Ranking) -> NDArray[np.int32]:
-        """What a ranking compares, for every row (universe,): higher is better."""
-        if ranking == "degree":
-            return -self.rank
-        return self.rows[:, COUNT if ranking == "misses" else LAST]
+    @abstractmethod
+    def _victims(self, worth: Keys) -> Ids:
+        """The rows that candidates of this worth, which is in descending order, replace: the i-th goes for the i-th.
+
+        They are stale, and this minibatch did not ask for them. None stands beyond the last that a candidate outranks.
+        """
+
+    @abstractmethod
+    def _all_victims(self, worth: Ids) -> Ids:
+        """All stale rows that this minibatch did not ask for, those first that go first by that `worth` (universe,)."""
+
+    @abstractmethod
+    def _exchanged(self, inserted: Ids, evicted: Ids) -> None:
+        """Take note of rows that came and went."""
 
     def access(self, ids: Ids, decision: Decision | None = None) -> Access:
         """Serve one minibatch; see `Cache.access`."""
@@ -80,30 +85,61 @@ class Managed(Cache):
         hits = self._serve(ids, hit_slots)
         if decision is None or not decision.replace:
             return Access(hit_slots, hits, _NONE, _NONE, 0)
-        inserted, slots, _ = self._replace(decision)
-        fetched = int(np.count_nonzero(self.rows[inserted, LAST] < self.now))
-        return Access(hit_slots, hits, inserted, slots, fetched)
+        return Access(hit_slots, hits, *self._replace(decision))
 
-    def _replace(self, decision: Decision) -> tuple[Ids, Ids, Ids]:
-        """Exchange rows. Returns the inserted rows, their slots, and the evicted rows."""
+    def _replace(self, decision: Decision) -> tuple[Ids, Ids, int]:
+        """Exchange rows. Returns the inserted rows, their slots, and how many of them must be fetched."""
         budget = math.ceil(decision.share * self.stale_rows)
-        worth = self._worth(decision.ranking)
-        seen = self.seen[: self.state[SEEN]]
-        keys = sort_keys(seen, self.rows, worth, self.rank, True, self.now + 1)
-        wanted = min(len(keys), self.capacity_rows - self.occupied_rows + budget)
-        if 0 < wanted < len(keys):
-            keys.partition(len(keys) - wanted)
-        candidates = self.rows_of(np.sort(keys[len(keys) - wanted :])[::-1])
-        inserted, slots = np.empty(wanted, np.int32), np.empty(wanted, np.int32)
-        evicted = np.empty(wanted, np.int32)
-        count, gone = exchange(
-            candidates, self._victims(worth), budget, worth, self.rows, self.held, self.state, inserted, slots, evicted
-        )
-        return inserted[:count], slots[:count], evicted[:gone]
+        room = self.capacity_rows - self.occupied_rows + budget
+        if decision.ranking == "misses":
+            candidates, worth, victims = self._best(room, budget)
+            victim_worth = self.rows[victims, WORTH]
+        else:
+            by: Ids = -self.rank if decision.ranking == "degree" else self.rows[:, LAST]
+            keys = self.keys((self.rows[:, SLOT] < 0) & (self.rows[:, LAST] > NEVER), by)
+            candidates = self.rows_of(np.sort(keys)[: -room - 1 : -1])
+            victims = self._all_victims(by)
+            worth, victim_worth = by[candidates].astype(np.int64), by[victims]
+        inserted, slots = np.empty((2, len(candidates)), np.int32)
+        exchange(
+            candidates, victims, budget, self.now, worth, victim_worth, self.rows, self.held, self.ceilings,
+            inserted, slots, self.state,
+        )  # fmt: skip
+        count, gone, fetched = self.state[-3:].tolist()
+        self._exchanged(inserted[:count], victims[:gone])
+        return inserted[:count], slots[:count], fetched
 
-    def rows_of(self, keys: NDArray[np.int64]) -> Ids:
+    def _best(self, room: int, budget: int) -> tuple[Ids, Keys, Ids]:
+        """The first candidates by `misses` and their worth, at most `room`, and the rows that they replace.
+
+        All but the last few candidates, which may replace none, come in.
+        """
+        least = self._least() if room == budget else -1
+        open_blocks = self.ceilings[self.ceilings > least]
+        keys, visited = np.empty(len(self.rows) + 1, np.int64), 64
+        while True:
+            visited *= 4
+            whole = visited >= len(open_blocks)
+            above = least if whole else np.partition(open_blocks, -visited)[-visited]
+            best = np.sort(keys[: coming(self.rows, self.rank, self.ceilings, above, keys)])[: -room - 1 : -1]
+            worth = best >> 32
+            meeting = worth[room - budget :]
+            victims = self._victims(meeting)
+            if whole or len(best) == room or len(victims) < len(meeting):
+                return self.rows_of(best), worth, victims
+
+    def _worth(self, ranking: Ranking) -> Ids:
+        """What a ranking other than `misses` compares, for every row (universe,): higher is better."""
+        return -self.rank if ranking == "degree" else self.rows[:, LAST]
+
+    def keys(self, listed: NDArray[np.bool_], worth: Ids) -> Keys:
+        """Sort keys, as `sim.caches.blocks` has them, of some rows (universe,) by any worth (universe,)."""
+        rows = np.flatnonzero(listed)
+        return (worth[rows].astype(np.int64) << 32) | (BELOW - self.rank[rows].astype(np.int64))
+
+    def rows_of(self, keys: Keys) -> Ids:
         """The rows that sort keys stand for."""
-        return self.by_degree[_BELOW - (keys & _BELOW)]
+        return self.by_degree[BELOW - (keys & BELOW)]
 
     def contents(self) -> Ids:
         """The dense id in every slot, -1 where it is empty."""
@@ -118,48 +154,3 @@ class Managed(Cache):
     def candidate_rows(self) -> int:
         """Rows that were seen and are not held."""
         return int(self.state[SEEN] - self.state[OCCUPIED])
-
-
-@njit(cache=True, nogil=True)
-def sort_keys(listed, rows, worth, rank, missing, before):  # type: ignore[no-untyped-def]
-    """An int64 for each listed row that is not held (`missing`) or held, and was last used before that minibatch.
-
-    They sort as the rows do: by worth, then by degree rank, which also says which row it is.
-    """
-    keys = np.empty(len(listed), np.int64)
-    count = 0
-    for row in listed:
-        # Written in any case: whether it stays is a coin flip, which a branch would cost more.
-        keys[count] = (np.int64(worth[row]) << 32) | (_BELOW - rank[row])
-        count += ((rows[row, SLOT] < 0) == missing) & (rows[row, LAST] < before)
-    return keys[:count]
-
-
-@kernel
-def exchange(candidates, victims, budget, worth, rows, held, state, inserted, slots, evicted):  # type: ignore[no-untyped-def]
-    """Put candidates, best first, into free slots, then into those of victims that they outrank."""
-    count = gone = next_victim = next_slot = 0
-    for row in candidates:
-        if state[OCCUPIED] < len(held):
-            while held[next_slot] >= 0:
-                next_slot += 1
-            slot = next_slot
-            state[OCCUPIED] += 1
-        else:
-            # A victim that this candidate does not outrank is safe from all that follow.
-            while next_victim < len(victims) and worth[victims[next_victim]] >= worth[row]:
-                next_victim += 1
-            if gone == budget or next_victim == len(victims):
-                break
-            victim = victims[next_victim]
-            next_victim += 1
-            slot = rows[victim, SLOT]
-            rows[victim, SLOT] = -1
-            evicted[gone] = victim
-            gone += 1
-        held[slot] = row
-        rows[row, SLOT] = slot
-        inserted[count] = row
-        slots[count] = slot
-        count += 1
-    return count, gone

@@ -7,6 +7,10 @@ restores it. A row is stale when its score is below (1 - alpha)^period: a row th
 When that will be is known at the hit, so a score is never decayed. A hit notes the minibatch and the count, nothing
 else. Each held row waits in the bin of a minibatch in which it may go stale; when that comes, the row is stale, or it
 was hit meanwhile and moves on to a later bin: one move for many hits.
+
+Stale rows are in rings (`sim.caches.rings`), one for each count of accesses, in the order in which they are to go. So
+the row that a candidate replaces is the first of all rings of fewer accesses. Those that went stale since the last
+replacement wait in a ring of their own.
 """
 
 from __future__ import annotations
@@ -17,15 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.policy import Decision
+from sim.caches.blocks import BELOW, LAST, NEVER, SLOT, WORTH, key, raise_ceiling
 from sim.caches.cache import Setup, constant
 from sim.caches.demand import Ids
 from sim.caches.kernel import kernel
-from sim.caches.managed import COUNT, LAST, NEVER, SEEN, SLOT, Managed, sort_keys
+from sim.caches.managed import SEEN, Keys, Managed
+from sim.caches.rings import AFTER, alone, link_last, more_rings, unlink
 from traces.errors import InputError
 
 BIN = 3  # of a held row: the minibatch whose bin it is in or, of a stale one, was in last; three fields precede it
 OUTSIDE = 2**31 - 1  # BIN of a row that is not held
 STALE = 2  # number of stale rows, in `state`
+NONE = 2**62  # a sort key above all others
 
 
 class Score(Managed):
@@ -48,6 +55,8 @@ class Score(Managed):
         self.rows[:, BIN] = OUTSIDE
         self.first = np.full(64 + int(self.life[-1]), -1, np.int32)  # a row in each bin, or -1
         self.link = np.empty(setup.universe.rows, np.int32)  # the next row in its bin, or -1
+        # Nodes are slots; behind them come the ring of the newly stale and those of 0, 1, 2, ... accesses.
+        self.links = more_rings(alone(self.capacity_rows), 1 + len(self.life))
         into_bins(self.held[: self.occupied_rows], -1, self.life, self.rows, self.first, self.link)
 
     def _serve(self, ids: Ids, hit_slots: Ids) -> int:
@@ -56,20 +65,33 @@ class Score(Managed):
             self.life = constant(lives(self.alpha, self.period, 2 * len(self.life)))
             later = np.full(len(self.life) + int(self.life[-1]) - len(self.first), -1, np.int32)
             self.first = np.concatenate((self.first, later))
-        return serve_score(ids, self.now, self.life, self.rows, self.seen, self.first, self.link, self.state, hit_slots)
+            self.links = more_rings(self.links, len(self.life) // 2)
+        return serve_score(
+            ids, self.now, self.life, self.rows, self.capacity_rows, self.ceilings, self.first, self.link, self.links,
+            self.state, hit_slots,
+        )  # fmt: skip
 
-    def _victims(self, worth: NDArray[np.int32]) -> Ids:
-        stale = self.held[self.held >= 0]
-        stale = stale[self.rows[stale, BIN] <= self.now]
-        keys = sort_keys(stale, self.rows, self.rows[:, BIN], self.rank, False, self.now)
-        return self.rows_of(np.sort(keys))
+    def _replace(self, decision: Decision) -> tuple[Ids, Ids, int]:
+        keys = np.empty(self.stale_rows, np.int64)
+        keys = keys[: newly_stale(self.held, self.rows, self.rank, self.links, keys)]
+        into_rings(self.rows_of(np.sort(keys)), self.rows, self.capacity_rows, self.links)
+        return super()._replace(decision)
 
-    def _replace(self, decision: Decision) -> tuple[Ids, Ids, Ids]:
-        inserted, slots, evicted = super()._replace(decision)
+    def _least(self) -> int:
+        return int(least_accesses(self.capacity_rows, self.links)) << 32 | BELOW
+
+    def _victims(self, worth: Keys) -> Ids:
+        victims, heads = np.empty(len(worth), np.int32), np.empty((len(self.life), 2), np.int64)
+        return victims[: first_to_go(worth, self.held, self.rows, self.rank, self.links, heads, victims)]
+
+    def _all_victims(self, worth: Ids) -> Ids:
+        return self.rows_of(np.sort(self.keys(self.rows[:, BIN] <= self.now, self.rows[:, BIN])))
+
+    def _exchanged(self, inserted: Ids, evicted: Ids) -> None:
         self.state[STALE] -= len(evicted)
         self.rows[evicted, BIN] = OUTSIDE
+        out_of_rings(inserted, self.rows, self.links)
         into_bins(inserted, self.now, self.life, self.rows, self.first, self.link)
-        return inserted, slots, evicted
 
     @property
     def stale_rows(self) -> int:
@@ -96,30 +118,101 @@ def lives(alpha: float, period: int, counts: int) -> NDArray[np.int32]:
 
 
 @kernel
-def serve_score(ids, now, life, rows, seen, first, link, state, hit_slots):  # type: ignore[no-untyped-def]
-    hits, stale, listed = 0, state[STALE], state[SEEN]
+def serve_score(ids, now, life, rows, newly, ceilings, first, link, links, state, hit_slots):  # type: ignore[no-untyped-def]
+    hits, stale, seen = 0, state[STALE], state[SEEN]
     for i in range(len(ids)):
         row = ids[i]
-        hit_slots[i] = rows[row, SLOT]
-        hits += rows[row, SLOT] >= 0
-        seen[listed] = row
-        listed += rows[row, LAST] == NEVER
-        rows[row, COUNT] += 1
+        slot = rows[row, SLOT]
+        hit_slots[i] = slot
+        hits += slot >= 0
+        seen += rows[row, LAST] == NEVER
+        rows[row, WORTH] += 1
         rows[row, LAST] = now
+        raise_ceiling(row, slot, rows, ceilings)
         if rows[row, BIN] < now:
             stale -= 1
-            into_bin(row, now + life[rows[row, COUNT]], rows, first, link)
+            unlink(slot, links)
+            into_bin(row, now + life[rows[row, WORTH]], rows, first, link)
     row = first[now]
     while row >= 0:
         after = link[row]
-        due = rows[row, LAST] + life[rows[row, COUNT]]
+        due = rows[row, LAST] + life[rows[row, WORTH]]
         if due > now:
             into_bin(row, due, rows, first, link)
         else:
             stale += 1
+            link_last(rows[row, SLOT], newly, links)
         row = after
-    state[STALE], state[SEEN] = stale, listed
+    state[STALE], state[SEEN] = stale, seen
     return hits
+
+
+@kernel
+def newly_stale(held, rows, rank, links, keys):  # type: ignore[no-untyped-def]
+    """Write the sort keys, by bin, of the rows that went stale since the last time. Returns how many there are."""
+    count, newly = 0, len(held)
+    slot = links[newly, AFTER]
+    while slot != newly:
+        keys[count] = key(rows[held[slot], BIN], rank[held[slot]])
+        count += 1
+        slot = links[slot, AFTER]
+    return count
+
+
+@kernel
+def into_rings(listed, rows, newly, links):  # type: ignore[no-untyped-def]
+    """Move newly stale rows, in the order in which they are to go, to the ends of the rings of their accesses."""
+    for i in range(len(listed)):
+        slot = rows[listed[i], SLOT]
+        unlink(slot, links)
+        link_last(slot, newly + 1 + rows[listed[i], WORTH], links)
+
+
+@kernel
+def out_of_rings(listed, rows, links):  # type: ignore[no-untyped-def]
+    for i in range(len(listed)):
+        unlink(rows[listed[i], SLOT], links)
+
+
+@kernel
+def least_accesses(newly, links):  # type: ignore[no-untyped-def]
+    """The fewest accesses of a stale row, or more than any row has."""
+    ring = newly + 1
+    while ring < len(links) and links[ring, AFTER] == ring:
+        ring += 1
+    return ring - newly - 1
+
+
+@kernel
+def first_to_go(worth, held, rows, rank, links, heads, victims):  # type: ignore[no-untyped-def]
+    """Find a stale row for each candidate of that worth, in descending order: of those with fewer accesses the first to
+    go that is not taken. Returns how many there are.
+
+    `heads` (accesses, 2) has room for the sort key by bin and the slot of the first row not taken in each ring.
+    """
+    if len(worth) == 0:
+        return 0
+    known, rings = min(worth[0], len(heads)), len(held) + 1
+    for accesses in range(known):
+        to_next(accesses, links[rings + accesses, AFTER], held, rows, rank, heads)
+    for i in range(len(worth)):
+        best, first = -1, NONE
+        for accesses in range(min(worth[i], known)):
+            if heads[accesses, 0] < first:
+                best, first = accesses, heads[accesses, 0]
+        if best < 0:
+            return i
+        slot = heads[best, 1]
+        victims[i] = held[slot]
+        to_next(best, links[slot, AFTER], held, rows, rank, heads)
+    return len(worth)
+
+
+@kernel
+def to_next(accesses, slot, held, rows, rank, heads):  # type: ignore[no-untyped-def]
+    """Make the row of a slot the first in its ring; where that is no slot, the ring is at its end."""
+    heads[accesses, 0] = key(rows[held[slot], BIN], rank[held[slot]]) if slot < len(held) else NONE
+    heads[accesses, 1] = slot
 
 
 @kernel
@@ -132,5 +225,6 @@ def into_bin(row, minibatch, rows, first, link):  # type: ignore[no-untyped-def]
 @kernel
 def into_bins(listed, now, life, rows, first, link):  # type: ignore[no-untyped-def]
     """Give rows their full score at the end of minibatch `now`."""
-    for row in listed:
-        into_bin(row, now + life[rows[row, COUNT]], rows, first, link)
+    for i in range(len(listed)):
+        row = listed[i]
+        into_bin(row, now + life[rows[row, WORTH]], rows, first, link)
