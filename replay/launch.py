@@ -21,7 +21,7 @@ from sim.simulate import make_trainer_cache, run_facts
 from traces.capture.launch import Capture, capture, nodes_file
 from traces.checksum import sha256_of
 from traces.cluster.errors import ClusterError
-from traces.errors import InputError
+from traces.errors import InputError, Terminated
 from traces.header import Header
 from traces.nodes import Nodes
 from traces.reader import Trace
@@ -90,7 +90,7 @@ def run_live(
 
         try:
             capture(live.whole_plan, out, arguments, tell, keep)
-        except (ClusterError, KeyboardInterrupt):
+        except (ClusterError, KeyboardInterrupt, Terminated):
             whole = finished.header.epochs if finished.header else 0
             kept = f"the results of {whole} whole epochs are kept in {folder}, marked incomplete"
             say(kept if whole else "no epoch was whole, so nothing is kept")

@@ -12,8 +12,8 @@ class InputError(Exception):
     """Input that can't be used: the message names the file, column or option, and says what to do."""
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: ends what Ctrl-C ends, and in the same way."""
+class Terminated(BaseException):
+    """SIGTERM: ends what Ctrl-C ends, and in the same way. (Typer would take a `KeyboardInterrupt` for Ctrl-C.)"""
 
 
 @contextmanager

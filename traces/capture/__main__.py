@@ -10,7 +10,7 @@ import typer
 
 from traces.capture.options import parse_fanout, require_distdgl
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
-from traces.errors import InputError, run_command
+from traces.errors import InputError, run_command, terminable
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -120,7 +120,8 @@ def main(
         )
         progress.update(task, description="training and recording, epochs", total=epochs)
         try:
-            launch.capture(plan, out, tell=lambda whole: progress.update(task, completed=whole))
+            with terminable():
+                launch.capture(plan, out, tell=lambda whole: progress.update(task, completed=whole))
         except ClusterError as error:
             progress.stop()
             kept = f"\nthe whole epochs are kept in {out}, marked incomplete" if out.exists() else ""

@@ -27,7 +27,7 @@ from traces.cluster.errors import ClusterError
 from traces.cluster.launcher import Cluster
 from traces.cluster.link import parse_link
 from traces.cluster.partition import read_facts
-from traces.errors import InputError
+from traces.errors import InputError, Terminated
 from traces.graphs.graph import Graph
 from traces.header import ClusterInfo, GraphInfo, Header, OverheadInfo, PartitionInfo, TrainingInfo
 from traces.nodes import Nodes
@@ -37,6 +37,9 @@ ENTRY = "traces.capture.worker:main"
 MODELS = ("GraphSAGE", "GAT")
 HEADS = 4
 """Attention heads of a GAT's hidden layers, which share out the hidden width."""
+
+ENDINGS = (InputError, KeyboardInterrupt, Terminated, ClusterError)
+"""What ends a run after which nothing is left to recover."""
 
 Keep = Callable[[Path, Header], None]
 """Takes what it wants of the fragments, out of which the trace with this header has just been made."""
@@ -126,7 +129,7 @@ def capture(
         if ended_well or whole_epochs(fragments, header.trainers):
             header = _finish(header, fragments, out, cost, ended_well)
             keep(fragments, header)
-        if not sys.exc_info()[0] or isinstance(sys.exc_info()[1], (InputError, KeyboardInterrupt, ClusterError)):
+        if not sys.exc_info()[0] or isinstance(sys.exc_info()[1], ENDINGS):
             shutil.rmtree(fragments)
     return header
 

@@ -1,0 +1,74 @@
+"""What is left of a live run that is ended, and of options that can't be."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from replay.comparison import compare
+from replay.launch import trace_file
+from traces.capture.launch import fragments_of
+from traces.reader import Trace
+
+
+@pytest.mark.parametrize(("how", "code", "word"), [(signal.SIGTERM, 143, "terminated")])
+def test_an_ended_run_keeps_its_whole_epochs_and_says_so(graph_dir, part_config, tmp_path, how, code, word) -> None:
+    folder = tmp_path / "run"
+    cluster = ["--graph", str(graph_dir), "--local", "2", "--partitions", str(part_config.parent)]
+    training = ["--fanout", "4,4", "--batch", "60", "--epochs", "500", "--cache", "lru", "--init", "empty"]
+    command = [sys.executable, "-m", "replay.live", *cluster, *training, "--out", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        second = fragments_of(trace_file(folder)) / "rank1-epoch1.parquet"
+        deadline = time.monotonic() + 90
+        while not second.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(running.pid, how)
+        _, err = running.communicate(timeout=30)
+    assert running.returncode == code, err
+    assert word in err
+    assert "whole epochs are kept in" in err
+    assert "Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    header = Trace(folder / "trace.parquet").header
+    assert header.epochs >= 2
+    assert not header.complete
+    assert len(pl.read_parquet(folder / "epochs.parquet")) == header.epochs
+    assert compare(folder).differences == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "--graph is missing"),
+        (["--graph", "GRAPH", "--cache", "min"], "min must know the future"),
+        (["--graph", "GRAPH", "--cache", "lookahead"], "lookahead must know the future"),
+        (["--graph", "GRAPH", "--agent", "oracle:8"], "not for a live run"),
+        (["--graph", "GRAPH", "--buffer", "200%"], "--buffer '200%'"),
+        (["--graph", "GRAPH", "--agent", "pipeline", "--cache", "lru"], "has no buffer"),
+        (["--graph", "GRAPH", "--policy", "nowhere.json"], "--policy nowhere.json"),
+        (["--graph", "GRAPH", "--model", "GCN"], "model 'GCN'"),
+        (["--graph", "GRAPH", "--model", "GAT", "--hidden", "30"], "heads"),
+        (["--graph", "GRAPH", "--out", "GRAPH"], "exists already"),
+        (["--graph", "GRAPH", "--hosts", "hosts.txt", "--link", "1gbit"], "--link 1gbit"),
+    ],
+)
+def test_options_that_cannot_be(options, message, graph_dir, part_config, tmp_path, run_cli) -> None:
+    given = [str(graph_dir) if option == "GRAPH" else option for option in options]
+    where = [] if "--out" in options else ["--out", str(tmp_path / "run")]
+    local = [] if "--hosts" in options else ["--local", "2"]
+    code, _, err = run_cli("replay.live", *local, "--partitions", str(part_config.parent), *given, *where)
+    assert code == 2
+    assert message in " ".join(err.split())
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_that_hold_no_live_run(tmp_path: Path, run_cli) -> None:
+    code, _, err = run_cli("replay.compare", str(tmp_path))
+    assert code == 2
+    assert "holds no live run" in err
