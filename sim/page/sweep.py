@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from agents.spec import parse_spec
+from sim.caches import cache_class
 from sim.config import RunConfig
 from sim.figures.sweep import epoch_times, heat_map, hit_rates, name_of
 from sim.leaderboard import pareto
@@ -40,7 +42,7 @@ def page(standings: Standings, out: Path) -> Page:
     text = "A row a configuration, means over its seeds; a heading that is clicked sorts."
     if board.height > ROWS:
         text += f" The first {ROWS} of {board.height:,}; python -m sim.report {folder} --csv FILE --top 99999 has all."
-    rows = [_without_buffer(row) for row in board.head(ROWS).to_dicts()]
+    rows = [_meant(row) for row in board.head(ROWS).to_dicts()]
     sections = [Section("Leaderboard", text, table=Table.of(rows, dict.fromkeys([*varied, *RESULTS, by])))]
     for (trace,), of_trace in board.group_by("trace", maintain_order=True):
         sections += _figures(str(trace), of_trace, notices)
@@ -64,8 +66,9 @@ def _summary(board: pl.DataFrame, best: list[dict[str, Any]], by: str) -> list[s
         lines.append(f"{first}: {text_of(by, row[by])}, by {name}{size} on {row['trace']}{links}.")
         if row["vs_none"] is not None:
             lines.append(f"Its epoch against DistDGL as it is: {row['vs_none']:+.1%} (simulated).")
-    front = pareto(board.filter(~pl.col("bound")))
-    lines.append(f"{front.height} of {board.height:,} configurations are on the Pareto front of epoch time and buffer.")
+    if board.select("trace", "link_bytes_per_s").n_unique() == 1:  # only then are all to be compared
+        front = pareto(board.filter(~pl.col("bound")))
+        lines.append(f"{front.height} of {board.height:,} configurations are on the Pareto front of time and buffer.")
     return lines
 
 
@@ -112,11 +115,12 @@ def _heat_map(trace: str, stem: str, buffered: pl.DataFrame, origin: str) -> lis
     return [Section(f"{trace}: policies by network", f"Simulated, with a buffer of {middle}.", picture=picture)]
 
 
-def _without_buffer(row: dict[str, Any]) -> dict[str, Any]:
-    """A row in which what means nothing to a policy without a buffer is empty; bounds are called so."""
+def _meant(row: dict[str, Any]) -> dict[str, Any]:
+    """A row in which what means nothing is empty: a buffer's options without one, a policy that no cache asks."""
     if not row["buffer_rows"]:
         return row | dict.fromkeys(UNBUFFERED)
-    return row | {"cache": f"{row['cache']} (bound)"} if row["bound"] else row
+    asked = {} if cache_class(parse_spec(row["cache"]).name).managed else {"agent": None}
+    return row | asked | ({"cache": f"{row['cache']} (bound)"} if row["bound"] else {})
 
 
 def _config(row: dict[str, Any]) -> RunConfig:
