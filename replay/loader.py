@@ -7,7 +7,7 @@
         trace="traces/mine.parquet",  # the captured run, of this graph on these partitions
         epochs=10,
     )
-    for epoch in range(10):
+    for _ in range(10):
         for minibatch in loader:
             loss = criterion(model(minibatch.blocks, minibatch.features["feat"]), minibatch.labels)
             ...

@@ -3,13 +3,22 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
+import replay as replay_package
 from replay.comparison import compare
+from sim.config import RunConfig
+from traces.cluster.local import LocalCluster, run_local
+from traces.cluster.partition import partition
+from traces.graphs.graph import Graph
 from traces.reader import Trace
+
+OWN_SCRIPT = Path(__file__).with_name("own_script.py")
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +93,48 @@ def test_a_buffer_changes_no_loss(with_and_without) -> None:
 def test_a_demand_cache_and_no_buffer_agree_with_their_simulations(with_and_without) -> None:
     for finished in with_and_without:
         assert compare(finished.folder).differences == []
+
+
+def test_the_loader_in_a_script_of_ones_own(with_and_without, part_config: Path, tmp_path: Path) -> None:
+    """replay/README.md's lines, on float32, float16 and int32 features at once, every row checked."""
+    policy = tmp_path / "best.json"
+    config = RunConfig(trace="", trace_sha256="", agent="every:2", cache="score:alpha=.2,period=2", buffer="30%")
+    policy.write_text(config.model_dump_json())
+    trace = with_and_without[1].folder / "trace.parquet"
+    arguments = {"policy": str(policy), "trace": str(trace)}
+    cluster = LocalCluster(parts=2, timeout_s=90)
+    run = run_local(cluster, part_config, f"{OWN_SCRIPT}:main", arguments, tmp_path / "run")
+    for value in run.values:
+        assert value["dtypes"] == {"feat": "torch.float32", "half": "torch.float16", "codes": "torch.int32"}
+        assert value["checked_rows"] == value["fetched_rows"] > 0
+        assert value["hit_rows"] > 0
+        assert value["decisions"] == 15  # none after the last of two epochs of 8 minibatches
+
+
+def test_the_readme_shows_that_script() -> None:
+    readme = (Path(replay_package.__file__).parent / "README.md").read_text()
+    shown = readme.partition("```python\n")[2].partition("```")[0]
+    script = {line.strip() for line in OWN_SCRIPT.read_text().splitlines()}
+    assert {line.strip() for line in shown.splitlines()} - script == set()
+    assert len(shown.splitlines()) > 10
+
+
+def test_several_labels_a_node(graph_dir: Path, live_run, tmp_path: Path) -> None:
+    """Each node has its community's label, and one that is shared by half of the communities."""
+    graph = Graph.load(graph_dir)
+    labels = np.zeros((graph.num_nodes, graph.classes + 1), np.uint8)
+    labels[np.arange(graph.num_nodes), graph.labels] = 1
+    labels[:, -1] = graph.labels % 2
+    many = replace(graph, name="many", labels=labels, classes=graph.classes + 1, features=labels.astype(np.float32))
+    many.save(tmp_path / "many")
+    parts = partition(tmp_path / "many", 2, tmp_path / "parts")
+    capture = {"graph_dir": tmp_path / "many", "part_config": parts, "evaluate_every": 2, "epochs": 4}
+    finished = live_run(tmp_path / "run", "random:.5", cache="score:period=1", buffer="10%", init="empty", window=2,
+                        capture=capture)  # fmt: skip
+    losses = finished.tables["epochs"]["loss"]
+    assert losses[3] < losses[0]
+    assert finished.tables["epochs"]["val"].null_count() == 2
+    assert 0.8 < finished.summary["score_test"] <= 1.0
+    comparison = compare(finished.folder)
+    assert comparison.differences == []
+    assert comparison.live_hits > 0

@@ -47,8 +47,9 @@ class Graph:
     """(e,) node each edge enters."""
     features: NDArray[np.float32]
     """(n, d)."""
-    labels: NDArray[np.int64]
-    """(n,) class of each node, 0 to `classes` - 1; -1 where it is unknown, which no node of the split has."""
+    labels: NDArray[np.int64] | NDArray[np.uint8]
+    """(n,) class of each node, 0 to `classes` - 1; -1 where it is unknown, which no node of the split has. Or, where a
+    node may have several labels, (n, `classes`) uint8: 1 for each that it has."""
     train_mask: NDArray[np.bool_]
     """(n,); the three masks exclude each other, and need not cover every node."""
     valid_mask: NDArray[np.bool_]
@@ -175,6 +176,8 @@ class Graph:
 
         for name, (dtype, dimensions) in ARRAYS.items():
             array = getattr(self, name)
+            if name == "labels" and array.ndim == 2:
+                dtype, dimensions = "uint8", 2
             demand(array.dtype == dtype, name, f"is {array.dtype}, not {dtype}")
             demand(array.ndim == dimensions, name, f"has {array.ndim} dimensions, not {dimensions}")
             length = self.num_edges if name in ("src", "dst") else self.num_nodes
@@ -184,8 +187,12 @@ class Graph:
             ids = getattr(self, name)
             inside = len(ids) == 0 or (ids.min() >= 0 and ids.max() < self.num_nodes)
             demand(inside, name, f"has node ids outside 0 to {self.num_nodes - 1}")
-        inside = self.labels.min() >= -1 and self.labels.max() < self.classes
-        demand(inside, "labels", f"has classes outside -1 to {self.classes - 1}")
+        if self.labels.ndim == 2:
+            demand(self.labels.shape[1] == self.classes, "labels", f"has no {self.classes} columns, one a class")
+            demand(self.labels.max() <= 1, "labels", "has values other than 0 and 1")
+        else:
+            inside = self.labels.min() >= -1 and self.labels.max() < self.classes
+            demand(inside, "labels", f"has classes outside -1 to {self.classes - 1}")
         parts = self.train_mask.astype(np.int8) + self.valid_mask + self.test_mask
         demand(parts.max() <= 1, "train_mask, valid_mask and test_mask", "overlap")
         demand(not (self.labels[parts == 1] < 0).any(), "labels", "misses the class of a node of the split")
