@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from traces.errors import InputError, run_command
+from traces.terminal import Json, Quiet, console, print_json, progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,6 +78,8 @@ def main(
         typer.Option(help="A configuration as sim.tune and sim.run write it: policy, cache and buffer all at once."),
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Show all policies and caches, and leave.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Simulate one prefetching policy over a captured DistDGL run.
 
@@ -84,10 +87,9 @@ def main(
     without prefetching (none), pipelining without a buffer (pipeline), and the fewest rows that any policy could fetch
     (MIN), and writes tables, configuration, summary and a figure.
     """
-    from rich.console import Console
-
+    shown = console(quiet or json)
     if listing:
-        _list(Console() if Console().is_terminal else Console(width=180))  # a line each, for grep
+        _list(shown, json)
         return
     if trace is None:
         raise InputError(
@@ -116,39 +118,39 @@ def main(
     experiment = Experiment.open(trace, plan, options, link)
     gc.freeze()
     gc.enable()
-    console = Console()
     if experiment.header.notice:
-        console.print(f"[bold yellow]{experiment.header.notice}[/]")
-    with _progress(experiment.steps) as tell:
+        shown.print(f"[bold yellow]{experiment.header.notice}[/]")
+    with _progress(experiment.steps, quiet) as tell:
         experiment.run(tell)
     folder = out or Path("results") / experiment.config.id
     experiment.write(folder, artist)
-    _print(console, experiment.summaries())
-    console.print(experiment.describe())
-    if check := experiment.check():
+    check = experiment.check()
+    if json:
+        found = {"run": experiment.config.id, "folder": folder, "notice": experiment.header.notice}
+        print_json(found | {"rows": experiment.summaries()} | check)
+    _print(shown, experiment.summaries())
+    shown.print(experiment.describe())
+    if check:
         shares = f"epoch {check['epoch_error_share']:+.1%}, fetch {check['fetch_error_share']:+.1%}"
-        console.print(f"the model against the captured run itself: {shares}")
-    console.print(f"results in {folder}")
+        shown.print(f"the model against the captured run itself: {shares}")
+    shown.print(f"results in {folder}")
 
 
-def _progress(steps: int) -> Any:
+def _progress(steps: int, quiet: bool) -> Any:
     """A progress bar on stderr; what it yields is called after every simulated minibatch."""
     import time
     from contextlib import contextmanager
 
-    from rich.console import Console
-    from rich.progress import Progress
-
     @contextmanager
     def shown() -> Any:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task, done, drawn_s = progress.add_task("simulating", total=steps), 0, 0.0
+        with progress(quiet=quiet) as bar:
+            task, done, drawn_s = bar.add_task("simulating", total=steps), 0, 0.0
 
             def tell() -> None:
                 nonlocal done, drawn_s
                 done += 1
                 if (now_s := time.monotonic()) - drawn_s > 0.1:
-                    progress.update(task, completed=done)
+                    bar.update(task, completed=done)
                     drawn_s = now_s
 
             yield tell
@@ -179,12 +181,19 @@ def _print(console: Console, rows: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
-def _list(console: Console) -> None:
+def _list(console: Console, json: bool) -> None:
     from rich.table import Table
 
     from agents.registry import POLICIES
     from sim.caches import CACHES, cache_class
 
+    if json:
+        policies_and_caches = {
+            "policies": {name: entry.summary for name, entry in POLICIES.items()},
+            "caches": {name: cache_class(name).summary for name in CACHES},
+        }
+        print_json(policies_and_caches)
+        return
     policies = Table("policy", "what it does", "source", title="--agent", title_justify="left")
     for entry in POLICIES.values():
         policies.add_row(entry.usage, entry.summary, entry.source)
