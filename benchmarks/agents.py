@@ -27,6 +27,7 @@ from agents.registry import ModelOptions, PolicyPlan, resolve
 from sim.config import RunConfig
 from sim.judging import judge, verdict
 from sim.results import summarise
+from sim.scenario import Congestion, Scenario
 from sim.simulate import simulate
 from sim.topology import from_header
 from sim.workload import Workload, checksum
@@ -34,9 +35,9 @@ from sim.workload import Workload, checksum
 TRACES = ("debian", "papers100m")
 BUFFERS = ("5%", "15%", "25%")
 SEEDS = (0, 1, 2)
-NETWORKS: dict[str, tuple[tuple[float, float, float], ...]] = {
-    "steady": (),
-    "congested": tuple((4.0 + start, 8.0 + start, 0.25) for start in range(0, 1000, 8)),
+NETWORKS = {
+    "steady": "",
+    "congested": Scenario(congestion=(Congestion(start_s=4.0, end_s=8.0, repeat_s=8.0, factor=0.25),)).text,
 }
 """Congested: all links carry a quarter of their rate for 4 s of every 8 s."""
 
@@ -150,7 +151,7 @@ class Bench:
             cache=cell.cache,
             buffer=cell.buffer,
             window=cell.window,
-            congestion=NETWORKS[cell.network],
+            scenario=NETWORKS[cell.network],
             seed=cell.seed,
         )
 

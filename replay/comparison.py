@@ -19,9 +19,9 @@ from agents.policy import Decision
 from agents.registry import ModelOptions, PolicyPlan, resolve
 from replay.launch import TRACE, read_config
 from replay.results import as_simulated
-from sim.calibrate import fit
 from sim.config import RunConfig
 from sim.cost import CostModel
+from sim.fit import fit
 from sim.load import TrainerInput, load
 from sim.results import epoch_seconds
 from sim.serve import Served, serve, serve_all, unserved
@@ -83,7 +83,7 @@ class Comparison:
 def fit_on(path: Path) -> CostModel:
     """The cost model of another captured run. Raises `InputError` for one that it can't be fitted on."""
     trace = Trace(path)
-    return fit(load(trace, "halo"), trace.header, str(path))
+    return fit(load(trace, "halo"), trace.header, str(path)).cost
 
 
 def compare(folder: Path, cost: CostModel | None = None) -> Comparison:

@@ -69,6 +69,7 @@ def part_of_run(source: TrainerInput, first: int, minibatches: int) -> TrainerIn
         ),
         owner_rows=source.owner_rows[span],
         local_rows=source.local_rows[span],
+        sampled_edges=source.sampled_edges[span],
         times={name: values[span] for name, values in source.times.items()},
     )
 

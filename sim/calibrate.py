@@ -1,66 +1,129 @@
-"""Fitting the cost model to a trace."""
+"""`python -m sim.calibrate TRACE... --out cost.json`: fit the cost model to captured runs, and how far off it is."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from numpy.typing import NDArray
+import typer
 
-from agents.registry import resolve
-from sim.config import RunConfig
-from sim.cost import CostModel
-from sim.load import TrainerInput
-from sim.simulate import simulate
-from sim.topology import from_header
-from traces.errors import InputError
-from traces.header import Header
+from traces.errors import InputError, run_command
 
-FITTED_EPOCHS = 3
-"""From the start; the rest of a longer run is held out, and `fetch_error_share` is measured on it."""
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.console import Console
 
-ROUNDS = 2
-"""Costs shift when fetches overlap, so what the links take is simulated again with the costs found."""
+    from sim.cost import CostModel
 
-WARM_UP_MINIBATCHES = 2
-"""Left out at the start of the run: connections open, memory is touched for the first time."""
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+python -m sim.calibrate traces/debian.parquet --out cost.json
+
+python -m sim.calibrate first.parquet second.parquet --out cost.json --plot residuals.png
+
+python -m sim.run --trace other.parquet --cost cost.json
+"""
+
+HELD_OUT = ("sample_s", "fetch_s", "compute_s", "allreduce_s", "step_s")
 
 
-def fit(inputs: list[TrainerInput], header: Header, name: str) -> CostModel:
-    """The cost model under which the simulator's own fetch of the captured run comes closest to the measured one.
+@app.command(epilog=EXAMPLES)
+def main(
+    traces: Annotated[list[Path], typer.Argument(help="Captured runs, under policy none or pipeline.")],
+    out: Annotated[Path, typer.Option(help="The cost model to write.")],
+    plot: Annotated[
+        Path | None, typer.Option(help="Where to draw the residuals.", show_default="OUT with .png")
+    ] = None,
+) -> None:
+    """Fit the cost model to captured runs.
 
-    The server's time a row is taken from the local gather, which is the same operation on the same hosts. What the
-    links take is simulated; the rest of every measured fetch is split by least squares into a part a fetch and a part
-    a row. Raises `InputError` for a trace of a run that prefetched, because its fetches overlapped with computing.
+    Prints every parameter with its standard error, and the error on the epochs that were held out. Refuses runs that
+    can't tell two parameters apart. The first epoch is warm-up and set aside.
     """
-    if header.policy != "none":
-        raise InputError(f"{name}: captured under policy {header.policy!r}; the cost model is fitted on policy none")
-    fitted = [one.head(FITTED_EPOCHS * header.minibatches_per_epoch) for one in inputs]
-    gathered = sum(float(one.times["local_gather_s"].sum()) for one in fitted)
-    gathered_rows = sum(int(one.local_rows.sum()) for one in fitted)
-    cost = CostModel(request_s=0.0, server_s_per_row=gathered / max(gathered_rows, 1), scatter_s_per_row=0.0)
-    rows = np.stack([one.stream.remote_rows for one in fitted])[:, WARM_UP_MINIBATCHES:]
-    for _ in range(ROUNDS):
-        request_s, scatter_s = _non_negative_line(rows.ravel(), -fetch_error_s(fitted, header, cost).ravel())
-        cost = replace(
-            cost,
-            request_s=max(cost.request_s + request_s, 0.0),
-            scatter_s_per_row=max(cost.scatter_s_per_row + scatter_s, 0.0),
+    from rich.console import Console
+
+    from sim.cost import cost_document
+    from sim.fit import fit, pooled
+    from sim.load import load
+    from traces.checksum import sha256_of
+    from traces.reader import Trace
+
+    console, fits, provenance, residuals = Console(), [], [], {}
+    for path in traces:
+        trace = Trace(path)
+        inputs, sha256 = load(trace, "halo"), sha256_of(path)
+        fitted = fit(inputs, trace.header, path.name, sha256)
+        if fitted.doubts:
+            raise InputError(
+                f"{path}: can't tell apart {'; '.join(fitted.doubts)}; capture a run "
+                "whose minibatches differ in size, as the last of an epoch does where the batch size doesn't divide it"
+            )
+        fits.append(fitted)
+        errors, residuals[path.name] = _held_out(inputs, trace, fitted.cost, sha256)
+        provenance.append(
+            {"trace": path.name, "sha256": sha256, "command": trace.header.command, "date": trace.header.date}
+            | {"versions": trace.header.versions, "held_out_error_share": errors}
         )
-    return replace(cost, fitted_on=name)
+        told = ", ".join(f"{name} {share:+.1%}" for name, share in errors.items())
+        console.print(f"{path}: simulated over measured on what was held out: {told or 'nothing was'}")
+    cost, standard_errors = pooled(fits)
+    _print(console, cost, standard_errors)
+    partial = out.with_name(out.name + ".partial")
+    partial.write_text(cost_document(cost, {"standard_errors": standard_errors, "fitted_on": provenance}))
+    partial.replace(out)
+    drawn = plot or out.with_suffix(".png")
+    _draw(residuals, drawn)
+    console.print(f"written: {out} and {drawn}")
 
 
-def fetch_error_s(inputs: list[TrainerInput], header: Header, cost: CostModel) -> NDArray[np.float64]:
-    """Simulated less measured fetch of the captured run: shape (trainers, minibatches after the warm-up)."""
-    config = RunConfig(trace="", trace_sha256="", agent="none")
-    simulated = simulate(inputs, header, resolve("none"), config, cost, from_header(header, None))
-    measured = np.stack([one.times["fetch_s"] for one in inputs])
-    return (simulated.times["fetch_s"] - measured)[:, WARM_UP_MINIBATCHES:]
+def _held_out(inputs: list[Any], trace: Any, cost: CostModel, sha256: str) -> tuple[dict[str, float], dict[str, Any]]:
+    """Simulated over measured, less 1, on the epochs that nothing was fitted to; and all residuals in seconds."""
+    from sim.fit import FITTED_EPOCHS, measured_times, simulate_captured, warm_up
+
+    header = trace.header
+    measured = measured_times(inputs)
+    simulated = simulate_captured(inputs, header, cost, sha256)
+    first = min(FITTED_EPOCHS, header.epochs) * header.minibatches_per_epoch
+    errors = {}
+    if header.epochs > FITTED_EPOCHS:
+        errors = {n: float(simulated[n][:, first:].mean() / measured[n][:, first:].mean() - 1) for n in HELD_OUT}
+    skip = warm_up(header)
+    return errors, {n: (measured[n][:, skip:].ravel(), simulated[n][:, skip:].ravel()) for n in HELD_OUT}
 
 
-def _non_negative_line(x: NDArray[np.int64], y: NDArray[np.float64]) -> tuple[float, float]:
-    """Intercept and slope of y over x by least squares; where the slope would be negative, a constant."""
-    slope, intercept = np.polyfit(x, y, 1) if np.ptp(x) else (0.0, float(y.mean()))
-    if intercept < 0:
-        return 0.0, float((x * y).sum() / (x * x).sum())
-    return (float(intercept), float(slope)) if slope >= 0 else (float(y.mean()), 0.0)
+def _print(console: Console, cost: CostModel, errors: dict[str, float]) -> None:
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("parameter", "value", "standard error"):
+        table.add_column(name, justify="left" if name == "parameter" else "right")
+    values = {name: value for name, value in asdict(cost).items() if isinstance(value, float)} | cost.laws
+    for name, value in values.items():
+        table.add_row(name, f"{value:.4g}", f"{errors[name]:.2g}" if name in errors else "not fitted")
+    console.print(table)
+
+
+def _draw(residuals: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]], path: Path) -> None:
+    """Simulated less measured over measured, a panel a part."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(HELD_OUT), 3.2), layout="constrained")
+    for place, name in enumerate(HELD_OUT):
+        axes = figure.add_subplot(1, len(HELD_OUT), place + 1)
+        for trace, times in residuals.items():
+            measured_s, simulated_s = times[name]
+            axes.plot(measured_s * 1e3, (simulated_s - measured_s) * 1e3, ".", markersize=3, alpha=0.5, label=trace)
+        axes.axhline(0.0, color="black", linewidth=0.8)
+        axes.set_xlabel(f"measured {name[:-2]} (ms)")
+        axes.set_ylabel("simulated - measured (ms)" if place == 0 else "")
+    figure.axes[0].legend(fontsize=7)
+    figure.savefig(path, format=path.suffix[1:] or "png", dpi=120)
+
+
+if __name__ == "__main__":
+    run_command(app)

@@ -1,26 +1,37 @@
-"""SimPy's environment, with events at absolute times."""
+"""SimPy's environment, beside a model that runs on its own between SimPy's events."""
 
 from __future__ import annotations
 
 from heapq import heappush
-from typing import Any
+from typing import Any, Protocol
 
 import simpy
 from simpy.events import NORMAL
 
 
+class Model(Protocol):
+    """What happens between events, and now and then causes one."""
+
+    def advance(self, now: float, until: float) -> tuple[float, simpy.Event] | None:
+        """Let happen what happens from `now` on and before `until`, up to the first thing that SimPy is to know of:
+        its time and the event that it causes. None where there is no such thing."""
+
+
 class Clock(simpy.Environment):
-    """An environment that can be told when, and not only how much later.
+    """An environment that lets a model go on until the next event is due, and takes in what the model causes."""
 
-    `timeout` adds a delay to the current time. An event that was planned at different moments would then happen at
-    times that differ in their last digit, and results would depend on how often plans changed.
-    """
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.model: Model | None = None
 
-    def at(self, time_s: float, value: Any = None) -> simpy.Event:
-        """An event that happens at `time_s`, which must not have passed."""
-        event = simpy.Event(self)
-        self.plan(event, time_s, value)
-        return event
+    def step(self) -> None:
+        """Process the next event, SimPy's or the model's."""
+        due_s = self._queue[0][0] if self._queue else simpy.core.Infinity
+        if due_s > self._now and self.model is not None:
+            caused = self.model.advance(self._now, due_s)
+            if caused is not None:
+                self.plan(caused[1], caused[0])
+        super().step()
 
     def plan(self, event: simpy.Event, time_s: float, value: Any = None) -> None:
         """Let an event happen at `time_s`, which must not have passed."""

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sim.caches.cache import Init
 from sim.stream import UniverseKind
@@ -20,8 +20,9 @@ class RunConfig(BaseModel):
 
     `trace` is the file's name, `trace_sha256` its content's checksum. `window` is the number of minibatches between two
     observations. In `async` mode training goes on while a policy thinks; in `sync` mode it waits. `link_bytes_per_s`
-    is the rate of every host's link, in both directions; None keeps that of the captured run. During a period of
-    `congestion` (start and end in seconds of simulated time, and a factor), all links carry that part of their rate.
+    is the rate of every host's link, in both directions, and `link_latency_s` its latency; None keeps that of the
+    captured run. `depth` is how many minibatches are prepared ahead (None: as the policy says). What-ifs are of
+    `sim.whatif`. `cluster` and `scenario` are the contents of such files, as JSON (`sim.clusterfile`, `sim.scenario`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -36,7 +37,13 @@ class RunConfig(BaseModel):
     window: int = Field(default=1, gt=0)
     mode: Mode = "async"
     link_bytes_per_s: float | None = Field(default=None, gt=0)
-    congestion: tuple[tuple[NonNegativeFloat, NonNegativeFloat, PositiveFloat], ...] = ()
+    link_latency_s: float | None = Field(default=None, ge=0)
+    depth: int | None = Field(default=None, ge=0, le=1000)
+    compute_speed: float = Field(default=1.0, gt=0)
+    trainers_per_host: int | None = Field(default=None, gt=0)
+    feature_bytes: int | None = Field(default=None, gt=0)
+    cluster: str = ""
+    scenario: str = ""
     seed: int = Field(default=0, ge=0)
 
     @property

@@ -13,11 +13,11 @@ import polars as pl
 from pydantic import ValidationError
 
 from agents.registry import PolicyPlan, resolve
-from sim.calibrate import fit
 from sim.config import RunConfig
 from sim.cost import CostModel
 from sim.count import count
 from sim.figure import Artist
+from sim.fit import fit
 from sim.load import TrainerInput, load
 from sim.results import decision_table, epoch_seconds, epoch_times, minibatch_table, summarise, write
 from sim.simulate import Simulated, make_caches, simulate
@@ -62,7 +62,7 @@ class Experiment:
         inputs = load(trace, config.universe)
         if plan.buffered:
             make_caches(inputs, trace.header, config)  # wrong sizes and options show up before anything else is done
-        cost = fit(inputs, trace.header, path.name)
+        cost = fit(inputs, trace.header, path.name, config.trace_sha256).cost
         return cls(plan, config, trace.header, inputs, cost, from_header(trace.header, rate))
 
     @property

@@ -1,46 +1,76 @@
-"""DistDGL's pull: a request to every owner back-to-back, a queue at each server, responses scattered one by one."""
+"""The simulated cluster as trainers use it: threads that run programs of work and calls, and all-reduces."""
 
 from __future__ import annotations
 
 import simpy
 from numpy.typing import NDArray
 
+from sim.calls import NOBODY, advance
 from sim.clock import Clock
-from sim.network import Laws, State, arrive, begin
+from sim.state import (
+    BEFORE_S,
+    BEGINNING,
+    BESIDE_TOOK_S,
+    CORES,
+    ENDED_AT,
+    ROUND_S,
+    ROUNDS,
+    STEPS,
+    THREADS_PER_TRAINER,
+    State,
+)
 
 
 class Fabric:
-    """Links and feature servers of a cluster, in simulated time. What a fetch goes through is in `sim.network`."""
+    """Cores, links and feature servers in simulated time. What happens on them is in `sim.calls`."""
 
-    def __init__(self, env: Clock, state: State, laws: Laws) -> None:
-        self._env, self._state, self._laws = env, state, laws
-        self._arrival: simpy.Event | None = None
-        self._under_way: dict[int, tuple[simpy.Event, float, float]] = {}
+    def __init__(self, env: Clock, state: State) -> None:
+        self._env, self._state = env, state
+        self._done: dict[int, simpy.Event] = {}
+        env.model = self
 
-    def fetch(self, trainer: int, host: int, rows_by_owner: NDArray, gather_s: float, after_s: float) -> simpy.Event:
-        """Happens `after_s` after all rows are in place, which took as many seconds as its value says.
+    def run(self, trainer: int, program: NDArray, rows: NDArray) -> simpy.Event:
+        """Happens when a trainer's first thread has made its calls, one after another.
 
-        `rows_by_owner` (int64) has a count a host; the local gather takes `gather_s`. A trainer fetches one minibatch
-        at a time.
+        `program` (calls, 4) has the kind of each and the work before, beside and after it; `rows` (calls, hosts) what
+        it asks each host for, float64. No more than `MOST_STEPS` calls.
         """
-        now = self._env.now
-        if not rows_by_owner.any():
-            return self._env.at(now + gather_s + after_s, now + gather_s - now)
-        done = self._env.event()
-        self._under_way[trainer] = done, now, after_s
-        self._wait(begin(now, trainer, host, rows_by_owner, gather_s, self._state, self._laws))
+        thread, calls = trainer * THREADS_PER_TRAINER, len(program)
+        self._state.program[thread, :calls, :ENDED_AT] = program
+        self._state.rows[trainer, :calls] = rows
+        return self._begin(thread, calls)
+
+    def ended_at(self, trainer: int) -> list[float]:
+        """When each of the calls of a trainer's latest program had ended."""
+        return self._state.program[trainer * THREADS_PER_TRAINER, :, ENDED_AT].tolist()
+
+    def beside_s(self, trainer: int, call: int) -> float:
+        """How long the work beside one of these calls took."""
+        return self._state.program[trainer * THREADS_PER_TRAINER, call, BESIDE_TOOK_S].item()
+
+    def work(self, trainer: int, thread: int, work_s: float, cores: float = 1.0) -> simpy.Event:
+        """Happens when another of a trainer's threads has computed what takes `work_s` where nothing else runs."""
+        number = trainer * THREADS_PER_TRAINER + thread
+        self._state.program[number, 0, BEFORE_S] = work_s
+        self._state.threads[number, CORES] = cores
+        return self._begin(number, 1)
+
+    def reduce(self, delay_s: float) -> simpy.Event:
+        """Happens when an all-reduce of all trainers' gradients, which takes `delay_s` beside the bytes, is done."""
+        clock = self._state.clock
+        clock[ROUND_S] = delay_s / self._state.fixed[ROUNDS]
+        return self._begin(len(self._state.threads), 0)
+
+    def _begin(self, number: int, steps: int) -> simpy.Event:
+        state, done = self._state, self._env.event()
+        if steps:
+            state.threads[number, STEPS] = steps
+        state.beginning[int(state.clock[BEGINNING])] = number
+        state.clock[BEGINNING] += 1
+        self._done[number] = done
         return done
 
-    def _wait(self, arrives_at: float) -> None:
-        """Wait for the next arrival, which was planned for another moment before another fetch began."""
-        self._arrival = self._env.at(arrives_at) if self._under_way else None
-        if self._arrival is not None:
-            self._arrival.callbacks.append(self._arrive)
-
-    def _arrive(self, event: simpy.Event) -> None:
-        if event is not self._arrival:
-            return
-        trainer, in_place_at, next_at = arrive(self._state, self._laws)
-        done, since, after_s = self._under_way.pop(trainer)
-        self._env.plan(done, in_place_at + after_s, in_place_at - since)
-        self._wait(next_at)
+    def advance(self, now: float, until: float) -> tuple[float, simpy.Event] | None:
+        """As `sim.clock.Model` says."""
+        at, whose = advance(now, until, self._state)
+        return None if whose == NOBODY else (at, self._done.pop(whose))

@@ -21,6 +21,7 @@ from agents.registry import PolicyPlan, resolve
 from sim.branches import Branch, branch, part_of_run, part_served
 from sim.config import RunConfig
 from sim.results import summarise
+from sim.scenario import Scenario
 from sim.serve import Served, serve, unserved
 from sim.simulate import Simulated, make_caches, simulate
 from sim.topology import from_header
@@ -185,15 +186,14 @@ def _seconds(
     """How long the horizon lasts on the cluster with either branch, the other trainers doing what they did.
 
     Both branches start with nothing prepared at the time when the first trainer came to the horizon's first minibatch,
-    so that they meet the congestion of that time; they don't wait for each other at the end of an epoch.
+    so that they meet what goes wrong at that time; they don't wait for each other at the end of an epoch.
     """
     rank, *both = judged
     first, minibatches = both[0].first, len(both[0].served.hit_rows)
     inputs = [part_of_run(one, first, minibatches) for one in workload.inputs[config.universe]]
     header = workload.header.model_copy(update={"minibatches_per_epoch": minibatches + 1})
     start_s = float(simulated.times["start_s"][:, first].min())
-    then = tuple((max(a - start_s, 0.0), b - start_s, part) for a, b, part in config.congestion if b > start_s)
-    config = config.model_copy(update={"congestion": then})
+    config = config.model_copy(update={"scenario": Scenario.of(config.scenario).later(start_s).text})
     cluster, plan = from_header(header, config.link_bytes_per_s), resolve("never")
     lasted = []
     for one in both:

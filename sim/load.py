@@ -20,7 +20,8 @@ class TrainerInput:
 
     `owner_of` (int16) is the partition that owns each node of the stream's universe; `owner_rows` (int64, shape
     (minibatches, partitions)) counts the remote rows of every minibatch by owner. `times` holds the measured columns
-    of `traces.schema` in seconds, shape (minibatches,), and `local_rows` the rows that the host itself owned.
+    of `traces.schema` in seconds, shape (minibatches,), `local_rows` counts the rows that the host itself owned, and
+    `sampled_edges` those over all layers.
     """
 
     rank: int
@@ -29,6 +30,7 @@ class TrainerInput:
     owner_of: NDArray[np.int16]
     owner_rows: NDArray[np.int64]
     local_rows: NDArray[np.int64]
+    sampled_edges: NDArray[np.int64]
     times: dict[str, NDArray[np.float64]]
 
     def head(self, minibatches: int) -> TrainerInput:
@@ -40,6 +42,7 @@ class TrainerInput:
             owner_of=self.owner_of,
             owner_rows=self.owner_rows[:minibatches],
             local_rows=self.local_rows[:minibatches],
+            sampled_edges=self.sampled_edges[:minibatches],
             times={name: values[:minibatches] for name, values in self.times.items()},
         )
 
@@ -93,6 +96,7 @@ def _load_trainer(trace: Trace, universe: Universe, rank: int, streamed: bool) -
         owner_of=owner_of,
         owner_rows=owner_rows,
         local_rows=joined["local_nodes"].astype(np.int64),
+        sampled_edges=joined["sampled_edges"].astype(np.int64),
         times={name: values for name, values in joined.items() if name.endswith("_s")},
     )
 

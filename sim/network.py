@@ -1,269 +1,217 @@
-"""What pulls do between the request and the last row: links as fluid, servers as queues, responses put in place.
+"""Links as fluid: messages share every link of their path max-min fairly, and re-share when one starts or ends.
 
-A *pull* is what one trainer fetches from one owner. Its request crosses the links, waits at the owner's servers, is
-served, and its response crosses the links back. Flows share every link of their path max-min fairly, and re-share when
-one starts or ends. Does not model packets, TCP's slow start or losses; protocol overhead is in the cost model's
+A link may carry a burst at once before its rate limits it (a token bucket, as `tc` shapes links). Of every connection
+no more than a window stands in the queues: what is shorter than that flows past the others, but waits behind what
+stands there. Does not model packets, TCP's slow start or losses; protocol overhead is in the cost model's
 `link_efficiency`.
-
-These are compiled functions over arrays, because a run has a dozen of such events for every minibatch of every trainer.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from sim.cost import ID_BYTES, CostModel
-from sim.topology import Links
+from sim.cores import EDGE_S, within
+from sim.state import (
+    BIN_S,
+    BURST_BYTES,
+    BYTES_PER_S,
+    CHANGED,
+    END,
+    EXTRA_S,
+    FACTOR,
+    FIRST_DUE,
+    FLOWING,
+    LAST_DUE,
+    LEFT,
+    LINK_SINCE,
+    NEXT_DONE,
+    OF_LINK,
+    RATE,
+    REPEAT_S,
+    SINCE,
+    SOURCE,
+    STANDING,
+    START,
+    TARGET,
+    TOKENS,
+    USED,
+    WHAT,
+    WHICH,
+    WINDOW,
+)  # fmt: skip
 
 DONE_S = 1e-9
 """A flow that needs no longer than this is done: rounding must not cost it another event."""
 
-STAGE, LEFT, RATE, DUE, ROWS, HOST, OWNER, TRAINER = range(8)
-"""A pull's record: where it stands, bytes left and their rate while it flows, the time of its next stage otherwise."""
 
-SENDING, ASKING, ASKED, SERVED, ANSWERING, ANSWERED = range(6)
-"""Stages: waits to be sent; request flows; its latency; is being served; response flows; its latency."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def send(message, source, target, size, extra_s, trips, acknowledged, now, c):  # type: ignore[no-untyped-def]
+    """Put `size` bytes on the way; they arrive `extra_s` later than they are through the links and the latency is over.
 
-PULLS, SINCE, NEXT_DONE, CHANGED = range(4)
-"""The clock's fields: how many pulls there are, when flows were last brought up to date, when one is done next, and
-whether (1.0) one started since. A change of the links' rates counts as a flow that is done."""
-
-WAITING, FREE_AT = range(2)
-"""A trainer's record: pulls that it still waits for, and until when it is busy putting rows in place."""
-
-
-class State(NamedTuple):
-    """What changes: `clock` (4,), `pulls` (room, 8), `trainers` (trainers, 2), and when each of a host's `servers`
-    (hosts, servers) is free."""
-
-    clock: NDArray[np.float64]
-    pulls: NDArray[np.float64]
-    trainers: NDArray[np.float64]
-    servers: NDArray[np.float64]
-
-
-class Laws(NamedTuple):
-    """What does not change: `paths`, `latency_s` and rates of the links, and costs a row and a fetch.
-
-    `congestion` (periods, 3) says when all links carry only a part of their rate: start and end in seconds, and which.
+    The last of them goes that way `trips` times, one after another, and as often as `acknowledged` says it must wait
+    for an acknowledgement to come back: each of that takes the latency, and waits in the links' queues.
     """
-
-    paths: NDArray[np.int32]
-    latency_s: NDArray[np.float64]
-    bytes_per_s: NDArray[np.float64]
-    feature_bytes: float
-    request_s: float
-    server_s_per_row: float
-    scatter_s_per_row: float
-    congestion: NDArray[np.float64]
-
-
-def make_state(trainers: int, hosts: int, servers_per_host: int) -> State:
-    """Nothing under way."""
-    return State(
-        clock=np.zeros(4),
-        pulls=np.zeros((trainers * hosts, 8)),
-        trainers=np.zeros((trainers, 2)),
-        servers=np.zeros((hosts, servers_per_host)),
-    )
-
-
-def make_laws(
-    links: Links, cost: CostModel, feature_bytes: int, congestion: tuple[tuple[float, float, float], ...] = ()
-) -> Laws:
-    """A topology and a cost model, for rows of `feature_bytes`, and the periods of congestion."""
-    return Laws(
-        links.paths,
-        links.latency_s,
-        links.bytes_per_s * cost.link_efficiency,
-        float(feature_bytes),
-        cost.request_s,
-        cost.server_s_per_row,
-        cost.scatter_s_per_row,
-        np.array(congestion, np.float64).reshape(-1, 3),
-    )
+    c.messages[message, SOURCE], c.messages[message, TARGET] = source, target
+    extra_s += trips * c.latency_s[source, target]
+    extra_s += acknowledged * (c.latency_s[target, source] + standing_s(target, source, c))
+    short = size <= c.fixed[WINDOW]
+    at_once, slowest_s = size, 0.0
+    for hop in range(c.paths.shape[2]):
+        link = c.paths[source, target, hop]
+        if link >= 0:
+            rate = rate_of(link, now, c)
+            refill(link, rate, now, c)
+            at_once = min(at_once, max(c.links[link, TOKENS], 0.0))
+            short &= rate > 0.0  # a failed link lets nothing past
+            slowest_s = max(slowest_s, (size - max(c.links[link, TOKENS], 0.0)) / rate)
+    if short:
+        at_once = size
+    for hop in range(c.paths.shape[2]):
+        link = c.paths[source, target, hop]
+        if link >= 0:
+            c.links[link, TOKENS] -= at_once
+            count(link, at_once, now, c)
+    if short:
+        extra_s += trips * standing_s(source, target, c)  # a flow's waiting is its part of the rate
+        arrive_at(message, now + slowest_s + extra_s, c)
+        return
+    c.messages[message, LEFT], c.messages[message, RATE], c.messages[message, EXTRA_S] = size - at_once, 0.0, extra_s
+    if not c.clock[CHANGED]:
+        settle(now, c)
+        c.clock[CHANGED] = 1.0
+    c.flowing[int(c.clock[FLOWING])] = message
+    c.clock[FLOWING] += 1
 
 
-@njit(cache=True, nogil=True)
-def begin(now, trainer, host, rows_by_owner, gather_s, state, laws):  # type: ignore[no-untyped-def]
-    """Start a fetch of `rows_by_owner` rows at `now`. Returns when the next fetch of any trainer will have arrived."""
-    advance(now, state, laws)
-    sent_at = now + laws.request_s
-    state.trainers[trainer, FREE_AT] = sent_at + gather_s
-    for owner in range(len(rows_by_owner)):
-        if rows_by_owner[owner]:
-            pull = state.pulls[int(state.clock[PULLS])]
-            pull[STAGE], pull[DUE], pull[ROWS] = SENDING, sent_at, rows_by_owner[owner]
-            pull[HOST], pull[OWNER], pull[TRAINER] = host, owner, trainer
-            state.clock[PULLS] += 1
-            state.trainers[trainer, WAITING] += 1
-    return ahead(state, laws)
+@njit(cache=True, nogil=True, error_model="numpy")
+def standing_s(source, target, c):  # type: ignore[no-untyped-def]
+    """How long it takes what stands in the queues of a path to leave them."""
+    waits_s = 0.0
+    for hop in range(c.paths.shape[2]):
+        link = c.paths[source, target, hop]
+        if link >= 0:
+            waits_s += c.links[link, STANDING] / c.links[link, BYTES_PER_S]
+    return waits_s
 
 
-@njit(cache=True, nogil=True)
-def arrive(state, laws):  # type: ignore[no-untyped-def]
-    """Let the next fetch arrive. Returns whose it is, when its rows are in place, and when the next will arrive."""
-    arrived_at, trainer = advance(np.inf, state, laws)
-    in_place = arrived_at + (state.trainers[trainer, FREE_AT] - arrived_at)
-    return trainer, in_place, ahead(state, laws)
+@njit(cache=True, nogil=True, error_model="numpy")
+def arrive_at(message, due_s, c):  # type: ignore[no-untyped-def]
+    """Keep the messages that are through the links in the order in which they arrive."""
+    first, last = int(c.clock[FIRST_DUE]), int(c.clock[LAST_DUE])
+    if last == c.due.shape[0]:
+        for i in range(first, last):
+            c.due[i - first], c.due_at[i - first] = c.due[i], c.due_at[i]
+        first, last = 0, last - first
+    at = last
+    while at > first and c.due_at[at - 1] > due_s:
+        c.due[at], c.due_at[at] = c.due[at - 1], c.due_at[at - 1]
+        at -= 1
+    c.due[at], c.due_at[at] = message, due_s
+    c.clock[FIRST_DUE], c.clock[LAST_DUE] = first, last + 1
 
 
-@njit(cache=True, nogil=True)
-def ahead(state, laws):  # type: ignore[no-untyped-def]
-    """When the next fetch will have arrived if no other starts before; infinity where none is under way."""
-    count = int(state.clock[PULLS])
-    if count == 0:
-        return np.inf
-    copy = State(state.clock.copy(), state.pulls[:count].copy(), state.trainers.copy(), state.servers.copy())
-    return advance(np.inf, copy, laws)[0]
+@njit(cache=True, nogil=True, error_model="numpy")
+def rate_of(link, now, c):  # type: ignore[no-untyped-def]
+    """Bytes a second that a link carries at `now`."""
+    rate = c.links[link, BYTES_PER_S]
+    for i in range(c.periods.shape[0]):
+        if c.periods[i, WHAT] == OF_LINK and c.periods[i, WHICH] == link and within(i, now, c):
+            rate *= c.periods[i, FACTOR]
+    return rate
 
 
-@njit(cache=True, nogil=True)
-def advance(until, state, laws):  # type: ignore[no-untyped-def]
-    """Let happen all that happens before `until`, or up to the first arrival of a whole fetch.
-
-    Returns when that was and whose it is, or `until` and -1.
-    """
-    clock, pulls = state.clock, state.pulls
-    while clock[PULLS]:
-        due, first = np.inf, -1
-        for i in range(int(clock[PULLS])):
-            stage = pulls[i, STAGE]
-            if stage != ASKING and stage != ANSWERING and pulls[i, DUE] < due:
-                due, first = pulls[i, DUE], i
-        flows_at = clock[SINCE] if clock[CHANGED] else clock[NEXT_DONE]
-        if min(due, flows_at) >= until:
-            break
-        if due <= flows_at:
-            trainer = pass_on(first, due, state, laws)
-            if trainer >= 0:
-                return due, trainer
-        else:
-            share(flows_at, state, laws)
-    return until, -1
+@njit(cache=True, nogil=True, error_model="numpy")
+def refill(link, rate, now, c):  # type: ignore[no-untyped-def]
+    """Bring a link's tokens up to date."""
+    passed_s = now - c.links[link, LINK_SINCE]
+    tokens = c.links[link, TOKENS] + (rate - c.links[link, USED]) * passed_s
+    c.links[link, TOKENS] = min(tokens, c.links[link, BURST_BYTES])
+    count(link, c.links[link, USED] * passed_s, now, c)
+    c.links[link, LINK_SINCE] = now
 
 
-@njit(cache=True, nogil=True)
-def pass_on(i, now, state, laws):  # type: ignore[no-untyped-def]
-    """Take pull `i` into its next stage. Returns the trainer whose fetch has thereby arrived, or -1."""
-    clock, pull = state.clock, state.pulls[i]
-    host, owner = int(pull[HOST]), int(pull[OWNER])
-    stage = pull[STAGE]
-    if stage == SENDING:
-        flow(pull, pull[ROWS] * ID_BYTES, now, state, laws)
-    elif stage == ASKING:
-        pull[DUE] = now + laws.latency_s[host, owner]
-    elif stage == ASKED:
-        free_at = state.servers[owner]
-        server = np.argmin(free_at)
-        free_at[server] = max(free_at[server], now) + pull[ROWS] * laws.server_s_per_row
-        pull[DUE] = now + (free_at[server] - now)
-    elif stage == SERVED:
-        flow(pull, pull[ROWS] * laws.feature_bytes, now, state, laws)
-    elif stage == ANSWERING:
-        pull[DUE] = now + laws.latency_s[owner, host]
-    else:
-        trainer = int(pull[TRAINER])
-        waits = state.trainers[trainer]
-        waits[FREE_AT] = max(waits[FREE_AT], now) + pull[ROWS] * laws.scatter_s_per_row
-        waits[WAITING] -= 1
-        clock[PULLS] -= 1
-        last = int(clock[PULLS])
-        state.pulls[i:last] = state.pulls[i + 1 : last + 1].copy()
-        return trainer if waits[WAITING] == 0 else -1
-    pull[STAGE] += 1
-    return -1
+@njit(cache=True, nogil=True, error_model="numpy")
+def count(which, amount, now, c):  # type: ignore[no-untyped-def]
+    """Add up what a link has carried, or how long a host's servers have served."""
+    last = c.used.shape[0] - 1
+    if last >= 0:
+        c.used[min(int(now / c.fixed[BIN_S]), last), which] += amount
 
 
-@njit(cache=True, nogil=True)
-def flow(pull, size, now, state, laws):  # type: ignore[no-untyped-def]
-    """Put `size` bytes of a pull on the links. Flows that start together re-share once."""
-    clock = state.clock
-    if not clock[CHANGED]:
-        settle(now, state)
-        clock[CHANGED] = 1.0
-    pull[LEFT], pull[RATE] = size, 0.0
-
-
-@njit(cache=True, nogil=True)
-def settle(now, state):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, error_model="numpy")
+def settle(now, c):  # type: ignore[no-untyped-def]
     """Bring all flows up to date."""
-    clock, pulls = state.clock, state.pulls
-    for i in range(int(clock[PULLS])):
-        if pulls[i, STAGE] == ASKING or pulls[i, STAGE] == ANSWERING:
-            pulls[i, LEFT] -= pulls[i, RATE] * (now - clock[SINCE])
-    clock[SINCE] = now
+    passed_s = now - c.clock[SINCE]
+    for i in range(int(c.clock[FLOWING])):
+        c.messages[c.flowing[i], LEFT] -= c.messages[c.flowing[i], RATE] * passed_s
+    c.clock[SINCE] = now
 
 
-@njit(cache=True, nogil=True)
-def share(now, state, laws):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, error_model="numpy")
+def share(now, c):  # type: ignore[no-untyped-def]
     """Take out the flows that are done, and share the links anew among the others.
 
     Progressive filling (Bertsekas and Gallager, Data Networks, 6.5.2): raise all rates together until a link is full,
     fix the flows that cross it, go on with the rest.
     """
-    clock, pulls = state.clock, state.pulls
-    settle(now, state)
-    clock[CHANGED] = 0.0
-    part, changes_at = congested(now, laws)
-    spare = laws.bytes_per_s * part
-    sharing = np.zeros(len(spare), np.int64)
-    unfixed = 0
-    for i in range(int(clock[PULLS])):
-        stage = pulls[i, STAGE]
-        if stage != ASKING and stage != ANSWERING:
+    settle(now, c)
+    c.clock[CHANGED], c.clock[NEXT_DONE] = 0.0, np.inf
+    links, hops = c.links.shape[0], c.paths.shape[2]
+    spare, sharing = np.empty(links), np.zeros(links, np.int64)
+    for link in range(links):
+        spare[link] = rate_of(link, now, c)
+        refill(link, spare[link], now, c)
+        c.links[link, USED] = c.links[link, STANDING] = 0.0
+    flows = 0
+    for i in range(int(c.clock[FLOWING])):
+        message = c.flowing[i]
+        if c.messages[message, LEFT] <= c.messages[message, RATE] * DONE_S:
+            arrive_at(message, now + c.messages[message, EXTRA_S], c)
             continue
-        if pulls[i, LEFT] <= pulls[i, RATE] * DONE_S:
-            pass_on(i, now, state, laws)
-            continue
-        pulls[i, RATE] = -1.0
-        unfixed += 1
-        for link in path(pulls[i], laws):
-            if link >= 0:
-                sharing[link] += 1
+        c.messages[message, RATE] = -1.0
+        c.flowing[flows] = message
+        flows += 1
+        source, target = int(c.messages[message, SOURCE]), int(c.messages[message, TARGET])
+        for hop in range(hops):
+            if c.paths[source, target, hop] >= 0:
+                sharing[c.paths[source, target, hop]] += 1
+    c.clock[FLOWING] = flows
+    unfixed = flows
     while unfixed:
         level, full = np.inf, -1
-        for link in range(len(spare)):
+        for link in range(links):
             if sharing[link] and spare[link] / sharing[link] < level:
                 level, full = spare[link] / sharing[link], link
-        for i in range(int(clock[PULLS])):
-            stage = pulls[i, STAGE]
-            if (stage != ASKING and stage != ANSWERING) or pulls[i, RATE] >= 0.0:
+        for i in range(flows):
+            message = c.flowing[i]
+            if c.messages[message, RATE] >= 0.0:
                 continue
-            way = path(pulls[i], laws)
-            if not (way == full).any():
+            source, target = int(c.messages[message, SOURCE]), int(c.messages[message, TARGET])
+            crosses = False
+            for hop in range(hops):
+                crosses |= c.paths[source, target, hop] == full
+            if not crosses:
                 continue
-            pulls[i, RATE] = level
+            c.messages[message, RATE] = level
             unfixed -= 1
-            for link in way:
+            c.links[full, STANDING] += c.fixed[WINDOW]
+            if level > 0.0:
+                c.clock[NEXT_DONE] = min(c.clock[NEXT_DONE], now + c.messages[message, LEFT] / level)
+            for hop in range(hops):
+                link = c.paths[source, target, hop]
                 if link >= 0:
                     spare[link] = max(spare[link] - level, 0.0)
                     sharing[link] -= 1
-    clock[NEXT_DONE] = np.inf
-    for i in range(int(clock[PULLS])):
-        if pulls[i, STAGE] == ASKING or pulls[i, STAGE] == ANSWERING:
-            clock[NEXT_DONE] = min(clock[NEXT_DONE], now + pulls[i, LEFT] / pulls[i, RATE], changes_at)
-
-
-@njit(cache=True, nogil=True)
-def congested(now, laws):  # type: ignore[no-untyped-def]
-    """The part of their rate that links carry from `now` on, and when that changes next (infinity: never)."""
-    part, changes_at = 1.0, np.inf
-    for start, end, factor in laws.congestion:
-        if start <= now < end:
-            part *= factor
-        for edge in (start, end):
-            if edge > now:
-                changes_at = min(changes_at, edge)
-    return part, changes_at
-
-
-@njit(cache=True, nogil=True, inline="always")
-def path(pull, laws):  # type: ignore[no-untyped-def]
-    """The links that a flowing pull crosses, padded with -1."""
-    host, owner = int(pull[HOST]), int(pull[OWNER])
-    return laws.paths[host, owner] if pull[STAGE] == ASKING else laws.paths[owner, host]
+                    c.links[link, USED] += level
+    if flows:
+        for i in range(c.periods.shape[0]):  # when a rate changes, links are shared anew
+            for edge in (START, END):
+                at, again_s = c.periods[i, edge], c.periods[i, REPEAT_S]
+                passed_s = now + EDGE_S - at
+                if passed_s >= 0.0 and again_s < np.inf:
+                    at += (math.floor(passed_s / again_s) + 1.0) * again_s
+                if at > now + EDGE_S:
+                    c.clock[NEXT_DONE] = min(c.clock[NEXT_DONE], at)

@@ -19,15 +19,17 @@ from sim.caches import cache_class, make_cache
 from sim.caches.cache import Cache, Setup
 from sim.capacity import capacity_rows
 from sim.clock import Clock
+from sim.cluster import make_state
 from sim.config import RunConfig
 from sim.cost import CostModel
 from sim.fetch import Fabric
 from sim.load import TrainerInput
-from sim.network import make_laws, make_state
+from sim.scenario import Scenario, periods
 from sim.serve import Served, serve_all, serve_decided, unserved
 from sim.stream import Stream, Universe
 from sim.topology import links
-from sim.trainer import TIMED, Barrier, Decided, Trainer
+from sim.trainer import TIMED, Barrier, Decided, Gradients, Trainer
+from sim.work import allreduce_delay_s, make_work
 from traces.header import Header
 
 
@@ -152,13 +154,16 @@ def simulate(
     """
     if served is None and not (plan.buffered and decides(config)):
         served = serve_ahead(inputs, header, plan, config)
-    env = Clock()
-    state = make_state(header.trainers, len(header.cluster.hosts), header.cluster.servers_per_host)
+    env, scenario = Clock(), Scenario.of(config.scenario)
     routes = links(cluster, header.cluster.hosts)
     row_s = cost.row_s(header.graph.feature_bytes, float(routes.bytes_per_s.min()))
-    laws = make_laws(routes, cost, header.graph.feature_bytes, config.congestion)
-    fabric = Fabric(env, state, laws)
-    gradients, epochs = Barrier(env, len(inputs)), Barrier(env, len(inputs))
+    work = make_work(inputs, header, cost, config.trace_sha256)
+    edges = sum(int(one.sampled_edges.sum()) for one in inputs)
+    sample_s_per_edge = sum(float(one.sample_s.sum()) for one in work) / max(edges, 1)
+    slow = periods(scenario, routes, header.cluster.hosts)
+    fabric = Fabric(env, make_state(cluster, routes, cost, header, sample_s_per_edge, slow))
+    delay_s = allreduce_delay_s(inputs, cost, config.trace_sha256)
+    gradients, epochs = Gradients(env, len(inputs), fabric, delay_s), Barrier(env, len(inputs))
     decided: Sequence[Decided | None] = (
         [None] * len(inputs) if served else _decided(inputs, header, plan, config, row_s)
     )
@@ -168,16 +173,19 @@ def simulate(
         Trainer(
             env,
             one,
+            todo,
+            cost,
             fetches,
             fabric,
             gradients,
             epochs,
             minibatches_per_epoch=header.minibatches_per_epoch,
-            depth=int(plan.pipelined),
+            depth=int(plan.pipelined) if config.depth is None else config.depth,
+            scenario=scenario,
             decided=deciding,
             tell=tell,
         )
-        for one, fetches, deciding in zip(inputs, served, decided, strict=True)
+        for one, todo, fetches, deciding in zip(inputs, work, served, decided, strict=True)
     ]
     env.run()
     for one, deciding in zip(served, decided, strict=True):

@@ -85,7 +85,7 @@ class Standings:
 
     def csv(self) -> str:
         """All columns of what is shown, after the notices as comments."""
-        return "".join(f"# {one}\n" for one in self.notices) + self.shown.drop("congestion", strict=False).write_csv()
+        return "".join(f"# {one}\n" for one in self.notices) + self.shown.write_csv()
 
     def markdown(self) -> str:
         """What is shown as a Markdown table, after the notices."""

@@ -1,7 +1,7 @@
 """One trainer as SimPy processes: one prepares minibatches, one computes with them, and all meet at every step.
 
-What a minibatch samples and computes takes what it took in the captured run, which is the best estimate there is. The
-fetch is simulated, because that is what a buffer changes. Does not model how processes on one host slow each other.
+What they do takes cores, links and servers of the cluster (`sim.fetch`), which others use too. How much there is to do
+is in `sim.work`; what is fetched is what the cache leaves. Does not model the interpreter lock that both share.
 """
 
 from __future__ import annotations
@@ -16,13 +16,39 @@ from agents.gate import Gate
 from agents.policy import Decision
 from sim.caches.cache import Cache
 from sim.clock import Clock
+from sim.cost import CostModel
 from sim.fetch import Fabric
 from sim.load import TrainerInput
+from sim.scenario import Scenario
 from sim.serve import Served, decide, serve
+from sim.state import FETCH, TRAIN
+from sim.work import FETCH_CALL, Work
 
 Process = Generator[simpy.Event, Any, None]
 
-TIMED = ("start_s", "prepare_start_s", "sample_s", "fetch_s", "stall_s", "compute_s", "wait_s", "allreduce_s", "step_s")
+TIMED = (
+    "start_s", "prepare_start_s", "sample_s", "fetch_s", "local_gather_s", "label_s", "stall_s", "compute_s", "wait_s",
+    "allreduce_s", "update_s", "step_s",
+)  # fmt: skip
+
+
+class Gradients:
+    """Where all trainers meet at the end of every step, and sum up their gradients when the slowest is there."""
+
+    def __init__(self, env: Clock, parties: int, fabric: Fabric, delay_s: list[float]) -> None:
+        self._env, self._parties, self._fabric, self._delay_s = env, parties, fabric, delay_s
+        self._arrived, self._summed = 0, env.event()
+        self.opened_s: list[float] = []
+
+    def arrive(self) -> simpy.Event:
+        """Happens when everybody has the sum; `opened_s` then says when everybody was there, a value a step."""
+        summed = self._summed
+        self._arrived += 1
+        if self._arrived == self._parties:
+            self._arrived, self._summed = 0, self._env.event()
+            self._fabric.reduce(self._delay_s[len(self.opened_s)]).callbacks.append(lambda _: summed.succeed())
+            self.opened_s.append(self._env.now)
+        return summed
 
 
 class Barrier:
@@ -64,21 +90,25 @@ class Trainer:
         self,
         env: Clock,
         source: TrainerInput,
+        work: Work,
+        cost: CostModel,
         served: Served,
         fabric: Fabric,
-        gradients: Barrier,
+        gradients: Gradients,
         epochs: Barrier,
         *,
         minibatches_per_epoch: int,
         depth: int,
+        scenario: Scenario,
         decided: Decided | None,
         tell: Callable[[], None],
     ) -> None:
         self._env, self._in, self._served, self._fabric = env, source, served, fabric
+        self._work, self._request_s, self._handover_s = work, cost.request_s, cost.handover_s
         self._gradients, self._epochs = gradients, epochs
         self._per_epoch = minibatches_per_epoch
         self._decided, self._tell = decided, tell
-        self._depth = depth
+        self._depth, self._scenario = depth, scenario
         minibatches = source.stream.minibatches
         self._may_prepare = [env.event() for _ in range(minibatches + max(depth, 1))]
         self._prepared = [env.event() for _ in range(minibatches)]
@@ -89,64 +119,75 @@ class Trainer:
         self._epoch_may_start[0].succeed()
         self.times: dict[str, list[float]] = {name: [] for name in TIMED}
         self.fill_s = 0.0
-        times = source.times
-        self._sample_s = times["sample_s"].tolist()
-        self._gather_s = times["local_gather_s"].tolist()
-        self._after_fetch_s = (times["label_s"] + times["copy_s"]).tolist()
-        self._compute_s = (times["forward_s"] + times["backward_s"]).tolist()
-        self._allreduce_s = times["allreduce_s"].tolist()
-        self._update_s = times["update_s"].tolist()
-        self.times |= {"compute_s": self._compute_s, "allreduce_s": self._allreduce_s}
         env.process(self._prepare())
         env.process(self._train())
 
     def _prepare(self) -> Process:
-        env, times, decided, fabric = self._env, self.times, self._decided, self._fabric
-        rank, host, rows_by_owner = self._in.rank, self._in.partition, self._served.rows_by_owner
-        if self._served.capacity_rows:
-            yield fabric.fetch(rank, host, self._served.fill_by_owner, 0.0, 0.0)
+        env, times, decided, fabric, served = self._env, self.times, self._decided, self._fabric, self._served
+        rank, rows_by_owner, work = self._in.rank, served.rows_by_owner, self._work
+        program, rows = work.program(self._request_s, rows_by_owner)
+        fetch = FETCH_CALL
+        if served.capacity_rows:
+            filling = program[0, fetch : fetch + 1] * 0.0
+            filling[0, 0], filling[0, 1] = FETCH, self._request_s
+            yield fabric.run(rank, filling, served.fill_by_owner[None, :])
             self.fill_s = env.now
-        for minibatch in range(len(self._sample_s)):
+        for minibatch in range(len(program)):
             if minibatch % self._per_epoch == 0:
                 yield self._epoch_may_start[minibatch // self._per_epoch]
             yield self._may_prepare[minibatch]
             start = env.now
-            yield env.timeout(self._sample_s[minibatch])
-            sampled = env.now
-            if decided is not None:
+            if decided is None:
+                yield fabric.run(rank, program[minibatch], rows[minibatch])
+                ended = fabric.ended_at(rank)
+                sampled, fetched = ended[fetch - 1], ended[fetch]
+                gather_s = fabric.beside_s(rank, fetch)
+            else:
+                yield fabric.run(rank, program[minibatch, :fetch], rows[minibatch, :fetch])
+                sampled = env.now
                 decision = decided.gate.take(minibatch)
-                serve(self._served, self._in, decided.cache, minibatch, decision)
-            gather_s, after_s = self._gather_s[minibatch], self._after_fetch_s[minibatch]
-            fetch_s = yield fabric.fetch(rank, host, rows_by_owner[minibatch], gather_s, after_s)
+                serve(served, self._in, decided.cache, minibatch, decision)
+                rows[minibatch, fetch] = rows_by_owner[minibatch]
+                yield fabric.run(rank, program[minibatch, fetch:], rows[minibatch, fetch:])
+                fetched = fabric.ended_at(rank)[0]
+                gather_s = fabric.beside_s(rank, 0)
             times["prepare_start_s"].append(start)
             times["sample_s"].append(sampled - start)
-            times["fetch_s"].append(fetch_s)
+            times["fetch_s"].append(fetched - sampled)
+            times["local_gather_s"].append(gather_s)
+            times["label_s"].append(env.now - fetched)
             if decided is not None:
                 yield from self._ask(decided, minibatch)
             self._prepared[minibatch].succeed()
 
     def _train(self) -> Process:
-        env, times = self._env, self.times
-        for minibatch in range(len(self._sample_s)):
+        env, times, fabric, rank, work = self._env, self.times, self._fabric, self._in.rank, self._work
+        opened_s = self._gradients.opened_s
+        update_s = work.update_s.tolist()
+        for minibatch, compute_s in enumerate(work.compute_s.tolist()):
             start = env.now
             if self._depth == 0:
                 self._may_prepare[minibatch].succeed()
             yield self._prepared[minibatch]
             if self._depth:
                 self._may_prepare[minibatch + self._depth].succeed()
-            stall_s = env.now - start
-            yield env.timeout(self._compute_s[minibatch])
+            if self._handover_s:
+                yield fabric.work(rank, TRAIN, self._handover_s)
+            stalled = env.now
+            yield fabric.work(rank, TRAIN, compute_s)
             ready = env.now
             yield self._gradients.arrive()
-            wait_s = env.now - ready
-            yield env.timeout(self._allreduce_s[minibatch] + self._update_s[minibatch])
-            step_s = env.now - start
+            summed = env.now
+            yield fabric.work(rank, TRAIN, update_s[minibatch])
             times["start_s"].append(start)
-            times["stall_s"].append(stall_s)
-            times["wait_s"].append(wait_s)
-            times["step_s"].append(step_s)
+            times["stall_s"].append(stalled - start)
+            times["compute_s"].append(ready - stalled)
+            times["wait_s"].append(opened_s[minibatch] - ready)
+            times["allreduce_s"].append(summed - opened_s[minibatch])
+            times["update_s"].append(env.now - summed)
+            times["step_s"].append(env.now - start)
             if self._decided is not None:
-                self._decided.gate.time(stall_s, step_s)
+                self._decided.gate.time(stalled - start, env.now - start)
             self._tell()
             if (minibatch + 1) % self._per_epoch == 0:
                 yield self._epochs.arrive()

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from agents.registry import resolve
-from sim.calibrate import fit
 from sim.config import RunConfig
 from sim.cost import CostModel
 from sim.count import fetched_rows
+from sim.fit import fit
 from sim.load import TrainerInput, load
 from sim.results import summarise
 from sim.serve import Served
@@ -53,7 +53,8 @@ class Workload:
         inputs = {universe: load(trace, universe) for universe in sorted(universes)}
         for one in (one for trainers in inputs.values() for one in trainers):
             _ = one.stream.universe.degree_order, one.stream.universe.halo_rows  # found before processes part ways
-        return cls(trace.header, inputs, fit(next(iter(inputs.values())), trace.header, path.name))
+        cost = fit(next(iter(inputs.values())), trace.header, path.name, checksum(path)).cost
+        return cls(trace.header, inputs, cost)
 
     def head(self, epochs: int) -> Workload:
         """The first epochs only, under the same cost model; nothing is copied."""

@@ -89,12 +89,12 @@ def test_seconds_are_those_of_the_rows_on_the_wire(workload):
 
 def test_a_congested_link_costs_more(workload):
     steady = run(workload, make_config("never"))
-    config = make_config("never", congestion=((0.0, 1e9, 0.1),))
+    config = make_config("never", scenario='{"congestion": [{"factor": 0.1}]}')
     slow = run(workload, config)
     assert np.array_equal(slow.counts["fetched_rows"], steady.counts["fetched_rows"])
     late = np.arange(8) >= 4
     assert (slow.times["fetch_s"][0, late] > steady.times["fetch_s"][0, late]).all()
-    past = run(workload, make_config("never", congestion=((1e6, 2e6, 0.1),)))
+    past = run(workload, make_config("never", scenario='{"congestion": [{"start_s": 1e6, "factor": 0.1}]}'))
     assert np.array_equal(past.times["step_s"], steady.times["step_s"])
 
 

@@ -6,56 +6,64 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 
-from sim.cost import CostModel
-from sim.network import (
-    ANSWERING,
-    HOST,
-    OWNER,
-    PULLS,
-    SERVED,
-    STAGE,
-    TRAINER,
-    WAITING,
-    advance,
-    flow,
-    make_laws,
-    make_state,
-)
+from sim.network import send, share
+from sim.state import CHANGED, FIRST_DUE, FLOWING, LAST_DUE, LINK, MESSAGE, NEXT_DONE, PERIOD, SINCE, State
 from sim.topology import links, star
 from traces.errors import InputError
 
 HOSTS = ("a", "b", "c", "d")
 
 
-def finish_times(flows, latency_s=0.0, efficiency=1.0, rate=1000.0):
-    """When each (start, source, target, bytes) is done, on a star of four hosts with links of `rate` bytes a second.
+def make_network(messages, rate=1000.0, latency_s=0.0, burst_bytes=0.0, window=0.0, periods=()):
+    """Links alone, without threads."""
+    routes = links(star(HOSTS, rate, latency_s, burst_bytes), HOSTS)
+    state_of_links = np.zeros((len(routes.bytes_per_s), len(LINK)))
+    state_of_links[:, :3] = rate, burst_bytes, burst_bytes
+    fixed = np.zeros(9)
+    fixed[0] = window
+    none = np.zeros((0, 0))
+    return State(
+        clock=np.zeros(11), threads=none, program=np.zeros((0, 0, 0)), rows=np.zeros((0, 0, 0)), pools=none,
+        messages=np.zeros((messages, len(MESSAGE))), links=state_of_links, due_at=np.zeros(2 * messages),
+        beginning=np.zeros(0, np.int64), jobs=np.zeros((0, 0), np.int64), following=np.zeros(0, np.int64),
+        flowing=np.zeros(messages, np.int64), due=np.zeros(2 * messages, np.int64), queues=np.zeros((0, 2), np.int64),
+        paths=routes.paths, latency_s=routes.latency_s, kinds=none, fixed=fixed,
+        periods=np.array(periods, float).reshape(-1, len(PERIOD)), used=none,
+    )  # fmt: skip
 
-    Every flow is a response of its own trainer, put on the links by itself.
-    """
-    cost = CostModel(request_s=0.0, server_s_per_row=0.0, scatter_s_per_row=0.0, link_efficiency=efficiency)
-    laws = make_laws(links(star(HOSTS, rate, latency_s), HOSTS), cost, feature_bytes=1)
-    state, done = make_state(len(flows), len(HOSTS), servers_per_host=1), [0.0] * len(flows)
+
+def finish_times(flows, **options):
+    """When each (start, source, target, bytes) is there, on a star of four hosts with links of 1000 bytes a second."""
+    state, done = make_network(len(flows), **options), [0.0] * len(flows)
+    clock = state.clock
 
     def wait(until):
-        while (arrival := advance(until, state, laws))[1] >= 0:
-            done[arrival[1]] = arrival[0]
+        while True:
+            flows_at = np.inf if not clock[FLOWING] else clock[SINCE] if clock[CHANGED] else clock[NEXT_DONE]
+            due = state.due_at[int(clock[FIRST_DUE])] if clock[FIRST_DUE] < clock[LAST_DUE] else np.inf
+            if min(flows_at, due) >= until:
+                return
+            if due <= flows_at:
+                done[state.due[int(clock[FIRST_DUE])]] = due
+                clock[FIRST_DUE] += 1
+            else:
+                share(float(flows_at), state)
 
-    for trainer, (start, source, target, size) in sorted(enumerate(flows), key=lambda one: one[1][0]):
+    for number, (start, source, target, size) in sorted(enumerate(flows), key=lambda one: one[1][0]):
         wait(start)
-        pull = state.pulls[int(state.clock[PULLS])]
-        pull[[STAGE, HOST, OWNER, TRAINER]] = SERVED, target, source, trainer
-        flow(pull, size, start, state, laws)
-        pull[STAGE] = ANSWERING
-        state.clock[PULLS] += 1
-        state.trainers[trainer, WAITING] = 1
+        send(number, source, target, float(size), 0.0, 1.0, 0.0, float(start), state)
     wait(np.inf)
     return done
 
 
+pairs = st.tuples(st.integers(0, 3), st.integers(0, 3)).filter(lambda pair: pair[0] != pair[1])
+
+
 def test_a_flow_alone_has_the_whole_link():
     assert finish_times([(0, 0, 1, 500)]) == pytest.approx([0.5])
-    assert finish_times([(0, 0, 1, 500)], efficiency=0.5) == pytest.approx([1.0])
+    assert finish_times([(0, 0, 1, 500)], rate=500.0) == pytest.approx([1.0])
     assert finish_times([(0, 0, 1, 500)], latency_s=0.01) == pytest.approx([0.52])
 
 
@@ -82,6 +90,79 @@ def test_a_flow_of_no_bytes_is_done_at_once():
     assert finish_times([(0.25, 0, 1, 0)]) == [0.25]
 
 
+def test_a_burst_goes_through_at_once_and_is_earned_again():
+    """300 bytes at once and 200 at the rate; after .1 s of rest 100 bytes may go at once again."""
+    assert finish_times([(0, 0, 1, 500), (0.3, 0, 1, 500)], burst_bytes=300.0) == pytest.approx([0.2, 0.7])
+
+
+def test_a_short_message_waits_behind_what_stands_in_the_queue():
+    """Two flows have 100 bytes each in c's queue: a message of 50 waits .2 s for them and takes .05 s itself."""
+    done = finish_times([(0, 0, 2, 500), (0, 1, 2, 500), (0.2, 3, 2, 50)], window=100.0)
+    assert done == pytest.approx([1.0, 1.0, 0.45])
+
+
+@pytest.mark.parametrize(
+    ("periods", "expected"),
+    [
+        ([(0.2, 0.4, 0.5)], 0.6),  # 200 bytes, then 100 in .2 s, then 200
+        ([(0.2, 0.4, 0.0)], 0.7),  # a failed link that returns
+        ([(0.1, 0.2, 0.0, 0.2)], 0.9),  # every second tenth: 500 bytes are through after the fifth good one
+        ([(7.0, 8.0, 0.1)], 0.5),
+    ],
+)
+def test_a_link_that_changes_its_rate(periods, expected):
+    rows = [
+        (start, end, factor, 0, link, *(again or [np.inf]))
+        for start, end, factor, *again in periods
+        for link in range(len(star(HOSTS, 1.0).edges))
+    ]
+    assert finish_times([(0, 0, 1, 500)], periods=rows) == pytest.approx([expected])
+
+
+def by_linear_programs(flows, capacity):
+    """Max-min fair rates by linear programs: raise the smallest rate of all as far as it goes, fix the flows that can't
+    have more, and go on with the others."""
+    rows = sorted({("up", s) for s, _ in flows} | {("down", t) for _, t in flows})
+    uses = np.array([[link in (("up", s), ("down", t)) for s, t in flows] for link in rows], float)
+    fixed = {}
+
+    def highest(raised):
+        """The most that all flows of `raised` can have beyond the level of the others that are not fixed."""
+        cost = np.zeros(len(flows) + 1)
+        cost[-1] = -1.0
+        less = np.zeros((len(flows), len(flows) + 1))
+        for number in range(len(flows)):
+            less[number, number] = -1.0
+            less[number, -1] = float(number in raised)
+        floor = np.array([-fixed.get(number, 0.0) * (number not in raised) for number in range(len(flows))])
+        for number in set(range(len(flows))) - set(fixed) - set(raised):
+            floor[number] = -level
+        found = linprog(
+            cost, np.vstack([np.hstack([uses, np.zeros((len(rows), 1))]), less]),
+            np.concatenate([np.full(len(rows), capacity), floor]),
+        )  # fmt: skip
+        return -found.fun
+
+    level = 0.0
+    while len(fixed) < len(flows):
+        free = [number for number in range(len(flows)) if number not in fixed]
+        level = highest(free)
+        stuck = [number for number in free if highest([number]) < level + 1e-6]
+        fixed |= dict.fromkeys(stuck, level)
+    return [fixed[number] for number in range(len(flows))]
+
+
+@given(st.data())
+@settings(max_examples=15, deadline=None)
+def test_rates_are_those_of_linear_programs(data):
+    flows = data.draw(st.lists(pairs, min_size=1, max_size=8))
+    state = make_network(len(flows))
+    for number, (source, target) in enumerate(flows):
+        send(number, source, target, 1e6, 0.0, 1.0, 0.0, 0.0, state)
+    share(0.0, state)
+    assert state.messages[:, 2] == pytest.approx(by_linear_programs(flows, 1000.0))
+
+
 def rates(flows, capacity):
     """Max-min fair rates by the bottleneck definition, in exact fractions: (source, target) pairs on a star."""
     left, spare = dict(enumerate(flows)), {}
@@ -99,9 +180,6 @@ def rates(flows, capacity):
     return [found[number] for number in range(len(flows))]
 
 
-pairs = st.tuples(st.integers(0, 3), st.integers(0, 3)).filter(lambda pair: pair[0] != pair[1])
-
-
 @given(st.lists(st.tuples(pairs, st.integers(1, 5000)), min_size=1, max_size=12))
 @settings(max_examples=150, deadline=None)
 def test_all_flows_end_when_an_exact_solver_says(flows):
@@ -111,10 +189,10 @@ def test_all_flows_end_when_an_exact_solver_says(flows):
     while left:
         numbers = list(left)
         shares = rates([flows[number][0] for number in numbers], 1000)
-        step = min(left[number] / share for number, share in zip(numbers, shares, strict=True))
+        step = min(left[number] / rate for number, rate in zip(numbers, shares, strict=True))
         now += step
-        for number, share in zip(numbers, shares, strict=True):
-            left[number] -= share * step
+        for number, rate in zip(numbers, shares, strict=True):
+            left[number] -= rate * step
             if left[number] == 0:
                 expected[number] = float(now)
                 del left[number]

@@ -131,7 +131,7 @@ def rewritten(trace, drop=(), old="", new=""):
         (lambda trace: rewritten(trace, drop=["fetch_s"]), "column fetch_s is missing"),
         (lambda trace: rewritten(trace, old='"format_version":1', new='"format_version":2'), "format version 2"),
         (lambda trace: rewritten(trace, old='"epochs":2', new='"epochs":0'), "an empty trace"),
-        (lambda trace: rewritten(trace, old='"policy":"none"', new='"policy":"pipeline"'), "fitted on policy none"),
+        (lambda trace: rewritten(trace, old='"policy":"none"', new='"policy":"score"'), "fitted on none or pipeline"),
     ],
 )
 def test_files_that_cannot_be(trace, tmp_path, run_cli, spoil, message):

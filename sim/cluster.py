@@ -1,0 +1,87 @@
+"""A cluster, a cost model and a run, as the arrays in which time passes."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+
+from sim import state as at
+from sim.cost import EDGE_BYTES, ID_BYTES, SERVED_SHARE, CostModel
+from sim.state import State
+from sim.topology import Links
+from traces.header import Header
+
+ALLREDUCE_ROUNDS = 6
+"""A ring of n trainers has 2 (n - 1) rounds; more than this many are simulated as so many longer ones."""
+
+
+def make_state(
+    graph: nx.DiGraph, routes: Links, cost: CostModel, header: Header, sample_s_per_edge: float, periods: np.ndarray
+) -> State:
+    """Nothing under way, all links rested. `sample_s_per_edge` is what sampling takes a trainer; `periods` has the
+    columns of `sim.state`."""
+    hosts, trainers, servers = header.cluster.hosts, header.trainers, header.cluster.servers_per_host
+    count, messages = trainers * at.THREADS_PER_TRAINER + len(hosts) * servers, trainers * (len(hosts) + 1)
+    pools, cores = [graph.nodes[host].get("pool", 0) for host in hosts], graph.graph.get("cores", [np.inf])
+
+    threads = np.zeros((count, len(at.THREAD)))
+    threads[:, [at.INBOX, at.INBOX_END, at.SERVED, at.SIBLING]] = -1
+    threads[:, at.CORES] = 1.0
+    of_trainers = [header.partition_of(rank) for rank in range(trainers) for _ in range(at.THREADS_PER_TRAINER)]
+    threads[:, at.HOST] = of_trainers + [host for host in range(len(hosts)) for _ in range(servers)]
+    threads[:, at.POOL] = [pools[int(host)] for host in threads[:, at.HOST]]
+    first = np.arange(trainers) * at.THREADS_PER_TRAINER
+    threads[first + at.PREPARE, at.SIBLING] = first + at.TRAIN
+    threads[first + at.TRAIN, at.SIBLING] = first + at.PREPARE
+
+    state_of_pools = np.zeros((len(cores), len(at.POOL_COLUMNS)))
+    state_of_pools[:, at.POOL_CORES], state_of_pools[:, at.POOL_NEXT] = cores, np.inf
+    links = np.zeros((len(routes.bytes_per_s), len(at.LINK)))
+    links[:, at.BYTES_PER_S] = routes.bytes_per_s * cost.link_efficiency
+    links[:, at.BURST_BYTES] = links[:, at.TOKENS] = routes.burst_bytes
+    return State(
+        clock=np.zeros(len(at.CLOCK)),
+        threads=threads,
+        program=np.zeros((count, at.MOST_STEPS, len(at.CALL))),
+        rows=np.zeros((trainers, at.MOST_STEPS, len(hosts))),
+        pools=state_of_pools,
+        messages=np.zeros((messages, len(at.MESSAGE))),
+        links=links,
+        due_at=np.zeros(2 * messages),
+        beginning=np.zeros(count + 1, np.int64),
+        jobs=np.zeros((len(cores), count), np.int64),
+        following=np.full(messages, -1, np.int64),
+        flowing=np.zeros(messages, np.int64),
+        due=np.zeros(2 * messages, np.int64),
+        queues=np.full((len(hosts), 2), -1, np.int64),
+        paths=routes.paths,
+        latency_s=routes.latency_s,
+        kinds=_kinds(cost, header, sample_s_per_edge),
+        fixed=_fixed(graph, cost, header),
+        periods=periods,
+        used=np.zeros((0, len(links) + len(hosts))),
+    )
+
+
+def _kinds(cost: CostModel, header: Header, sample_s_per_edge: float) -> np.ndarray:
+    row_bytes = header.graph.feature_bytes
+    transfer_s = cost.transfer_s_per_byte / 2 * row_bytes
+    server_s, scatter_s = cost.server_s_per_row + transfer_s, cost.scatter_s_per_row + transfer_s
+    kinds = np.zeros((3, len(at.KIND_COLUMNS)))
+    kinds[at.SAMPLE] = ID_BYTES, EDGE_BYTES, cost.server_s, sample_s_per_edge * SERVED_SHARE, 0.0
+    kinds[at.LABEL] = ID_BYTES, ID_BYTES, cost.server_s, 0.0, 0.0
+    kinds[at.FETCH] = ID_BYTES, row_bytes, cost.server_s, server_s, scatter_s
+    return kinds
+
+
+def _fixed(graph: nx.DiGraph, cost: CostModel, header: Header) -> np.ndarray:
+    trainers = header.trainers
+    ring = max(2 * (trainers - 1), 1)
+    rounds = min(ring, ALLREDUCE_ROUNDS)
+    fixed = np.zeros(len(at.FIXED))
+    fixed[at.WINDOW] = graph.graph.get("window_bytes", 0.0)
+    fixed[at.GRADIENT_BYTES] = header.training.gradient_bytes * ring / trainers / rounds
+    fixed[at.HOPS], fixed[at.ROUNDS] = ring / rounds, rounds
+    fixed[at.TRAINERS], fixed[at.SERVERS] = trainers, header.cluster.servers_per_host
+    fixed[at.ACKNOWLEDGED], fixed[at.TOGETHER], fixed[at.BIN_S] = cost.acknowledged, cost.together, 1.0
+    return fixed

@@ -1,0 +1,108 @@
+"""Cores as a processor-sharing resource: the threads that compute on a host get equal parts of its cores.
+
+A pool with C cores and work for n has a virtual time that goes on at min(1, C / n) of the real one, so that a job that
+starts now ends when the virtual time has gone on by its work (Parekh and Gallager, 1993). Does not model priorities or
+the interpreter lock, beyond what two threads of an interpreter cost each other.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from sim.state import (
+    BUSY,
+    CORES,
+    DONE_AT,
+    END,
+    FACTOR,
+    HOST,
+    IDLE,
+    JOBS,
+    OF_HOST,
+    OF_SERVERS,
+    POOL,
+    POOL_CORES,
+    POOL_NEXT,
+    POOL_SINCE,
+    REPEAT_S,
+    SERVING,
+    SIBLING,
+    STAGE,
+    START,
+    TOGETHER,
+    VIRTUAL,
+    WAITING,
+    WHAT,
+    WHICH,
+)  # fmt: skip
+
+EDGE_S = 1e-9
+"""So close to its edge a period has begun or ended: rounding must not decide."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def start_job(thread, work_s, now, c):  # type: ignore[no-untyped-def]
+    """Let a thread compute for as long as `work_s` seconds take on a core of its own."""
+    sibling = int(c.threads[thread, SIBLING])
+    if sibling >= 0 and c.threads[sibling, STAGE] != IDLE and c.threads[sibling, STAGE] != WAITING:
+        work_s *= c.fixed[TOGETHER]
+    for i in range(c.periods.shape[0]):
+        if c.periods[i, WHICH] == c.threads[thread, HOST] and within(i, now, c):
+            what = c.periods[i, WHAT]
+            if what == OF_HOST or (what == OF_SERVERS and c.threads[thread, STAGE] == SERVING):
+                work_s /= c.periods[i, FACTOR]
+    pool = int(c.threads[thread, POOL])
+    c.pools[pool, VIRTUAL] += (now - c.pools[pool, POOL_SINCE]) * pace(pool, c)
+    c.pools[pool, POOL_SINCE] = now
+    c.threads[thread, DONE_AT] = c.pools[pool, VIRTUAL] + work_s
+    c.jobs[pool, int(c.pools[pool, JOBS])] = thread
+    c.pools[pool, JOBS] += 1
+    c.pools[pool, BUSY] += c.threads[thread, CORES]
+    plan(pool, c)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def within(i, now, c):  # type: ignore[no-untyped-def]
+    """Whether `now` lies in a period, or in one of its repetitions."""
+    since_s = now + EDGE_S - c.periods[i, START]
+    if since_s >= c.periods[i, REPEAT_S]:
+        since_s -= math.floor(since_s / c.periods[i, REPEAT_S]) * c.periods[i, REPEAT_S]
+    return 0.0 <= since_s < c.periods[i, END] - c.periods[i, START]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def end_job(pool, c):  # type: ignore[no-untyped-def]
+    """Take out the job that ends next, at the time when it does. Returns its thread."""
+    last = int(c.pools[pool, JOBS]) - 1
+    first = 0
+    for i in range(1, last + 1):
+        if c.threads[c.jobs[pool, i], DONE_AT] < c.threads[c.jobs[pool, first], DONE_AT]:
+            first = i
+    thread = c.jobs[pool, first]
+    c.pools[pool, POOL_SINCE] = c.pools[pool, POOL_NEXT]
+    c.pools[pool, VIRTUAL] = c.threads[thread, DONE_AT]
+    c.pools[pool, JOBS] = last
+    c.pools[pool, BUSY] -= c.threads[thread, CORES]
+    for i in range(first, last):  # in order, so that jobs that end together end as they began
+        c.jobs[pool, i] = c.jobs[pool, i + 1]
+    plan(pool, c)
+    return thread
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def plan(pool, c):  # type: ignore[no-untyped-def]
+    """Find when a job of the pool ends next."""
+    soonest = np.inf
+    for i in range(int(c.pools[pool, JOBS])):
+        soonest = min(soonest, c.threads[c.jobs[pool, i], DONE_AT])
+    left_s = max(soonest - c.pools[pool, VIRTUAL], 0.0)
+    c.pools[pool, POOL_NEXT] = c.pools[pool, POOL_SINCE] + left_s / pace(pool, c)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def pace(pool, c):  # type: ignore[no-untyped-def]
+    """How much of a core each of a pool's jobs has."""
+    return min(1.0, c.pools[pool, POOL_CORES] / max(c.pools[pool, BUSY], 1e-9))

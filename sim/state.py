@@ -1,0 +1,110 @@
+"""A simulated cluster as arrays, which the compiled functions share.
+
+`sim.cores` computes, `sim.network` moves bytes, and `sim.calls` takes threads and requests from one to the other. The
+numbers below are the arrays' columns. Times are in seconds, -1 stands for nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLOCK = range(11)
+BEGUN, BEGINNING, FLOWING, SINCE, NEXT_DONE, CHANGED, FIRST_DUE, LAST_DUE, REDUCING, ROUND, ROUND_S = CLOCK
+"""Of the whole cluster: programs of `beginning` that have begun, and how many there are; how many messages flow, until
+when they are settled, when one is through next, and whether (1.0) one has started since links were shared; where
+`due` begins and ends; gradients and rounds of the all-reduce that are left, and what a round takes beside its bytes."""
+
+THREAD = range(12)
+STAGE, STEP, STEPS, PENDING, POOL, HOST, INBOX, INBOX_END, DONE_AT, SERVED, CORES, SIBLING = THREAD
+"""Of a thread: its stage; at which step of its program it is, and how many those are; responses that are not in place;
+its pool and host; first and last of the responses that wait for it; when its job ends in its pool's virtual time; the
+request that a server serves; how many cores it keeps busy; the other thread of the same interpreter."""
+
+IDLE, BEFORE, BESIDE, WAITING, PUTTING, AFTER, SERVING = range(7)
+"""Stages of a thread. A trainer's go from `BEFORE` to `AFTER`; a server knows `IDLE` and `SERVING`."""
+
+CALL = range(6)
+KIND, BEFORE_S, BESIDE_S, AFTER_S, ENDED_AT, BESIDE_TOOK_S = CALL
+"""Of a step of a program: of what kind its call is, work before it, beside it and after it; and then when it ended and
+how long the work beside it took."""
+
+MOST_STEPS = 4
+
+POOL_COLUMNS = range(6)
+POOL_CORES, BUSY, VIRTUAL, POOL_SINCE, POOL_NEXT, JOBS = POOL_COLUMNS
+"""Of a pool of cores: how many; how many its jobs would use; its virtual time, and when that was; when a job ends next;
+how many jobs it has."""
+
+MESSAGE = range(7)
+LEG, LEFT, RATE, ROWS, SOURCE, TARGET, EXTRA_S = MESSAGE
+"""Of a message: on which leg it is; bytes left and their rate while it flows; its rows; from and to which host; what it
+takes after it has flowed."""
+
+REQUEST, RESPONSE, GRADIENT = range(3)
+"""Legs: to the owner, back from it, and what trainers pass on in an all-reduce."""
+
+LINK = range(6)
+BYTES_PER_S, BURST_BYTES, TOKENS, USED, STANDING, LINK_SINCE = LINK
+"""Of a link: its rate, and how many bytes it carries at once after a pause; how many of those it may carry now (below
+0: a debt), bytes a second that flow, bytes that stand in its queue, and until when this is settled."""
+
+KIND_COLUMNS = range(5)
+UP_BYTES, DOWN_BYTES, SERVER_S, SERVER_S_PER_ROW, PUT_S_PER_ROW = KIND_COLUMNS
+"""Of a kind of call: bytes of request and response a row, a server's work a request and a row, and a trainer's work on
+a row that came."""
+
+SAMPLE, LABEL, FETCH = range(3)
+"""Kinds of calls: for sampled edges, labels of seeds, features of input nodes."""
+
+FIXED = range(9)
+WINDOW, GRADIENT_BYTES, HOPS, ROUNDS, TRAINERS, SERVERS, ACKNOWLEDGED, TOGETHER, BIN_S = FIXED
+"""Of the whole cluster, and never changing: bytes that a connection may have under way; bytes of a round of the
+all-reduce, how many real ones it stands for, and how many there are; trainers; servers a host; how often a message
+waits for an acknowledgement; how many times the work there is while the sibling works too; the interval of `used`."""
+
+PERIOD = range(6)
+START, END, FACTOR, WHAT, WHICH, REPEAT_S = PERIOD
+"""Of a period in which something is slower: from when to when, how fast it then is, which of what, and after how long
+that happens again (infinity: never)."""
+
+OF_LINK, OF_HOST, OF_SERVERS = range(3)
+
+THREADS_PER_TRAINER = 3
+PREPARE, TRAIN, AGENT = range(THREADS_PER_TRAINER)
+"""Threads of trainer r are 3 r + these; after all trainers come the servers, host by host."""
+
+
+class State(NamedTuple):
+    """Arrays by the columns above, and beside them:
+
+    `program` (threads, steps) has the steps of threads, and `rows` (trainers, steps, hosts) what a trainer's first
+    thread asks each host for. `beginning` lists threads; the number after the last thread is the all-reduce. `jobs`
+    (pools, threads) lists those that compute. A trainer has a message a host, by trainer and host, and after all those
+    one for its gradients. `following` is the next message in a queue, `flowing` lists those on links, `due` those that
+    arrive, at `due_at`, in order; `queues` (hosts, 2) are the first and last request at a host's servers. `paths`
+    (hosts, hosts, hops) are links. `used` (intervals, links and hosts) adds up bytes carried and seconds served.
+    """
+
+    clock: NDArray[np.float64]
+    threads: NDArray[np.float64]
+    program: NDArray[np.float64]
+    rows: NDArray[np.float64]
+    pools: NDArray[np.float64]
+    messages: NDArray[np.float64]
+    links: NDArray[np.float64]
+    due_at: NDArray[np.float64]
+    beginning: NDArray[np.int64]
+    jobs: NDArray[np.int64]
+    following: NDArray[np.int64]
+    flowing: NDArray[np.int64]
+    due: NDArray[np.int64]
+    queues: NDArray[np.int64]
+    paths: NDArray[np.int64]
+    latency_s: NDArray[np.float64]
+    kinds: NDArray[np.float64]
+    fixed: NDArray[np.float64]
+    periods: NDArray[np.float64]
+    used: NDArray[np.float64]

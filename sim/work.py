@@ -1,0 +1,147 @@
+"""What every minibatch of a trainer has to do, in seconds of a core of its own: as it was captured, or by law."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.cost import PARTS, SERVED_SHARE, CostModel
+from sim.load import TrainerInput
+from sim.state import FETCH, LABEL, SAMPLE
+from traces.header import Header
+
+FETCH_CALL = 2
+"""The call of a program that fetches features."""
+
+LABELS_ELSEWHERE = 2.0
+"""A trainer whose quickest labels take so many times as long as those of the quickest trainer asks other hosts."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """One trainer's work, a value a minibatch; `sampled_rows` (minibatches, hosts) are edges sampled elsewhere, and
+    `seed_rows` (hosts,) is above 0 for hosts that some of its seeds belong to."""
+
+    sample_s: NDArray[np.float64]
+    gather_s: NDArray[np.float64]
+    label_s: NDArray[np.float64]
+    compute_s: NDArray[np.float64]
+    update_s: NDArray[np.float64]
+    sampled_rows: NDArray[np.float64]
+    seed_rows: NDArray[np.float64]
+
+    def program(self, request_s: float, rows_by_owner: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
+        """What preparing a minibatch takes, as `sim.fetch.Fabric.run` wants it: shapes (minibatches, calls, 4) and
+        (minibatches, calls, hosts).
+
+        Two rounds of sampling (of which seeds that belong elsewhere need the first), the fetch, and the labels.
+        """
+        program = np.zeros((len(self.sample_s), 4, 4))
+        rows = np.zeros((len(self.sample_s), 4, rows_by_owner.shape[1]))
+        third = self.sample_s * SERVED_SHARE
+        program[:, 0, 0] = program[:, 1, 0] = SAMPLE
+        program[:, 1, 1] = program[:, 1, 2] = third
+        program[:, 1, 3] = self.sample_s - 2 * third
+        program[:, FETCH_CALL, 0] = FETCH
+        program[:, FETCH_CALL, 1] = request_s * rows_by_owner.any(axis=1)
+        program[:, FETCH_CALL, 2] = self.gather_s
+        program[:, 3, 0], program[:, 3, 3] = LABEL, self.label_s
+        rows[:, 0] = rows[:, 3] = self.seed_rows
+        rows[:, 1], rows[:, FETCH_CALL] = self.sampled_rows, rows_by_owner
+        return program, rows
+
+
+def make_work(inputs: list[TrainerInput], header: Header, cost: CostModel, sha256: str) -> list[Work]:
+    """The work of all trainers in the run of the trace with this checksum."""
+    quick_s = [float(np.percentile(one.times["label_s"], 10)) for one in inputs]
+    share = cost.shares.get(sha256, dict.fromkeys(PARTS, 1.0))
+    work = []
+    for one, label_quick_s in zip(inputs, quick_s, strict=True):
+        times, constant = one.times, np.ones(one.stream.minibatches)
+        elsewhere = label_quick_s > LABELS_ELSEWHERE * min(quick_s)
+        if by_law(cost, sha256):
+            parts = {part: law(part, cost, one) for part in ("sample", "gather", "label", "compute", "update")}
+        else:
+            parts = {
+                "sample": times["sample_s"] * share["sample"],
+                "gather": times["local_gather_s"] * share["gather"],
+                "label": (min(quick_s) * constant if elsewhere else times["label_s"]) * share["label"],
+                "compute": (times["forward_s"] + times["backward_s"]) * share["compute"],
+                "update": times["update_s"] * share["update"],
+            }
+        parts["label"] = parts["label"] + times["copy_s"]
+        work.append(
+            Work(
+                **{f"{part}_s": seconds for part, seconds in parts.items()},
+                sampled_rows=sampled_elsewhere(one, header),
+                seed_rows=neighbours(one.partition, one.owner_rows.shape[1]) * float(elsewhere),
+            )
+        )
+    return work
+
+
+def by_law(cost: CostModel, sha256: str) -> bool:
+    """Whether a run follows the laws of a cost model, because it is not one that this was fitted on."""
+    return bool(cost.laws) and sha256 not in cost.shares
+
+
+def law(part: str, cost: CostModel, source: TrainerInput) -> NDArray[np.float64]:
+    """What a part of every minibatch takes by law."""
+    constant, slope, counts = LAWS[part]
+    return np.asarray(cost.laws[constant] + (cost.laws[slope] if slope else 0.0) * counts(source), np.float64)
+
+
+def neighbours(host: int, hosts: int) -> NDArray[np.float64]:
+    """A row of each of the hosts before and after. DistDGL gives trainers equal parts of the training nodes in the
+    order of their ids, so that what a host has too many of goes to the next one or the one before."""
+    rows = np.zeros(hosts)
+    rows[[one for one in (host - 1, host + 1) if 0 <= one < hosts]] = 1.0
+    return rows
+
+
+def input_rows(source: TrainerInput) -> NDArray[np.int64]:
+    """Input nodes of every minibatch."""
+    return source.local_rows + source.stream.remote_rows
+
+
+def _once(source: TrainerInput) -> NDArray[np.int64]:
+    return np.zeros(source.stream.minibatches, np.int64)
+
+
+LAWS: dict[str, tuple[str, str, Callable[[TrainerInput], NDArray[np.int64]]]] = {
+    "sample": ("sample_s", "sample_s_per_edge", lambda source: source.sampled_edges),
+    "gather": ("gather_s", "gather_s_per_row", lambda source: source.local_rows),
+    "label": ("label_s", "", _once),
+    "compute": ("compute_s", "compute_s_per_row", input_rows),
+    "update": ("update_s", "", _once),
+}
+"""A part's constant and its slope in `CostModel.laws`, and what the slope is over: sampled edges, local rows, input
+nodes. `allreduce_s_per_round` is there beside them."""
+
+
+def sampled_elsewhere(source: TrainerInput, header: Header) -> NDArray[np.float64]:
+    """Edges that other hosts sample for every minibatch, by host: shape (minibatches, hosts).
+
+    A trace tells only how many input nodes each host owns. Seeds are (nearly all) local, and every hop leads as many
+    more nodes away, so that of the nodes whose neighbours are sampled last the share elsewhere is that of the input
+    nodes less one hop's part. Their edges are nearly all edges.
+    """
+    hops = len(header.training.fanout)
+    edges = source.sampled_edges * (hops - 1) / hops / np.maximum(input_rows(source), 1)
+    return source.owner_rows * edges[:, None]
+
+
+def allreduce_delay_s(inputs: list[TrainerInput], cost: CostModel, sha256: str) -> list[float]:
+    """What the all-reduce of every step takes beside its bytes."""
+    if by_law(cost, sha256):
+        return [cost.laws["allreduce_s_per_round"] * rounds(len(inputs))] * inputs[0].stream.minibatches
+    share = cost.shares.get(sha256, {}).get("allreduce", 1.0)
+    return (np.mean([one.times["allreduce_s"] for one in inputs], axis=0) * share).tolist()
+
+
+def rounds(trainers: int) -> int:
+    """Rounds of a ring all-reduce."""
+    return max(2 * (trainers - 1), 1)
