@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import get_args
+from typing import Annotated, get_args
 
 import typer
 
@@ -18,6 +18,7 @@ from agents.policy import Decision, Observation, Outcome, PastDecision, Policy, 
 from agents.registry import ModelOptions, PolicyPlan, resolve
 from agents.spec import parse_spec
 from traces.errors import InputError, run_command
+from traces.terminal import Json, Quiet, print_json
 
 Factory = Callable[[], Policy]
 
@@ -227,19 +228,42 @@ def _same(complaint: str, expected: list[Decision], found: list[Decision]) -> No
             raise BrokenContract(f"{complaint}, first at {what}: {a} and {b}")
 
 
-def check(spec: str, ollama_host: str | None = None) -> None:
-    """Hold a policy (SPEC, for example every:16) to the contract.
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+python -m agents.check every:16
+
+python -m agents.check ollama:llama3 --model-host http://127.0.0.1:11434
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def main(
+    spec: Annotated[str, typer.Argument(help="A policy, such as every:16 (python -m sim.run --list).")],
+    model_host: Annotated[
+        str | None, typer.Option("--ollama-host", "--model-host", help="Address of the model's server.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hold a policy to the contract (`agents.policy`).
 
     Exit code 2 for a spec that makes no policy, 1 for a broken contract.
     """
-    plan = resolve(spec, ModelOptions(host=ollama_host))
+    plan = resolve(spec, ModelOptions(host=model_host))
     try:
-        for rule in check_policy(plan):
-            print(f"{plan.name} {rule}")
+        rules = check_policy(plan)
     except BrokenContract as broken:
         print(f"broken: {broken}", file=sys.stderr)
         raise typer.Exit(1) from None
+    if json:
+        print_json({"policy": plan.name, "keeps": rules})
+    elif not quiet:
+        for rule in rules:
+            print(f"{plan.name} {rule}")
 
 
 if __name__ == "__main__":
-    run_command(lambda: typer.run(check))
+    run_command(app)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from traces.errors import run_command
+from traces.terminal import Json, Quiet, console, print_json
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -35,13 +36,14 @@ def main(
     ] = "better",
     test: Annotated[list[Path] | None, typer.Option(help="Judged decisions of another trace, to test on.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split and of training.")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a classifier that says whether to replace.
 
     Whole runs are held out, not rows: rows of one run resemble each other. Features are scaled by what the training
     part says alone. Prints accuracies on the part held out, and on the runs of --test.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from agents.classifiers.file import save
@@ -53,13 +55,20 @@ def main(
     save(classifier, out)
     table = Table("decisions of", "runs", "rows", "accuracy", "balanced", "replace is right", caption=f"label: {label}")
     parts = {"training": kept, "held-out runs": held_out} | ({"--test": read(test)} if test else {})
+    rows = []
     for name, part in parts.items():
         plain, balanced, share = accuracy(classifier, part)
-        runs = str(part["run"].n_unique())
-        table.add_row(name, runs, f"{len(part):,}", f"{plain:.1%}", f"{balanced:.1%}", f"{share:.1%}")
-    console = Console()
-    console.print(table)
-    console.print(f"accuracies are against the better branch, whatever the label; written to {out}")
+        runs = part["run"].n_unique()
+        table.add_row(name, str(runs), f"{len(part):,}", f"{plain:.1%}", f"{balanced:.1%}", f"{share:.1%}")
+        rows.append(
+            {"decisions_of": name, "runs": runs, "rows": len(part), "accuracy": plain, "balanced_accuracy": balanced}
+            | {"replace_is_right_share": share}
+        )
+    if json:
+        print_json({"label": label, "file": out, "rows": rows})
+    shown = console(quiet or json)
+    shown.print(table)
+    shown.print(f"accuracies are against the better branch, whatever the label; written to {out}")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ def draw(
     named = [table.with_columns(pl.lit(policy).alias("policy")) for policy, table in tables.items()]
     buffer = io.BytesIO()
     with rc_context(fname=figures.STYLE):
-        figure = Figure(figsize=(10, 4), layout="none")  # margins by hand: matplotlib's layouts draw everything twice
+        figure = Figure(figsize=(10, 4), layout="none")  # type: ignore[arg-type]
+        # margins by hand: matplotlib's layouts draw everything twice
         left, right = figure.subplots(1, 2, width_ratios=[1, 2])
         figure.subplots_adjust(left=0.06, right=0.99, bottom=0.2, top=0.92, wspace=0.18)
         bars = left.bar(list(epoch_s), list(epoch_s.values()), color=[figures.colour_of(name) for name in epoch_s])

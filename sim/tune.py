@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from traces.errors import InputError, run_command
+from traces.terminal import Json, Quiet, console, print_json, progress
 
 if TYPE_CHECKING:
     import optuna
@@ -52,6 +53,8 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command goes on with it.")] = Path(
         "results/tune"
     ),
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Search with optuna (extra `tune`) for short epochs and small buffers at once.
 
@@ -64,9 +67,6 @@ def main(
     except ModuleNotFoundError:
         raise InputError("sim.tune needs optuna: pip install 'rudder-twin[tune]'") from None
     from functools import partial
-
-    from rich.console import Console
-    from rich.progress import Progress
 
     from agents.registry import resolve
     from agents.spec import parse_spec
@@ -97,19 +97,20 @@ def main(
     )
     workload = Workload.open(trace, set(universes.split()))  # type: ignore[arg-type]
     first = workload.head(min(first_epochs, workload.header.epochs))
-    console = Console()
     if workload.header.notice:
-        console.print(f"[bold yellow]{workload.header.notice}[/]")
+        console(quiet or json).print(f"[bold yellow]{workload.header.notice}[/]")
     left = max(trials - len(study.trials), 0)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("tuning", total=left)
+    with progress(quiet=quiet or json) as bar:
+        task = bar.add_task("tuning", total=left)
         study.optimize(
             lambda trial: objective(trial, suggest_config(trial), first, workload),
             n_trials=left,
-            callbacks=[lambda *_: progress.advance(task)],
+            callbacks=[lambda *_: bar.advance(task)],
             catch=(InputError,),
         )
-    _finish(study, out, console)
+    rows = _finish(study, out, console(quiet or json))
+    if json:
+        print_json({"notice": workload.header.notice, "rows": rows})
 
 
 def suggest(
@@ -157,7 +158,8 @@ def objective(trial: optuna.Trial, config: RunConfig, first: Workload, workload:
     return result["epoch_s_mean"], result["buffer_bytes"]
 
 
-def _finish(study: optuna.Study, out: Path, console: Any) -> None:
+def _finish(study: optuna.Study, out: Path, shown: Any) -> list[dict[str, Any]]:
+    """Write and print the Pareto front, the fastest first; returns its rows."""
     import json
 
     import polars as pl
@@ -177,12 +179,13 @@ def _finish(study: optuna.Study, out: Path, console: Any) -> None:
     table = Table(*rows[0], title="Pareto front", title_justify="left")
     for row in rows:
         table.add_row(f"{row['epoch_s_mean']:.4g}", f"{row['buffer_bytes']:,}", *list(row.values())[2:])
-    console.print(table)
+    shown.print(table)
     states = [trial.state for trial in study.trials]
-    console.print(
+    shown.print(
         f"{states.count(TrialState.COMPLETE)} trials whole, {states.count(TrialState.PRUNED)} given up early, "
         f"{states.count(TrialState.FAIL)} failed; the fastest is in {out / 'best.json'}"
     )
+    return rows
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from traces.errors import run_command
+from traces.terminal import Json, console, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -129,13 +130,16 @@ def show(trace: Trace, console: Console) -> None:
 
 
 @app.command(epilog="[bold]Example[/bold]\n\npython -m traces.info traces/debian.parquet")
-def main(file: Annotated[Path, typer.Argument(help="A trace.")]) -> None:
+def main(file: Annotated[Path, typer.Argument(help="A trace.")], json: Json = False) -> None:
     """Print a trace's provenance, its shape, and a line a trainer: remote share, halo share, reuse."""
-    from rich.console import Console
-
     from traces.reader import Trace
 
-    show(Trace(file), Console())
+    trace = Trace(file)
+    if json:
+        trainers = [asdict(shape(trace, rank)) for rank in range(trace.header.trainers)]
+        print_json({"notice": trace.header.notice, "header": trace.header.model_dump(), "rows": trainers})
+    else:
+        show(trace, console())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from traces.errors import InputError, run_command
+from traces.terminal import Json, Quiet, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,6 +176,8 @@ def main(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs.  [as captured]")] = None,
     scale: Annotated[int, typer.Option(min=1, help="How many times the nodes and rows a minibatch.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all draws.")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a trace of any size with the popularity, reuse and halo of a captured one. It says that it is synthetic."""
     from traces.reader import Trace
@@ -182,7 +185,10 @@ def main(
     trace = Trace(like)
     write(trace, out, trainers or trace.header.trainers, epochs or trace.header.epochs, scale, seed)
     written = Trace(out)
-    print(f"{out}: {written.header.notice}; {written.remote_rows:,} remote rows")
+    if json:
+        print_json({"file": out, "notice": written.header.notice, "remote_rows": written.remote_rows})
+    elif not quiet:
+        print(f"{out}: {written.header.notice}; {written.remote_rows:,} remote rows")
 
 
 if __name__ == "__main__":

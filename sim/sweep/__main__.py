@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from traces.errors import InputError, run_command
+from traces.terminal import Json, Quiet, print_json, progress
 
 if TYPE_CHECKING:
     from sim.sweep.grid import Plan
@@ -51,7 +52,8 @@ def main(
         str | None, typer.Option(help="Address of a Ray cluster to run on instead: auto, local, or ray://HOST:PORT.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the runs, and leave.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Simulate all combinations of the lists, on all cores or on a Ray cluster.
 
@@ -72,23 +74,32 @@ def main(
     store = Store(out)
     table = store.read()
     done = set(table["run"]) if table.width else set()
-    console = Console(stderr=True)
-    console.print(_describe(plan, done))
+    told = Console(stderr=True, quiet=quiet or json)
+    told.print(_describe(plan, done))
+    counts = {
+        "combinations": plan.combinations,
+        "runs": len(plan.configs),
+        "done": sum(run in done for run in plan.configs),
+    }
     if dry_run:
+        if json:
+            print_json(counts)
         return
     if ray is not None and workers is not None:
         raise InputError("--workers is for this machine; with --ray, the cluster's cores decide")
     todo = [config for run, config in plan.configs.items() if run not in done]
     with store.writing():
         try:
-            for rows in _shown(_results(todo, plan, workers, ray), len(todo), quiet):
+            for rows in _shown(_results(todo, plan, workers, ray), len(todo), quiet or json):
                 store.append(rows)
         finally:
             store.compact()
     table = store.read()
     failed = table.filter(table["run"].is_in(list(plan.configs)) & table["error"].is_not_null()).height
-    console.print(f"{len(todo):,} runs done; of all {len(plan.configs):,}, {failed:,} failed")
-    console.print(f"python -m sim.report {out}", soft_wrap=True)
+    if json:
+        print_json(counts | {"done": len(plan.configs), "failed": failed, "folder": out})
+    told.print(f"{len(todo):,} runs done; of all {len(plan.configs):,}, {failed:,} failed")
+    told.print(f"python -m sim.report {out}", soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 
@@ -125,8 +136,7 @@ def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | No
 
 def _shown(results: Iterator[list[dict[str, Any]]], total: int, quiet: bool) -> Iterator[list[dict[str, Any]]]:
     """The same rows, with a progress bar on stderr that counts those that were taken in."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TimeRemainingColumn
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -134,11 +144,11 @@ def _shown(results: Iterator[list[dict[str, Any]]], total: int, quiet: bool) -> 
             return Text(f"{task.speed or 0.0:.1f} runs/s")
 
     columns = ("sweep", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
-        task = progress.add_task("sweep", total=total)
+    with progress(*columns, quiet=quiet) as bar:
+        task = bar.add_task("sweep", total=total)
         for rows in results:
             yield rows
-            progress.update(task, advance=len(rows))
+            bar.update(task, advance=len(rows))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import typer
 
-from agents.check import RUN, BrokenContract, check, check_policy, observations
+from agents.check import RUN, BrokenContract, check_policy, main, observations
 from agents.policy import Decision
 from agents.recorded import FACTS
 from agents.registry import POLICIES, resolve
@@ -235,6 +235,6 @@ def test_a_broken_contract_exits_with_1(monkeypatch, capsys):
     broken = replace(resolve("every:4"), factory=AnswersYes)
     monkeypatch.setattr("agents.check.resolve", lambda *_: broken)
     with pytest.raises(typer.Exit) as exited:
-        check("every:4")
+        main("every:4")
     assert exited.value.exit_code == 1
     assert capsys.readouterr().err.startswith("broken: 'mine' answers minibatch 0 with 'yes'")

@@ -12,6 +12,7 @@ import typer
 
 from traces.errors import InputError, run_command
 from traces.graphs import SOURCES, build
+from traces.terminal import Json, Quiet, console, print_json, progress
 
 if TYPE_CHECKING:
     from traces.graphs.graph import Graph
@@ -46,16 +47,23 @@ def main(
         Path | None, typer.Option(metavar="FILE", help="linux: kernel source, a .deb or a tarball.")
     ] = None,
     root: Annotated[Path | None, typer.Option(metavar="DIR", help="ogbn: ogb's folder of data sets.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     _refuse_to_overwrite(out, force)
     given = {"scale": scale, "seed": seed, "dump": dump, "source": source, "root": root}
     options = {option: value for option, value in given.items() if value is not None}
-    graph = _build_with_progress(name, options)
+    graph = _build_with_progress(name, options, quiet or json)
     if undirected:
         graph = graph.undirected()
     command = shlex.join(["python", "-m", "traces.graphs", *sys.argv[1:]])
     graph = dataclasses.replace(graph, provenance=graph.provenance | {"command": command})
-    _print_summary(graph, graph.save(out), out)
+    checksum = graph.save(out)
+    if json:
+        kind = graph.scale_note or graph.kind
+        print_json({"folder": out, "graph": graph.name, "kind": kind, "checksum": checksum} | graph.counts())
+    elif not quiet:
+        _print_summary(graph, checksum, out)
 
 
 def _refuse_to_overwrite(out: Path, force: bool) -> None:
@@ -69,20 +77,15 @@ def _refuse_to_overwrite(out: Path, force: bool) -> None:
         raise InputError(f"--out {out}: holds a graph; choose another folder, or replace it with --force")
 
 
-def _build_with_progress(name: str, options: dict[str, int | Path]) -> Graph:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(name, total=1.0)
+def _build_with_progress(name: str, options: dict[str, int | Path], quiet: bool) -> Graph:
+    with progress(quiet=quiet) as bar:
+        task = bar.add_task(name, total=1.0)
         return build(
-            name, lambda stage, share: progress.update(bar, description=f"{name}: {stage}", completed=share), **options
+            name, lambda stage, share: bar.update(task, description=f"{name}: {stage}", completed=share), **options
         )
 
 
 def _print_summary(graph: Graph, checksum: str, out: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     counts = graph.counts()
@@ -100,7 +103,7 @@ def _print_summary(graph: Graph, checksum: str, out: Path) -> None:
     }
     for label, value in rows.items():
         table.add_row(label, value)
-    Console().print(table)
+    console().print(table)
 
 
 if __name__ == "__main__":
