@@ -33,6 +33,10 @@ class ModelOptions:
             raise InputError(f"the time-out of {self.timeout_s} s for a model's answer must be finite and above 0")
 
 
+UNASKED = ModelOptions(host="http://127.0.0.1")
+"""For plans of runs that are over: some models must have a host, but nobody asks them again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyPlan:
     """A policy chosen, and what it asks of the run around it.

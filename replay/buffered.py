@@ -47,14 +47,13 @@ class BufferedStore:
         start = perf_counter()
         held = cache.contents()
         slots = np.flatnonzero(held >= 0)
-        filled = self._store.fetch(torch.from_numpy(universe.node_ids[held[slots]]))[0]
-        self._buffers = {name: rows.new_empty((len(held), *rows.shape[1:])) for name, rows in filled.items()}
-        for name, rows in filled.items():
-            self._buffers[name][slots] = rows
+        self._buffers = self._store.empty(len(held))
+        self._store.pull(universe.node_ids[held[slots]], self._buffers, slots)
         self.fill_s = perf_counter() - start
 
     def fetch(self, input_nodes: torch.Tensor) -> tuple[Rows, FetchTimes]:
         """Rows of all input nodes, in their order."""
+        start = perf_counter()
         ids = input_nodes.numpy()
         remote = np.flatnonzero((ids < self._owned[0]) | (ids >= self._owned[1]))
         remote = remote[np.argsort(ids[remote])]  # caches take ids in ascending order
@@ -62,24 +61,45 @@ class BufferedStore:
         places = remote[cacheable]
         served = self._cache.access(dense, self.gate.take(self._minibatch))
         hit = served.hit_slots >= 0
+        hit_places, hit_slots = places[hit], served.hit_slots[hit]
         missing = np.ones(len(ids), bool)
-        missing[places[hit]] = False
+        missing[hit_places] = False
         pulled = np.flatnonzero(missing)
-        beside = np.setdiff1d(served.inserted_ids, dense, assume_unique=True)
+        beside = np.setdiff1d(served.inserted_ids, dense)  # ascending
         wanted = np.concatenate([ids[pulled], self._universe.node_ids[beside]])
-        fresh, times = self._store.fetch(torch.from_numpy(wanted))
-        rows = {name: tensor.new_empty((len(ids), *tensor.shape[1:])) for name, tensor in fresh.items()}
-        for name, buffer in self._buffers.items():
-            rows[name][pulled] = fresh[name][: len(pulled)]
-            rows[name][places[hit]] = buffer[served.hit_slots[hit]]  # before the slots are overwritten
+        total = len(ids) + len(beside)  # rows beside the minibatch's own come last
+        rows = self._store.empty(total)
+
+        def copy_hits(name: str) -> None:
+            rows[name][hit_places] = self._buffers[name].take(hit_slots, axis=0)
+
+        pull = perf_counter()
+        times = self._store.pull(wanted, rows, np.concatenate([pulled, np.arange(len(ids), total)]), copy_hits)
+        pulled_at = perf_counter()
         if len(served.inserted_ids):
-            order = np.argsort(wanted)
-            at = order[np.searchsorted(wanted, self._universe.node_ids[served.inserted_ids], sorter=order)]
+            at = self._places(served.inserted_ids, dense, places, beside, len(ids))
             for name, buffer in self._buffers.items():
-                buffer[served.inserted_slots] = fresh[name][at]
+                buffer[served.inserted_slots] = rows[name][at]
         times.hit_rows, times.replacement_rows = served.hit_rows, served.replacement_rows
-        self._count(len(remote), int(self._in_halo[dense].sum()), served.hit_rows, served.replacement_rows)
-        return rows, times
+        halo_rows = int(self._in_halo[dense].sum())
+        times.decide_s = self._count(len(remote), halo_rows, served.hit_rows, served.replacement_rows)
+        times.buffer_s = perf_counter() - pulled_at - times.decide_s + pull - start
+        return {name: torch.from_numpy(array[: len(ids)]) for name, array in rows.items()}, times
+
+    @staticmethod
+    def _places(
+        inserted: NDArray[np.int32],
+        dense: NDArray[np.int32],
+        places: NDArray[np.int64],
+        beside: NDArray[np.int32],
+        minibatch_rows: int,
+    ) -> NDArray[np.int64]:
+        """Where the rows of the inserted dense ids have been put: among the minibatch's, or behind them."""
+        behind = minibatch_rows + np.searchsorted(beside, inserted)
+        if not len(dense):
+            return behind
+        found = np.minimum(np.searchsorted(dense, inserted), len(dense) - 1)
+        return np.where(dense[found] == inserted, places[found], behind)
 
     def _dense(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Dense ids of those of `ids` that may be cached, and which those are."""
@@ -88,14 +108,19 @@ class BufferedStore:
         cacheable = nodes[np.minimum(dense, len(nodes) - 1)] == ids
         return dense[cacheable].astype(np.int32), cacheable
 
-    def _count(self, remote_rows: int, halo_rows: int, hit_rows: int, replacement_rows: int) -> None:
-        gate, cache, minibatch = self.gate, self._cache, self._minibatch
+    def _count(self, remote_rows: int, halo_rows: int, hit_rows: int, replacement_rows: int) -> float:
+        """Show the gate what happened, and ask where its window is full; returns the seconds that asking took."""
+        gate, cache, minibatch, asking_s = self.gate, self._cache, self._minibatch, 0.0
         while self._steps:
             gate.time(*self._steps.popleft())
         if gate.count(minibatch, remote_rows, halo_rows, hit_rows, replacement_rows):
             epoch = minibatch // self._per_epoch
-            self._ask(gate.observe(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows))
+            observation = gate.observe(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows)
+            asked = perf_counter()
+            self._ask(observation)
+            asking_s = perf_counter() - asked
         self._minibatch += 1
+        return asking_s
 
     def stepped(self, stall_s: float, step_s: float) -> None:
         """Kept until the thread that prepares looks: the gate is not made for two threads."""

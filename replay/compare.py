@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from traces.errors import InputError, run_command
+from traces.terminal import Json, Quiet, console, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +39,8 @@ def main(
         ),
     ] = None,
     within: Annotated[float, typer.Option(help="Allowed error of the mean epoch time, in percent.")] = 8.0,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Simulate a live run's own trace under its own policy, and compare.
 
@@ -44,21 +48,22 @@ def main(
     decide, is given its recorded decisions. With --fitted-on also epoch times are simulated, never with a cost model
     fitted on the run itself. Exit code 1 where counts differ, or the epoch time by more than --within.
     """
-    from rich.console import Console
-
     from replay.comparison import compare, fit_on
     from replay.launch import TRACE
 
     if fitted_on is not None and fitted_on.resolve() == (run / TRACE).resolve():
         raise InputError(f"--fitted-on {fitted_on}: is the run that is to be predicted; give another")
     comparison = compare(run, None if fitted_on is None else fit_on(fitted_on))
-    _print(Console(), comparison)
+    if json:
+        found = asdict(comparison)
+        print_json(found | {"epoch_error_share": comparison.epoch_error_share})
+    _print(console(quiet or json), comparison)
     error = comparison.epoch_error_share
     if comparison.differences or (error is not None and abs(error) > within / 100):
         sys.exit(1)
 
 
-def _print(console: Console, comparison: Comparison) -> None:
+def _print(shown: Console, comparison: Comparison) -> None:
     from rich.table import Table
 
     table = Table("", "live", "simulated", box=None, pad_edge=False)
@@ -70,20 +75,20 @@ def _print(console: Console, comparison: Comparison) -> None:
     for epoch, live_s in enumerate(comparison.live_epoch_s):
         simulated = "" if simulated_s is None else f"{simulated_s[epoch]:.3f} s"
         table.add_row(f"epoch {epoch}", f"{live_s:.3f} s", simulated)
-    console.print(table)
+    shown.print(table)
     how = "decided again" if comparison.decided_again else "with its recorded decisions"
     if comparison.differences:
         different = len({(one.rank, one.epoch, one.minibatch) for one in comparison.differences})
-        console.print(
+        shown.print(
             f"[bold red]{different:,} of {comparison.minibatches:,} minibatches differ[/], policy {how}; first:"
         )
         for one in comparison.differences[:5]:
-            console.print(f"  {one}")
+            shown.print(f"  {one}")
     else:
-        console.print(f"equal in all {comparison.minibatches:,} minibatches, policy {how}")
+        shown.print(f"equal in all {comparison.minibatches:,} minibatches, policy {how}")
     if comparison.epoch_error_share is not None:
         fitted = f"cost model fitted on {comparison.fitted_on}"
-        console.print(f"mean epoch time simulated {comparison.epoch_error_share:+.1%}; {fitted}")
+        shown.print(f"mean epoch time simulated {comparison.epoch_error_share:+.1%}; {fitted}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from agents.policy import Decision
-from agents.registry import ModelOptions, PolicyPlan, resolve
+from agents.registry import UNASKED, PolicyPlan, resolve
 from replay.launch import TRACE, read_config
 from replay.results import as_simulated
 from sim.config import RunConfig
@@ -31,9 +31,6 @@ from traces.header import Header
 from traces.reader import Trace
 
 COUNTED = ("hit_rows", "replacement_rows", "fetched_rows")
-UNASKED = ModelOptions(host="http://127.0.0.1")
-"""A host must be named for some models, but none is asked."""
-
 DECISION = ("replace", "share", "ranking")
 
 

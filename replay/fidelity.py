@@ -6,11 +6,18 @@ import polars as pl
 
 INTRODUCTION = """# How far simulations are from live runs
 
-Written by `{command}`{when}. Every row is a live DistDGL run on a local cluster (a network namespace a machine, links
-shaped by `tc`), and the simulation of that run's own recorded trace. Hits and fetched rows are the run's; epoch times
-are means of all epochs but the first. Cost models are fitted on another run: without prefetching, on the same graph,
-machines and link, and for such a run itself at the nearest other link rate. `noise` is the standard deviation of the
-live epoch times of repeated runs over their mean.
+Every row is a live DistDGL run on a local cluster (a network namespace a machine, links shaped by `tc`), and the
+simulation of that run's own recorded trace. Hits and fetched rows are the whole run's; epoch times are means of all
+epochs but the first. Cost models are fitted on another run: without prefetching, on the same graph, machines and link,
+and for such a run itself at the nearest other link rate. `noise` is the standard deviation of the live epoch times of
+repeated runs over their mean.
+
+Written{when} by
+
+<!-- not run: trains for as long as all rows of the table together, on a machine that does nothing else -->
+```bash
+{command}
+```
 """
 
 SETTING = ["graph", "machines", "link", "batch"]

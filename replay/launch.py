@@ -5,20 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from agents.registry import PolicyPlan
+from agents.registry import UNASKED, PolicyPlan, resolve
 from replay.agent_process import agent_process
 from replay.results import Recorded, read_recorded, tables_of
 from sim.config import RunConfig
 from sim.load import make_universe
 from sim.results import write
 from sim.simulate import make_trainer_cache, run_facts
-from traces.capture.launch import Capture, capture, nodes_file
+from traces.capture.launch import Capture, capture, nodes_file, recover
 from traces.checksum import sha256_of
 from traces.cluster.errors import ClusterError
 from traces.errors import InputError, Terminated
@@ -27,6 +27,8 @@ from traces.nodes import Nodes
 from traces.reader import Trace
 
 TRACE = "trace.parquet"
+CONFIG_FILE = "config.json"
+"""The configuration, in the fragments of a run under way and in its results."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +52,14 @@ class Live:
         return replace(self.capture, program="replay.live", **changes)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Finished:
-    """What a live run left in its folder; `summary` is None where no epoch was whole."""
+    """What a live run left in its folder: its header, its summary in one row, and its tables."""
 
     folder: Path
-    header: Header | None = None
-    summary: dict[str, Any] | None = None
-    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    header: Header
+    summary: dict[str, Any]
+    tables: dict[str, pl.DataFrame]
 
 
 def trace_file(folder: Path) -> Path:
@@ -77,25 +79,39 @@ def run_live(
     goes on. Raises as `traces.capture.launch.capture`, and `InputError` for a cache or policy that can't be in a live
     run.
     """
-    out, finished = trace_file(folder), Finished(folder)
+    out = trace_file(folder)
+    written: list[Finished] = []
 
     def keep(fragments: Path, header: Header) -> None:
-        finished.header = header
-        _write(live, finished, out, read_recorded(fragments, header))
+        written.append(_write(live.config, live.plan, live.check, folder, read_recorded(fragments, header)))
 
     with ExitStack() as running:
 
         def arguments(fragments: Path, header: Header) -> dict[str, Any]:
+            (fragments / CONFIG_FILE).write_text(live.config.model_dump_json())
             return _arguments(live, fragments, header, running)
 
         try:
             capture(live.whole_plan, out, arguments, tell, keep)
         except (ClusterError, KeyboardInterrupt, Terminated):
-            whole = finished.header.epochs if finished.header else 0
+            whole = written[0].header.epochs if written else 0
             kept = f"the results of {whole} whole epochs are kept in {folder}, marked incomplete"
             say(kept if whole else "no epoch was whole, so nothing is kept")
             raise
-    return finished
+    return written[0]
+
+
+def recover_live(folder: Path) -> Finished:
+    """The results of the whole epochs that a killed live run left, marked incomplete."""
+    out = trace_file(folder)
+    written: list[Finished] = []
+
+    def keep(fragments: Path, header: Header) -> None:
+        config = read_config(fragments)
+        written.append(_write(config, resolve(config.agent, UNASKED), False, folder, read_recorded(fragments, header)))
+
+    recover(out, keep)
+    return written[0]
 
 
 def _arguments(live: Live, fragments: Path, header: Header, running: ExitStack) -> dict[str, Any]:
@@ -122,29 +138,28 @@ def _arguments(live: Live, fragments: Path, header: Header, running: ExitStack) 
     }
 
 
-def _write(live: Live, finished: Finished, out: Path, recorded: Recorded) -> None:
+def _write(config: RunConfig, plan: PolicyPlan, check: bool, folder: Path, recorded: Recorded) -> Finished:
+    """Write the results of the trace that lies beside the folder, and move it in."""
+    out = trace_file(folder)
     trace = Trace(out)
-    config = live.config.model_copy(update={"trace": TRACE, "trace_sha256": sha256_of(out)})
-    finished.tables, finished.summary = tables_of(trace, live.plan, config, recorded)
+    config = config.model_copy(update={"trace": TRACE, "trace_sha256": sha256_of(out)})
+    tables, summary = tables_of(trace, plan, config, recorded)
     checked = {}
-    if live.check and live.plan.buffered:
+    if check and plan.buffered:
         checked = {"checked_rows": int(trace.steps()["input_nodes"].sum()), "wrong_rows": 0}  # one ends the run
-    write(
-        finished.folder,
-        finished.tables,
-        {
-            "config": config.model_dump(),
-            "summary": {"notice": trace.header.notice, "runs": [finished.summary]} | checked,
-            "scores": recorded.scores,
-        },
-        files={TRACE: out},
-    )
+    documents = {
+        "config": config.model_dump(),
+        "summary": {"notice": trace.header.notice, "runs": [summary]} | checked,
+        "scores": recorded.scores,
+    }
+    write(folder, tables, documents, files={TRACE: out})
+    return Finished(folder, trace.header, summary, tables)
 
 
 def read_config(folder: Path) -> RunConfig:
     """The configuration of a live run. Raises `InputError` for a folder that holds none."""
     try:
-        return RunConfig.model_validate_json((folder / "config.json").read_text())
+        return RunConfig.model_validate_json((folder / CONFIG_FILE).read_text())
     except (OSError, ValueError) as error:
         raise InputError(
             f"{folder}: holds no live run ({str(error).splitlines()[0]}); give what replay.live wrote"

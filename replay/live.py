@@ -105,6 +105,9 @@ def main(
         ),
     ] = None,
     timeout_s: Annotated[float, typer.Option(help="A model's answer counts as late after this many seconds.")] = 60.0,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Keep the epochs that a killed run left for --out.")
+    ] = False,
     limit_s: Annotated[float, typer.Option(help="The whole run is ended after this many seconds.")] = 36000.0,
 ) -> None:
     """Train on a DistDGL cluster with a prefetching policy, the very code that the simulator ran.
@@ -117,6 +120,13 @@ def main(
 
     from rich.console import Console
 
+    if recover:
+        from replay.launch import recover_live
+
+        if out is None:
+            raise InputError("--recover: name the killed run's folder with --out")
+        _report(Console(), recover_live(out))
+        return
     if graph is None:
         raise InputError("--graph is missing: a folder that `python -m traces.graphs NAME --out DIR` made")
     folder = out or Path("results") / f"live-{datetime.now():%Y%m%d-%H%M%S}"
@@ -189,8 +199,6 @@ def main(
 
 
 def _report(console: Console, finished: Finished) -> None:
-    assert finished.header is not None
-    assert finished.summary is not None
     summary, header = finished.summary, finished.header
     if header.notice:
         console.print(f"[bold yellow]{header.notice}[/]")
@@ -198,8 +206,7 @@ def _report(console: Console, finished: Finished) -> None:
         f"{summary['policy']}: epoch {summary['epoch_s_mean']:.3f} s, stall {summary['stall_s_mean'] * 1e3:.1f} ms a "
         f"step, hits {summary['hit_rate_remote']:.1%} of remote rows, {summary['fetched_rows']:,} rows fetched"
     )
-    metric = "score" if "score_val" in summary else None
-    if metric:
+    if "score_val" in summary:
         scores = ", ".join(f"{split} {summary[f'score_{split}']:.4f}" for split in ("val", "test"))
         console.print(f"accuracy (micro-F1 where labels are many): {scores}")
     console.print(f"results in {finished.folder}; how far its simulation is off: ", end="")

@@ -30,7 +30,10 @@ def main(
     ),
     docs: Annotated[Path | None, typer.Option(help="Markdown page to write too.")] = None,
     stop_after_s: Annotated[
-        float, typer.Option(help="Start no live run after this many seconds; the same command goes on from there.")
+        float,
+        typer.Option(
+            help="Start no live run after this many seconds, and simulate nothing; the next time goes on from there."
+        ),
     ] = float("inf"),
     limit_s: Annotated[float, typer.Option(help="A live run is ended after this many seconds.")] = 600.0,
 ) -> None:
@@ -64,7 +67,10 @@ def main(
         for run in runs:
             if not finished(out / run.folder):
                 if time.monotonic() - begun > stop_after_s:
-                    break
+                    progress.stop()
+                    left = sum(not finished(out / one.folder) for one in runs)
+                    Console().print(f"{left} of {len(runs)} live runs are left; the same command goes on with them")
+                    return
                 progress.update(task, description=run.folder)
                 try:
                     run_planned(run, out / run.folder, limit_s)

@@ -16,28 +16,50 @@ from traces.capture.launch import fragments_of
 from traces.reader import Trace
 
 
-@pytest.mark.parametrize(("how", "code", "word"), [(signal.SIGTERM, 143, "terminated")])
-def test_an_ended_run_keeps_its_whole_epochs_and_says_so(graph_dir, part_config, tmp_path, how, code, word) -> None:
-    folder = tmp_path / "run"
+def running(graph_dir: Path, part_config: Path, folder: Path) -> subprocess.Popen[str]:
+    """A live run that would take long."""
     cluster = ["--graph", str(graph_dir), "--local", "2", "--partitions", str(part_config.parent)]
     training = ["--fanout", "4,4", "--batch", "60", "--epochs", "500", "--cache", "lru", "--init", "empty"]
     command = [sys.executable, "-m", "replay.live", *cluster, *training, "--out", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        second = fragments_of(trace_file(folder)) / "rank1-epoch1.parquet"
-        deadline = time.monotonic() + 90
-        while not second.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.kill(running.pid, how)
-        _, err = running.communicate(timeout=30)
-    assert running.returncode == code, err
-    assert word in err
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_an_epoch(folder: Path) -> None:
+    fragments = fragments_of(trace_file(folder))
+    deadline = time.monotonic() + 90
+    while not all((fragments / f"rank{rank}-epoch0.parquet").exists() for rank in range(2)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_an_ended_run_keeps_its_whole_epochs_and_says_so(graph_dir, part_config, tmp_path) -> None:
+    folder = tmp_path / "run"
+    with running(graph_dir, part_config, folder) as ended:
+        wait_for_an_epoch(folder)
+        ended.terminate()
+        _, err = ended.communicate(timeout=30)
+    assert ended.returncode == 143, err
+    assert "terminated" in err
     assert "whole epochs are kept in" in err
     assert "Traceback" not in err
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     header = Trace(folder / "trace.parquet").header
-    assert header.epochs >= 2
+    assert header.epochs >= 1
     assert not header.complete
     assert len(pl.read_parquet(folder / "epochs.parquet")) == header.epochs
+    assert compare(folder).differences == []
+
+
+def test_a_killed_run_can_be_recovered(graph_dir, part_config, tmp_path, run_cli) -> None:
+    folder = tmp_path / "run"
+    with running(graph_dir, part_config, folder) as killed:
+        wait_for_an_epoch(folder)
+        os.kill(killed.pid, signal.SIGKILL)
+    assert not folder.exists()
+    code, _, err = run_cli("replay.live", "--recover", "--out", str(folder))
+    assert code == 0, err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert not Trace(folder / "trace.parquet").header.complete
     assert compare(folder).differences == []
 
 

@@ -11,6 +11,7 @@ import typer
 from traces.capture.options import parse_fanout, require_distdgl
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
 from traces.errors import InputError, run_command, terminable
+from traces.terminal import Json, Quiet, progress
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -61,6 +62,8 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of every process.")] = 0,
     timeout_s: Annotated[float, typer.Option(help="The run is ended after this many seconds.")] = 3600.0,
     recover: Annotated[bool, typer.Option("--recover", help="Keep the epochs that a killed capture left.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Capture a real DistDGL run into a trace.
 
@@ -69,10 +72,9 @@ def main(
     minibatch asked for and how long each part took. A run that dies leaves the epochs that were whole, marked
     incomplete.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-    from traces.info import show
+    from traces.info import report
     from traces.reader import Trace
 
     require_distdgl()
@@ -80,10 +82,9 @@ def main(
     from traces.cluster.errors import ClusterError
     from traces.cluster.partition import partition
 
-    console = Console()
     if recover:
         launch.recover(out)
-        show(Trace(out), console)
+        report(Trace(out), json=json, quiet=quiet)
         return
     if graph is None:
         raise InputError("--graph is missing: a folder that `python -m traces.graphs NAME --out DIR` made")
@@ -102,8 +103,8 @@ def main(
     cluster.check()  # before partitioning, which takes longer
     parts = cluster.parts
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"partitioning into {parts}", total=None)
+    with progress(*columns, quiet=quiet) as bar:
+        task = bar.add_task(f"partitioning into {parts}", total=None)
         config = partition(graph, parts, partitions or graph / f"partition-{parts}")
         plan = launch.Capture(
             graph_dir=graph,
@@ -118,16 +119,16 @@ def main(
             overhead_epochs=overhead_epochs,
             seed=seed,
         )
-        progress.update(task, description="training and recording, epochs", total=epochs)
+        bar.update(task, description="training and recording, epochs", total=epochs)
         try:
             with terminable():
-                launch.capture(plan, out, tell=lambda whole: progress.update(task, completed=whole))
+                launch.capture(plan, out, tell=lambda whole: bar.update(task, completed=whole))
         except ClusterError as error:
-            progress.stop()
+            bar.stop()
             kept = f"\nthe whole epochs are kept in {out}, marked incomplete" if out.exists() else ""
             print(f"error: {error}{kept}", file=sys.stderr)
             sys.exit(1)
-    show(Trace(out), console)
+    report(Trace(out), json=json, quiet=quiet)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,15 @@ from traces.cluster.process import Connection
 
 @dataclass(slots=True)
 class FetchTimes:
-    """How one fetch went: seconds from its start, and what a buffer did for it (nothing, where there is none)."""
+    """How one fetch went: seconds from its start, and what a buffer did for it (nothing, where there is none).
+
+    `buffer_s` is what looking up the buffer took before the fetch and filling its slots after it, `decide_s` how long
+    the fetch waited for a policy; neither counts as fetching.
+    """
 
     local_gather_s: float = 0.0
+    buffer_s: float = 0.0
+    decide_s: float = 0.0
     owner_done_s: list[float] = field(default_factory=list)
     hit_rows: int = 0
     replacement_rows: int = 0
@@ -33,6 +39,10 @@ class FetchTimes:
 
 Rows = dict[str, torch.Tensor]
 """Rows of several node features by name; tensors of shape (nodes, ...), all in the same order of nodes."""
+
+
+Arrays = dict[str, NDArray[Any]]
+"""The same as arrays."""
 
 
 class FeatureSource(Protocol):
@@ -68,35 +78,49 @@ class DistStore:
         self._own: int = policy.part_id
         self._keys = {name: tensor.kvstore_key for name, tensor in tensors.items()}
         # numpy moves rows with half of torch's overhead, and shares their memory
-        self._local: dict[str, NDArray[Any]] = {name: t.local_partition.numpy() for name, t in tensors.items()}
+        self._local: Arrays = {name: t.local_partition.numpy() for name, t in tensors.items()}
 
     def fetch(self, input_nodes: torch.Tensor) -> tuple[Rows, FetchTimes]:
-        """All rows from their owners, one feature after another: a response doesn't say which one it is of."""
+        """All rows from their owners."""
+        ids = input_nodes.numpy()
+        rows = self.empty(len(ids))
+        times = self.pull(ids, rows, np.arange(len(ids)))
+        return {name: torch.from_numpy(array) for name, array in rows.items()}, times
+
+    def empty(self, count: int) -> Arrays:
+        """Room for `count` rows of each feature."""
+        return {name: np.empty((count, *local.shape[1:]), local.dtype) for name, local in self._local.items()}
+
+    def pull(
+        self,
+        ids: NDArray[np.int64],
+        rows: Arrays,
+        at: NDArray[np.int64],
+        meanwhile: Callable[[str], None] = lambda name: None,
+    ) -> FetchTimes:
+        """Put the row of `ids[i]` into place `at[i]` of `rows`, one feature after another: a response doesn't say which
+        one it is of. `meanwhile(name)` is called once a feature's requests are on their way."""
         start = perf_counter()
         times = FetchTimes(owner_done_s=[0.0] * self._parts)
-        owner = self._to_part(input_nodes).numpy()
-        places = [np.flatnonzero(owner == part) for part in range(self._parts)]
-        rows = {name: self._pull(name, input_nodes.numpy(), places, start, times) for name in self._keys}
-        return rows, times
-
-    def _pull(
-        self, name: str, ids: NDArray[np.int64], places: list[NDArray[np.int64]], start: float, times: FetchTimes
-    ) -> torch.Tensor:
-        asked = [part for part in range(self._parts) if part != self._own and len(places[part])]
-        for part in asked:
-            rpc.send_request_to_machine(part, PullRequest(self._keys[name], torch.from_numpy(ids[places[part]])))
-        gather, store = perf_counter(), self._local[name]
-        rows = np.empty((len(ids), *store.shape[1:]), store.dtype)
-        local = self._to_local(torch.from_numpy(ids[places[self._own]])).numpy()
-        rows[places[self._own]] = store.take(local, axis=0)
-        times.local_gather_s += perf_counter() - gather
+        owner = self._to_part(torch.from_numpy(ids)).numpy()
+        of_part = [np.flatnonzero(owner == part) for part in range(self._parts)]
+        asked = [part for part in range(self._parts) if part != self._own and len(of_part[part])]
+        own = of_part[self._own]
+        local_ids = self._to_local(torch.from_numpy(ids[own])).numpy()
         servers = rpc.get_num_server_per_machine()
-        for _ in asked:
-            response = rpc.recv_response()
-            part = response.server_id // servers
-            rows[places[part]] = response.data_tensor.numpy()
-            times.owner_done_s[part] = perf_counter() - start
-        return torch.from_numpy(rows)
+        for name, key in self._keys.items():
+            for part in asked:
+                rpc.send_request_to_machine(part, PullRequest(key, torch.from_numpy(ids[of_part[part]])))
+            gather = perf_counter()
+            rows[name][at[own]] = self._local[name].take(local_ids, axis=0)
+            meanwhile(name)
+            times.local_gather_s += perf_counter() - gather
+            for _ in asked:
+                response = rpc.recv_response()
+                part = response.server_id // servers
+                rows[name][at[of_part[part]]] = response.data_tensor.numpy()
+                times.owner_done_s[part] = perf_counter() - start
+        return times
 
     def stepped(self, stall_s: float, step_s: float) -> None:
         """Nothing here depends on it."""

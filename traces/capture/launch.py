@@ -151,13 +151,14 @@ def _arguments(plan: Capture, graph: Graph, fragments: Path) -> dict[str, Any]:
     }
 
 
-def recover(out: Path) -> Header:
-    """Make the trace `out` of the whole epochs that a killed capture left, marked incomplete."""
+def recover(out: Path, keep: Keep = lambda fragments, header: None) -> Header:
+    """Make the trace `out` of the whole epochs that a killed capture left, marked incomplete. `keep`: see `capture`."""
     fragments = fragments_of(out)
     if not (fragments / HEADER_FILE).is_file():
         raise InputError(f"{fragments}: no interrupted capture of {out} is there to recover")
     header = Header.model_validate_json((fragments / HEADER_FILE).read_text())
     header = _finish(header, fragments, out, None, False)
+    keep(fragments, header)
     shutil.rmtree(fragments)
     return header
 
@@ -172,7 +173,7 @@ def _finish(header: Header, fragments: Path, out: Path, cost: OverheadInfo | Non
     except OSError as error:  # a full disk
         raise InputError(
             f"{out}: can't be written ({error.strerror or error}); what was recorded is kept in {fragments}: "
-            f"make room, then run python -m traces.capture --recover --out {out}"
+            "make room, then run the same command with --recover"
         ) from error
 
 

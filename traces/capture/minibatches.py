@@ -79,9 +79,9 @@ class Minibatches:
             blocks=blocks,
             start=start,
             sample_s=sampled - start,
-            fetch_s=fetched - sampled,
+            fetch_s=fetched - sampled - fetch.buffer_s - fetch.decide_s,
             label_s=labelled - fetched,
-            copy_s=perf_counter() - labelled,
+            copy_s=perf_counter() - labelled + fetch.buffer_s,
             fetch=fetch,
         )
 
