@@ -129,17 +129,21 @@ def show(trace: Trace, console: Console) -> None:
     console.print(table)
 
 
+def report(trace: Trace, *, json: bool, quiet: bool) -> None:
+    """Print what `show` does, or the same as JSON, or nothing."""
+    if json:
+        trainers = [asdict(shape(trace, rank)) for rank in range(trace.header.trainers)]
+        print_json({"notice": trace.header.notice, "header": trace.header.model_dump(), "rows": trainers})
+    elif not quiet:
+        show(trace, console())
+
+
 @app.command(epilog="[bold]Example[/bold]\n\npython -m traces.info traces/debian.parquet")
 def main(file: Annotated[Path, typer.Argument(help="A trace.")], json: Json = False) -> None:
     """Print a trace's provenance, its shape, and a line a trainer: remote share, halo share, reuse."""
     from traces.reader import Trace
 
-    trace = Trace(file)
-    if json:
-        trainers = [asdict(shape(trace, rank)) for rank in range(trace.header.trainers)]
-        print_json({"notice": trace.header.notice, "header": trace.header.model_dump(), "rows": trainers})
-    else:
-        show(trace, console())
+    report(Trace(file), json=json, quiet=False)
 
 
 if __name__ == "__main__":
