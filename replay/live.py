@@ -10,10 +10,9 @@ import typer
 
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
 from traces.errors import InputError, run_command, terminable
+from traces.terminal import Json, Quiet, console, print_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from replay.launch import Finished
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -109,6 +108,8 @@ def main(
         bool, typer.Option("--recover", help="Keep the epochs that a killed run left for --out.")
     ] = False,
     limit_s: Annotated[float, typer.Option(help="The whole run is ended after this many seconds.")] = 36000.0,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train on a DistDGL cluster with a prefetching policy, the very code that the simulator ran.
 
@@ -125,7 +126,7 @@ def main(
 
         if out is None:
             raise InputError("--recover: name the killed run's folder with --out")
-        _report(Console(), recover_live(out))
+        _report(recover_live(out), json, quiet)
         return
     if graph is None:
         raise InputError("--graph is missing: a folder that `python -m traces.graphs NAME --out DIR` made")
@@ -171,9 +172,9 @@ def main(
         python=python,
         ssh=ssh,
     )
-    console = Console(stderr=True)
+    told = Console(stderr=True, quiet=quiet)
     cluster.check()  # before partitioning, which takes longer
-    with console.status(f"partitioning into {cluster.parts}"):
+    with told.status(f"partitioning into {cluster.parts}"):
         parts = partition(graph, cluster.parts, partitions or graph / f"partition-{cluster.parts}")
     capture = Capture(
         graph_dir=graph,
@@ -190,27 +191,30 @@ def main(
     config = RunConfig(trace="", trace_sha256="", agent=plan.name, **options)
     live = Live(capture=capture, config=config, plan=plan, check=check)
     try:
-        with terminable(), shown(console, fragments_of(trace_file(folder)), epochs) as tell:
+        with terminable(), shown(told, fragments_of(trace_file(folder)), epochs) as tell:
             finished = run_live(live, folder, tell)
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    _report(Console(), finished)
+    _report(finished, json, quiet)
 
 
-def _report(console: Console, finished: Finished) -> None:
+def _report(finished: Finished, json: bool, quiet: bool) -> None:
     summary, header = finished.summary, finished.header
+    if json:
+        print_json({"folder": finished.folder, "notice": header.notice, "rows": [summary]})
+    shown = console(quiet or json)
     if header.notice:
-        console.print(f"[bold yellow]{header.notice}[/]")
-    console.print(
+        shown.print(f"[bold yellow]{header.notice}[/]")
+    shown.print(
         f"{summary['policy']}: epoch {summary['epoch_s_mean']:.3f} s, stall {summary['stall_s_mean'] * 1e3:.1f} ms a "
         f"step, hits {summary['hit_rate_remote']:.1%} of remote rows, {summary['fetched_rows']:,} rows fetched"
     )
     if "score_val" in summary:
         scores = ", ".join(f"{split} {summary[f'score_{split}']:.4f}" for split in ("val", "test"))
-        console.print(f"accuracy (micro-F1 where labels are many): {scores}")
-    console.print(f"results in {finished.folder}; how far its simulation is off: ", end="")
-    console.print(f"python -m replay.compare {finished.folder}", soft_wrap=True)
+        shown.print(f"accuracy (micro-F1 where labels are many): {scores}")
+    shown.print(f"results in {finished.folder}; how far its simulation is off: ", end="")
+    shown.print(f"python -m replay.compare {finished.folder}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from traces.errors import InputError, run_command, terminable
+from traces.terminal import Json, Quiet, console, print_json
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -36,6 +37,8 @@ def main(
         ),
     ] = float("inf"),
     limit_s: Annotated[float, typer.Option(help="A live run is ended after this many seconds.")] = 600.0,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a grid of policies, buffers, links and machines live on this host, and simulate each run's own trace.
 
@@ -62,14 +65,16 @@ def main(
     runs = runs_of(read_grid(grid))
     begun, failed = time.monotonic(), []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with terminable(), Progress(*columns, console=Console(stderr=True)) as progress:
+    with terminable(), Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task("live runs", total=len(runs))
         for run in runs:
             if not finished(out / run.folder):
                 if time.monotonic() - begun > stop_after_s:
                     progress.stop()
                     left = sum(not finished(out / one.folder) for one in runs)
-                    Console().print(f"{left} of {len(runs)} live runs are left; the same command goes on with them")
+                    console(quiet or json).print(
+                        f"{left} of {len(runs)} live runs are left; the same command goes on with them"
+                    )
                     return
                 progress.update(task, description=run.folder)
                 try:
@@ -88,8 +93,10 @@ def main(
     page = markdown(tables, shlex.join(["python", "-m", "replay.validate", *sys.argv[1:]]), f" on {date.today()}")
     for path in filter(None, [out / "fidelity.md", docs]):
         path.write_text(page)
-    Console().print(page.partition("## Configurations")[0], markup=False)
-    Console().print(f"{len(done)} of {len(runs)} live runs; tables in {out}")
+    if json:
+        print_json({"folder": out, "live_runs": len(done), "failed": failed, "overall": tables["overall"].to_dicts()})
+    console(quiet or json).print(page.partition("## Configurations")[0], markup=False)
+    console(quiet or json).print(f"{len(done)} of {len(runs)} live runs; tables in {out}")
     if failed or tables["overall"]["different_minibatches"][0]:
         sys.exit(1)
 
