@@ -50,6 +50,14 @@ class Universe:
         order.flags.writeable = False
         return order
 
+    @cached_property
+    def degree_rank(self) -> NDArray[np.int32]:
+        """Every row's place in `degree_order`. Shape (rows,), read-only."""
+        rank = np.empty(self.rows, np.int32)
+        rank[self.degree_order] = np.arange(self.rows, dtype=np.int32)
+        rank.flags.writeable = False
+        return rank
+
 
 @dataclass(eq=False)
 class Stream:

@@ -27,6 +27,7 @@ CACHES = {
     "s3fifo": "sim.caches.s3fifo:S3FIFO",
     "tinylfu": "sim.caches.tinylfu:WTinyLFU",
     "arc": "sim.caches.arc:ARC",
+    "likeliest": "sim.caches.likeliest:Likeliest",
     "min": "sim.caches.min:MIN",
     "lookahead": "sim.caches.lookahead:LookAhead",
     "hindsight": "sim.caches.static:Hindsight",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents.policy import Decision, Ranking
 from sim.caches.blocks import BELOW, LAST, NEVER, SLOT, WORTH, blocks, coming, exchange
-from sim.caches.cache import Access, Cache, Setup, constant, degree_order, initial_ids
+from sim.caches.cache import Access, Cache, Setup, initial_ids
 from sim.caches.demand import Ids
 
 OCCUPIED, SEEN, STALE = 0, 1, 2  # the numbers in `state`; `exchange` leaves its own behind them
@@ -38,11 +38,7 @@ class Managed(Cache):
     def __init__(self, fields: int, setup: Setup) -> None:
         super().__init__(setup)
         universe_rows = setup.universe.rows
-        order = degree_order(setup.universe)
-        self.by_degree = constant(order)
-        rank = np.empty(universe_rows, np.int32)
-        rank[order] = np.arange(universe_rows, dtype=np.int32)
-        self.rank = constant(rank)
+        self.by_degree, self.rank = setup.universe.degree_order, setup.universe.degree_rank
         self.rows = np.zeros((universe_rows, fields), np.int32)
         self.rows[:, SLOT], self.rows[:, LAST] = -1, NEVER
         self.held = np.full(self.capacity_rows, -1, np.int32)

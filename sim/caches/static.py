@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.policy import Decision
+from sim.caches.blocks import BELOW
 from sim.caches.cache import Access, Cache, Setup, constant, degree_order, initial_ids, known_future
 from sim.caches.demand import Ids
 from sim.caches.kernel import kernel
@@ -80,9 +81,7 @@ class VIP(Static):
 
     def _choose(self, setup: Setup) -> Ids:
         """Raises `InputError` where the trace has no inclusion probabilities."""
-        if setup.universe.vip is None:
-            raise InputError("vip: the trace has no column `vip`; capture it again, or use vip-sampled")
-        return best_first(setup.universe.vip, setup)
+        return most_likely(setup, "vip")
 
 
 class Hindsight(Static):
@@ -97,10 +96,25 @@ class Hindsight(Static):
         return best_first(counts, setup)[: np.count_nonzero(counts)]
 
 
+def most_likely(setup: Setup, name: str) -> Ids:
+    """All dense ids, the highest vertex inclusion probability first: shape (universe,).
+
+    Raises `InputError`, in the name of the cache that asks, where the trace has no inclusion probabilities.
+    """
+    if setup.universe.vip is None:
+        raise InputError(f"{name}: the trace has no column `vip`; capture it again, or use vip-sampled")
+    return best_first(setup.universe.vip, setup)
+
+
 def best_first(worth: NDArray[Any], setup: Setup) -> Ids:
-    """All dense ids, highest `worth` (universe,) first, ties in the order of their degrees: shape (universe,)."""
-    order = degree_order(setup.universe)
-    return order[np.argsort(-worth[order], kind="stable")]
+    """All dense ids, highest `worth` (universe,) first, ties in the order of their degrees: shape (universe,).
+
+    `worth` is whole numbers below 2^31, or float32, and not negative.
+    """
+    # Sorting numbers is ten times faster than a stable sort of indices; floats sort as the integers of the same bits.
+    bits = worth.view(np.int32) if worth.dtype == np.float32 else worth
+    keys = (bits.astype(np.int64) << 32) | (BELOW - setup.universe.degree_rank.astype(np.int64))
+    return setup.universe.degree_order[BELOW - (np.sort(keys)[::-1] & BELOW)]
 
 
 @kernel

@@ -132,6 +132,12 @@ def test_learned_sets_turn_at_the_end_of_epochs_to_what_was_asked_for_most(spec,
             assert counts[cache.contents()].sum() == np.sort(counts)[-CAPACITY:].sum()
 
 
+def test_on_demand_the_likeliest_rows_cost_no_more_than_as_a_static_set(trace):
+    static, likeliest = (make_cache(name, setup(CAPACITY, trace)) for name in ("vip", "likeliest"))
+    assert run(likeliest, trace)[1] <= run(static, trace)[1]
+    assert set(likeliest.contents().tolist()) == set(static.contents().tolist())
+
+
 def test_infinite_fetches_every_row_once(trace):
     cache = make_cache("infinite", setup(1, trace))
     _, fetched = run(cache, trace)
@@ -166,6 +172,7 @@ def test_looking_ahead_uses_nothing_beyond_the_horizon(trace):
         ("presc:0", "epochs"),
         ("lookahead:0", "horizon"),
         ("vip", "vip"),
+        ("likeliest", "vip"),
         ("nothing", "there is no cache"),
     ],
 )

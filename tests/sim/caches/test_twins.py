@@ -209,6 +209,7 @@ TWINS = (
     ("min", Minimal, lambda s, c, i: twins.MIN(c, s.future)),
     ("lookahead:1", Foreseen, lambda s, c, i: twins.LookAhead(c, i, s.future, 1)),
     ("lookahead:4", Foreseen, lambda s, c, i: twins.LookAhead(c, i, s.future, 4)),
+    ("likeliest", Twins, lambda s, c, i: twins.Likeliest(c, lambda row: (-VIP[row], s.ranks()[row]))),
     ("infinite", Twins, lambda s, c, i: twins.Infinite()),
     ("presc:2", Twins, presampled([8])),
     ("vip-sampled", Twins, presampled(range(4, LONGEST + 1, 4))),
@@ -224,10 +225,10 @@ MACHINES = [type(spec, (kind,), {"spec": spec, "make_twin": make}) for spec, kin
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.spec)
 def test_kernel_does_what_its_twin_does(machine):
     machine.steps = 0
-    run_state_machine_as_test(
-        machine, settings=settings(max_examples=EXAMPLES, stateful_step_count=LONGEST, deadline=None)
-    )
-    assert machine.steps >= STEPS / len(MACHINES)
+    while machine.steps < STEPS / len(MACHINES):  # how long the sequences are is up to chance
+        run_state_machine_as_test(
+            machine, settings=settings(max_examples=EXAMPLES, stateful_step_count=LONGEST, deadline=None)
+        )
 
 
 def test_every_cache_has_a_twin():

@@ -321,6 +321,18 @@ class LookAhead:
         return hits
 
 
+class Likeliest:
+    """After each minibatch, of all rows at hand, the first by `key`."""
+
+    def __init__(self, capacity, key):
+        self.capacity, self.key, self.held = capacity, key, set()
+
+    def serve(self, ids):
+        hits = [row for row in ids if row in self.held]
+        self.held = set(sorted(self.held | set(ids), key=self.key)[: self.capacity])
+        return hits
+
+
 class Infinite:
     def __init__(self):
         self.held = set()
