@@ -21,8 +21,9 @@ class RunConfig(BaseModel):
     `trace` is the file's name, `trace_sha256` its content's checksum. `window` is the number of minibatches between two
     observations. In `async` mode training goes on while a policy thinks; in `sync` mode it waits. `link_bytes_per_s`
     is the rate of every host's link, in both directions, and `link_latency_s` its latency; None keeps that of the
-    captured run. `depth` is how many minibatches are prepared ahead (None: as the policy says). What-ifs are of
-    `sim.whatif`. `cluster` and `scenario` are the contents of such files, as JSON (`sim.clusterfile`, `sim.scenario`).
+    captured run. `depth` is how many minibatches are prepared ahead (None: as the policy says). What-ifs are those of
+    `sim.whatif`, `owners_sha256` being the checksum of a file of owners. `cluster` and `scenario` are the contents of
+    such files, as JSON (`sim.clusterfile`, `sim.scenario`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -42,6 +43,7 @@ class RunConfig(BaseModel):
     compute_speed: float = Field(default=1.0, gt=0)
     trainers_per_host: int | None = Field(default=None, gt=0)
     feature_bytes: int | None = Field(default=None, gt=0)
+    owners_sha256: str = ""
     cluster: str = ""
     scenario: str = ""
     seed: int = Field(default=0, ge=0)

@@ -13,16 +13,17 @@ import polars as pl
 from pydantic import ValidationError
 
 from agents.registry import PolicyPlan, resolve
+from sim.clusterfile import cluster_of
 from sim.config import RunConfig
-from sim.cost import CostModel
+from sim.cost import CostModel, read_cost
 from sim.count import count
 from sim.figure import Artist
 from sim.fit import fit
 from sim.load import TrainerInput, load
 from sim.results import decision_table, epoch_seconds, epoch_times, minibatch_table, summarise, write
 from sim.simulate import Simulated, make_caches, simulate
-from sim.topology import from_header
 from sim.trainer import TIMED
+from sim.whatif import changed, read_owners, repartitioned
 from traces.checksum import sha256_of
 from traces.cluster.link import parse_link
 from traces.errors import InputError
@@ -31,6 +32,12 @@ from traces.reader import Trace
 from traces.schema import TIMES
 
 BASELINES = ("none", "pipeline")
+
+CHANGES = (
+    "link_bytes_per_s", "link_latency_s", "depth", "compute_speed", "trainers_per_host", "feature_bytes",
+    "owners_sha256", "cluster", "scenario",
+)  # fmt: skip
+"""Fields of a configuration that make it another run than the captured one, whatever the policy."""
 
 
 @dataclass(eq=False)
@@ -48,22 +55,39 @@ class Experiment:
     bound_rows: np.ndarray | None = None
 
     @classmethod
-    def open(cls, path: Path, plan: PolicyPlan, options: dict[str, Any], link: str | None) -> Experiment:
-        """Read the trace, check the options against it, and fit the cost model. Raises `InputError` for bad input."""
+    def open(
+        cls,
+        path: Path,
+        plan: PolicyPlan,
+        options: dict[str, Any],
+        link: str | None,
+        cost_file: Path | None = None,
+        owners: Path | None = None,
+    ) -> Experiment:
+        """Read the trace, check the options against it, and fit the cost model, or read it from `cost_file`. Raises
+        `InputError` for bad input."""
         trace = Trace(path)
         rate = parse_link(link) if link else None
         try:
             config = RunConfig(
-                trace=path.name, trace_sha256=sha256_of(path), agent=plan.name, link_bytes_per_s=rate, **options
-            )
+                trace=path.name, trace_sha256=sha256_of(path), agent=plan.name, link_bytes_per_s=rate,
+                owners_sha256=sha256_of(owners) if owners else "", **options,
+            )  # fmt: skip
         except ValidationError as error:
             first = error.errors()[0]
             raise InputError(f"--{first['loc'][0]}: {first['msg']}") from None
         inputs = load(trace, config.universe)
+        cluster = cluster_of(trace.header, config)
         if plan.buffered:
             make_caches(inputs, trace.header, config)  # wrong sizes and options show up before anything else is done
-        cost = fit(inputs, trace.header, path.name, config.trace_sha256).cost
-        return cls(plan, config, trace.header, inputs, cost, from_header(trace.header, rate))
+        if cost_file is None:
+            cost = fit(inputs, trace.header, path.name, config.trace_sha256).cost
+        else:
+            cost = read_cost(cost_file)
+        if owners is not None:
+            inputs = repartitioned(inputs, trace.header, read_owners(owners))
+        inputs, header, cost = changed(inputs, trace.header, cost, config)
+        return cls(plan, config, header, inputs, cost, cluster)
 
     @property
     def policies(self) -> list[str]:
@@ -105,8 +129,9 @@ class Experiment:
 
     def check(self) -> dict[str, float]:
         """How the model does on the captured run itself: simulated `none` over measured, less 1, for the mean epoch and
-        the mean fetch. Empty where another link rate than the captured one is simulated."""
-        if self.config.link_bytes_per_s is not None:
+        the mean fetch. Empty where something else than the captured run is simulated."""
+        plain = RunConfig(trace="", trace_sha256="", agent="")
+        if any(getattr(self.config, name) != getattr(plain, name) for name in CHANGES) or self.header.policy != "none":
             return {}
         per_epoch = self.header.minibatches_per_epoch
         simulated = self.simulated["none"].times

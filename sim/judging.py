@@ -19,12 +19,12 @@ from agents.gate import LoggedDecision
 from agents.policy import Decision
 from agents.registry import PolicyPlan, resolve
 from sim.branches import Branch, branch, part_of_run, part_served
+from sim.clusterfile import cluster_of
 from sim.config import RunConfig
 from sim.results import summarise
 from sim.scenario import Scenario
 from sim.serve import Served, serve, unserved
 from sim.simulate import Simulated, make_caches, simulate
-from sim.topology import from_header
 from sim.workload import Workload
 
 
@@ -57,7 +57,7 @@ def _simulated_and_judged(
     workload: Workload, plan: PolicyPlan, config: RunConfig, horizon: int, seconds: bool
 ) -> Judged:
     inputs, header = workload.inputs[config.universe], workload.header
-    cluster = from_header(header, config.link_bytes_per_s)
+    cluster = cluster_of(header, config)
     simulated = simulate(inputs, header, plan, config, workload.cost, cluster)
     table = judge(workload, config, simulated, horizon, seconds)
     summary = summarise(simulated, inputs, header)
@@ -194,7 +194,7 @@ def _seconds(
     header = workload.header.model_copy(update={"minibatches_per_epoch": minibatches + 1})
     start_s = float(simulated.times["start_s"][:, first].min())
     config = config.model_copy(update={"scenario": Scenario.of(config.scenario).later(start_s).text})
-    cluster, plan = from_header(header, config.link_bytes_per_s), resolve("never")
+    cluster, plan = cluster_of(header, config), resolve("never")
     lasted = []
     for one in both:
         served = [part_served(other, first, minibatches) for other in actual]

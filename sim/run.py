@@ -26,7 +26,12 @@ python -m sim.run --trace traces/debian.parquet --agent never --buffer 10% --ini
 python -m sim.run --trace traces/debian.parquet --cache lru --buffer 64MB --universe remote --link 100mbit
 
 python -m sim.run --trace traces/papers100m.parquet --agent ollama:llama3 --window 8
+
+python -m sim.run --trace traces/debian.parquet --agent pipeline --depth 2 --link 1gbit --compute-speed 10
 """
+
+
+CHANGED: Any = {"rich_help_panel": "Another cluster than the captured one"}
 
 
 @app.command(epilog=EXAMPLES)
@@ -57,6 +62,36 @@ def main(
     ] = "async",
     link: Annotated[
         str | None, typer.Option(help="Rate of each host's link, such as 1gbit.", show_default="as captured")
+    ] = None,
+    latency_s: Annotated[
+        float | None,
+        typer.Option(min=0, help="Latency of each host's link, in seconds.", show_default="as captured", **CHANGED),
+    ] = None,
+    cluster: Annotated[
+        Path | None, typer.Option(help="Another cluster: a cluster.toml (see docs/time.md).", **CHANGED)
+    ] = None,
+    scenario: Annotated[
+        Path | None, typer.Option(help="What goes wrong meanwhile: a scenario.toml (see docs/time.md).", **CHANGED)
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(min=0, help="Minibatches prepared ahead.", show_default="0 for none, else 1", **CHANGED),
+    ] = None,
+    compute_speed: Annotated[float, typer.Option(help="How many times as fast the device is.", **CHANGED)] = 1.0,
+    trainers_per_host: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Trainers among which a host's minibatches are dealt.", show_default="as captured", **CHANGED
+        ),
+    ] = None,
+    feature_bytes: Annotated[
+        int | None, typer.Option(min=1, help="Bytes of a row of features.", show_default="as captured", **CHANGED)
+    ] = None,
+    owners: Annotated[
+        Path | None, typer.Option(help="Another partition: a .npy file with the host of every node.", **CHANGED)
+    ] = None,
+    cost: Annotated[
+        Path | None, typer.Option(help="A cost model of sim.calibrate.", show_default="fitted to the trace", **CHANGED)
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of policies and caches.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results.", show_default="results/ID")] = None,
@@ -101,6 +136,7 @@ def main(
     from sim.choice import choose
     from sim.experiment import Experiment
     from sim.figure import Artist
+    from sim.whatif import what_if
 
     plan, options = choose(
         policy=policy,
@@ -114,8 +150,12 @@ def main(
         seed=seed,
         model=ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again),
     )
+    options |= what_if(
+        cluster, scenario, link_latency_s=latency_s, depth=depth, compute_speed=compute_speed,
+        trainers_per_host=trainers_per_host, feature_bytes=feature_bytes,
+    )  # fmt: skip
     artist = Artist()
-    experiment = Experiment.open(trace, plan, options, link)
+    experiment = Experiment.open(trace, plan, options, link, cost, owners)
     gc.freeze()
     gc.enable()
     if experiment.header.notice:

@@ -182,6 +182,7 @@ def simulate(
             minibatches_per_epoch=header.minibatches_per_epoch,
             depth=int(plan.pipelined) if config.depth is None else config.depth,
             scenario=scenario,
+            agent_cores=cluster.graph.get("agent_cores", 0.0),
             decided=deciding,
             tell=tell,
         )

@@ -7,7 +7,7 @@ is in `sim.work`; what is fetched is what the cache leaves. Does not model the i
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import simpy
@@ -21,7 +21,7 @@ from sim.fetch import Fabric
 from sim.load import TrainerInput
 from sim.scenario import Scenario
 from sim.serve import Served, decide, serve
-from sim.state import FETCH, TRAIN
+from sim.state import AGENT, FETCH, TRAIN
 from sim.work import FETCH_CALL, Work
 
 Process = Generator[simpy.Event, Any, None]
@@ -100,6 +100,7 @@ class Trainer:
         minibatches_per_epoch: int,
         depth: int,
         scenario: Scenario,
+        agent_cores: float,
         decided: Decided | None,
         tell: Callable[[], None],
     ) -> None:
@@ -108,7 +109,7 @@ class Trainer:
         self._gradients, self._epochs = gradients, epochs
         self._per_epoch = minibatches_per_epoch
         self._decided, self._tell = decided, tell
-        self._depth, self._scenario = depth, scenario
+        self._depth, self._scenario, self._agent_cores = depth, scenario, agent_cores
         minibatches = source.stream.minibatches
         self._may_prepare = [env.event() for _ in range(minibatches + max(depth, 1))]
         self._prepared = [env.event() for _ in range(minibatches)]
@@ -195,18 +196,27 @@ class Trainer:
 
     def _ask(self, decided: Decided, minibatch: int) -> Process:
         """Where the gate's window is full, let the policy decide, and time pass meanwhile."""
-        gate = decided.gate
+        gate, now = decided.gate, self._env.now
         decision = decide(self._served, self._in, decided.cache, gate, minibatch, self._per_epoch)
         if decision is None:
             return
+        if decision.latency_s and (silent_s := self._scenario.silent_until(now) - now):
+            latency_s = max(silent_s, decision.latency_s)
+            decision = replace(decision, replace=False, outcome="late", latency_s=latency_s)
         if decided.synchronous:
-            yield self._env.timeout(decision.latency_s)
+            yield self._think(decision)
             gate.answer(decision)
         elif decision.latency_s == 0.0:
             gate.answer(decision)
         else:
             self._env.process(self._answer_later(gate, decision))
 
+    def _think(self, decision: Decision) -> simpy.Event:
+        """Happens when the decision is there: where the model shares the host's cores, later if they are busy."""
+        if not self._agent_cores or decision.outcome == "late":
+            return self._env.timeout(decision.latency_s)
+        return self._fabric.work(self._in.rank, AGENT, decision.latency_s, self._agent_cores)
+
     def _answer_later(self, gate: Gate, decision: Decision) -> Process:
-        yield self._env.timeout(decision.latency_s)
+        yield self._think(decision)
         gate.answer(decision)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from agents.registry import resolve
+from sim.clusterfile import cluster_of
 from sim.config import RunConfig
 from sim.cost import CostModel
 from sim.count import fetched_rows
@@ -18,7 +19,7 @@ from sim.results import summarise
 from sim.serve import Served
 from sim.simulate import decides, make_caches, serve_ahead, simulate
 from sim.stream import UniverseKind
-from sim.topology import from_header
+from sim.whatif import changed
 from traces.checksum import sha256_of
 from traces.errors import InputError
 from traces.header import Header
@@ -52,7 +53,7 @@ class Workload:
         trace = Trace(path)
         inputs = {universe: load(trace, universe) for universe in sorted(universes)}
         for one in (one for trainers in inputs.values() for one in trainers):
-            _ = one.stream.universe.degree_order, one.stream.universe.halo_rows  # found before processes part ways
+            _ = one.stream.universe.degree_rank, one.stream.universe.halo_rows  # found before processes part ways
         cost = fit(next(iter(inputs.values())), trace.header, path.name, checksum(path)).cost
         return cls(trace.header, inputs, cost)
 
@@ -73,7 +74,7 @@ class Workload:
         for a configuration that can't be.
         """
         plan = resolve(config.agent)
-        inputs = self.inputs[config.universe]
+        inputs, header, cost = changed(self.inputs[config.universe], self.header, self.cost, config)
         shared: tuple[Any, ...] = (
             plan.buffered,
             config.universe,
@@ -81,20 +82,22 @@ class Workload:
             config.buffer,
             config.init,
             config.seed,
+            config.trainers_per_host,
+            config.feature_bytes,
         )
         if decides(config):
             shared += (plan.name, config.window)
         if self.served[0] != shared:
-            self.served = shared, serve_ahead(inputs, self.header, plan, config)
-        cluster = from_header(self.header, config.link_bytes_per_s)
-        simulated = simulate(inputs, self.header, plan, config, self.cost, cluster, served=self.served[1])
+            self.served = shared, serve_ahead(inputs, header, plan, config)
+        cluster = cluster_of(header, config)
+        simulated = simulate(inputs, header, plan, config, cost, cluster, served=self.served[1])
         rows = max(simulated.capacity_rows)
-        summary = summarise(simulated, inputs, self.header)
+        summary = summarise(simulated, inputs, header)
         if config.universe == "remote":  # hits outside the halo can't be told over rows inside it
             summary["hit_rate_halo"] = None
         return summary | {
             "buffer_rows": rows,
-            "buffer_bytes": rows * self.header.graph.feature_bytes,
+            "buffer_bytes": rows * header.graph.feature_bytes,
             "min_fetched_rows": self.bound(config) if plan.buffered else None,
         }
 
