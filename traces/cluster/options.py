@@ -63,13 +63,17 @@ def choose_cluster(
     if form != "auto":
         forms = ", ".join(get_args(Form))
         raise InputError(f"--form {form} and {where}: {forms} are what a local cluster is made of; leave it out")
+    try:
+        ssh_words = tuple(shlex.split(ssh))
+    except ValueError as error:
+        raise InputError(f"--ssh {ssh!r}: {error}") from None
     found = slurm_hosts() if hosts is None else read_hosts(hosts)
     if parts not in (None, len(found)):
         raise InputError(f"{where}: names {len(found)} hosts, but {parts} parts were asked for; each host has one part")
     return RemoteCluster(
         machines=found,
         via="slurm" if hosts is None else "ssh",
-        ssh=tuple(shlex.split(ssh)),
+        ssh=ssh_words,
         python=python,
         trainers_per_machine=trainers,
         servers_per_machine=servers,

@@ -58,9 +58,9 @@ def fingerprint(path: Path) -> str:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             digest = hashlib.sha256(str(size).encode())
-            stride = max(BLOCK_BYTES, (size - BLOCK_BYTES) // (BLOCKS - 1))
-            for offset in range(0, size, stride):
-                file.seek(offset)
+            blocks, last = min(BLOCKS, -(-size // BLOCK_BYTES)), max(0, size - BLOCK_BYTES)
+            for block in range(blocks):
+                file.seek(last * block // max(1, blocks - 1))
                 digest.update(file.read(BLOCK_BYTES))
     except FileNotFoundError:
         return "missing"
@@ -138,10 +138,11 @@ def address_of(name: str, addresses: Iterable[str], resolved_there: Iterable[str
     stands for there (`resolved_there`). Raises `InputError` where neither is one of its addresses.
     """
     own = [address for address in addresses if not address.startswith("127.")]
-    for address in (*resolve(name), *resolved_there):
+    is_address = name.replace(".", "").isdigit()
+    for address in (name,) if is_address else (*resolve(name), *resolved_there):
         if address in own:
             return address
-    if len(own) == 1 and not name.replace(".", "").isdigit():
+    if len(own) == 1 and not is_address:
         return own[0]
     has = ", ".join(own) or "none but 127.*"
     raise InputError(

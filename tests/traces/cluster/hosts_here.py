@@ -1,25 +1,23 @@
-"""Machines on this host with an sshd each, and a command that reaches them from a switch between them.
+"""Machines on this host that are reached as real hosts are, by sshd or slurmd, and a command that reaches them.
 
-`python hosts_here.py COUNT FOLDER COMMAND...`, as process 1 of namespaces (see `here`). Machine i is 10.77.0.(i + 1);
-the other end of its network is `p<i>`, which the command sees.
+`python hosts_here.py ssh|slurm COUNT FOLDER COMMAND...`, as process 1 of namespaces (see `here`). Machine i is
+10.77.0.(i + 1), and to Slurm node n<i>. The command finds SLURM_CONF set, or reaches the machines by `ssh(FOLDER)`.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from traces.cluster import namespaces
 
-SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin") or ""
-REFUSAL = (
-    "needs root: sshd changes users"
-    if os.geteuid()
-    else "sshd is missing: install openssh-server"
-    if not SSHD
-    else namespaces.refusal("namespaces", shaped=False)
-)
+HUB = "10.77.255.254"
+NEEDED = {
+    "ssh": {"sshd": "openssh-server", "ssh": "openssh-client"},
+    "slurm": {"slurmd": "slurmd", "slurmctld": "slurmctld", "salloc": "slurm-client", "munged": "munge"},
+}
 SSHD_CONFIG = """
 HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/key.pub
@@ -29,11 +27,41 @@ PermitRootLogin prohibit-password
 PidFile none
 """
 SSH = "ssh -F none -i {folder}/key -o IdentitiesOnly=yes -o UserKnownHostsFile={folder}/known_hosts"
+SLURM_CONF = """
+ClusterName=here
+SlurmctldHost={name}({hub})
+SlurmUser=root
+SlurmdUser=root
+AuthInfo=socket={folder}/munge.socket
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+ReturnToService=2
+NodeName=n[0-{last}] NodeAddr=10.77.0.[1-{count}] CPUs={cores}
+PartitionName=all Nodes=ALL Default=YES
+"""
 
 
-def here(count: int, folder: Path, command: list[str]) -> list[str]:
-    """The command line that runs `command` between `count` machines."""
-    return [*namespaces.unshare_command("namespaces"), sys.executable, __file__, str(count), str(folder), *command]
+def refusal(kind: str) -> str | None:
+    """Why these machines can't be had here; None if they can."""
+    if os.geteuid() != 0:
+        return f"needs root, as {kind}d changes users"
+    for tool, package in NEEDED[kind].items():
+        if shutil.which(tool, path=namespaces.tool_environment()["PATH"]) is None:
+            return f"{tool} is missing: install {package}"
+    return namespaces.refusal("namespaces", shaped=False)
+
+
+def here(kind: str, count: int, folder: Path, command: list[str]) -> list[str]:
+    """The command line that runs `command` beside `count` machines."""
+    start = [sys.executable, __file__, kind, str(count), str(folder)]
+    return [*namespaces.unshare_command("namespaces"), *start, *command]
 
 
 def ssh(folder: Path) -> str:
@@ -41,21 +69,53 @@ def ssh(folder: Path) -> str:
     return SSH.format(folder=folder)
 
 
-def main(count: int, folder: Path, command: list[str]) -> int:
+def main(kind: str, count: int, folder: Path, command: list[str]) -> int:
+    os.environ["PATH"] = namespaces.tool_environment()["PATH"]
     machines = namespaces.Machines(count, None)
-    subprocess.run(["ip", "addr", "add", "10.77.255.254/16", "dev", "sw0"], check=True)
-    os.mkdir("/run/sshd")
-    for key in ("key", "host_key"):
-        if not (folder / key).exists():
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)], check=True)
-    (folder / "known_hosts").write_text(f"10.77.* {(folder / 'host_key.pub').read_text()}")
-    (folder / "sshd_config").write_text(SSHD_CONFIG.format(folder=folder))
-    for machine in range(count):
+    run("ip", "addr", "add", f"{HUB}/16", "dev", "sw0")
+    daemons = start_sshd(count, folder) if kind == "ssh" else start_slurm(count, folder)
+    for machine, daemon in enumerate(daemons):
         if os.fork() == 0:
             machines.enter(machine)
-            os.execv(SSHD, [SSHD, "-D", "-E", f"{folder}/sshd-{machine}.log", "-f", f"{folder}/sshd_config"])
+            output = os.open(folder / f"daemon-{machine}.log", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            os.execvp(daemon[0], daemon)
+    idle = f"idle {count}\n"
+    while kind == "slurm" and subprocess.run(["sinfo", "-ho", "%t %D"], capture_output=True, text=True).stdout != idle:
+        time.sleep(0.1)
     return subprocess.run(command, check=False).returncode
 
 
+def start_sshd(count: int, folder: Path) -> list[list[str]]:
+    """Make the keys; the command of each machine's sshd."""
+    os.mkdir("/run/sshd")
+    for key in ("key", "host_key"):
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key))
+    (folder / "known_hosts").write_text(f"10.77.* {(folder / 'host_key.pub').read_text()}")
+    (folder / "sshd_config").write_text(SSHD_CONFIG.format(folder=folder))
+    return [[shutil.which("sshd") or "", "-D", "-e", "-f", f"{folder}/sshd_config"]] * count
+
+
+def start_slurm(count: int, folder: Path) -> list[list[str]]:
+    """Start munged and slurmctld; the command of each machine's slurmd."""
+    (folder / "state").mkdir()
+    run("mungekey", "-c", "-k", f"{folder}/munge.key")
+    paths = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+    run("munged", "--force", *(f"--{option}={folder}/munge.{end}" for option, end in paths.items()))
+    conf = SLURM_CONF.format(
+        name=os.uname().nodename, hub=HUB, folder=folder, count=count, last=count - 1, cores=os.cpu_count()
+    )
+    (folder / "slurm.conf").write_text(conf)
+    (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
+    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
+    run("slurmctld")
+    return [["slurmd", "-D", "-N", f"n{machine}"] for machine in range(count)]
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]))
