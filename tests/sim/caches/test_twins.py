@@ -13,7 +13,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from streams import setup, stream
+from streams import setup, skewed, stream
 
 from agents.policy import Decision
 from sim.caches import CACHES, make_cache
@@ -233,3 +233,27 @@ def test_kernel_does_what_its_twin_does(machine):
 
 def test_every_cache_has_a_twin():
     assert {machine.spec.split(":")[0] for machine in MACHINES} == set(CACHES)
+
+
+@pytest.mark.parametrize("spec", ["score:.3,3", "window:3", "frequency:1"])
+def test_replacement_does_what_its_twin_does_in_many_blocks(spec):
+    """Large enough that a replacement looks at a part of the rows only, and must find out where that is not enough."""
+    rows, capacity, random = 6_000, 2_500, np.random.default_rng(7)
+    trace = skewed(24, 400, rows, drift=5)  # in float32, decayed counts are exact for so long
+    given = setup(capacity, trace, init="degree")
+    ranks = {int(row): place for place, row in enumerate(degree_order(given.universe))}
+    initial = [int(row) for row in initial_ids(given)]
+    make = {
+        "score:.3,3": lambda: twins.Score(capacity, initial, ranks, 0.3, 3),
+        "window:3": lambda: twins.Window(capacity, initial, ranks, 3),
+        "frequency:1": lambda: twins.Frequency(capacity, initial, ranks),
+    }
+    cache, twin = make_cache(spec, given), make[spec]()
+    for m in range(trace.minibatches):
+        ids = trace.minibatch(m)
+        decision = Decision(replace=bool(m % 5), share=float(random.choice([0.02, 0.3, 1.0])))
+        access = cache.access(ids, decision)
+        assert access.hit_rows == len(twin.serve(ids.tolist()))
+        if decision.replace:
+            assert access.replacement_rows == twin.replace(decision.share, "misses")
+        assert set(cache.contents().tolist()) == twin.held
