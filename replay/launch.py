@@ -119,11 +119,12 @@ def _arguments(live: Live, fragments: Path, header: Header, running: ExitStack) 
     if not live.plan.buffered:
         return {}
     config, model = live.config, live.plan.model
-    nodes = Nodes.load(nodes_file(fragments, 0))
-    universe = make_universe(nodes, config.universe)
-    cache = make_trainer_cache(header, 0, universe, config, future=None)
-    facts = run_facts(header, 0, universe, header.epochs, config, cache.capacity_rows)
-    live.plan.make().reset(facts, config.seed)
+    for partition in range(header.partition.parts):
+        rank = partition * header.cluster.trainers_per_host
+        universe = make_universe(Nodes.load(nodes_file(fragments, partition)), config.universe)
+        cache = make_trainer_cache(header, rank, universe, config, future=None)
+        facts = run_facts(header, rank, universe, header.epochs, config, cache.capacity_rows)
+        live.plan.make().reset(facts, config.seed)
     agents = None
     if live.plan.calls_model:
         assert model is not None  # as `PolicyPlan` says

@@ -160,6 +160,8 @@ def main(
         seed=seed,
         model=answers,
     )
+    if check and not plan.buffered:
+        raise InputError(f"--check holds rows of a buffer against their owners', but --agent {plan.name} has none")
     cluster = choose_cluster(
         parts=local,
         hosts=hosts,

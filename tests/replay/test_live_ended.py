@@ -72,6 +72,7 @@ def test_a_killed_run_can_be_recovered(graph_dir, part_config, tmp_path, run_cli
         (["--graph", "GRAPH", "--agent", "oracle:8"], "not for a live run"),
         (["--graph", "GRAPH", "--buffer", "200%"], "--buffer '200%'"),
         (["--graph", "GRAPH", "--agent", "pipeline", "--cache", "lru"], "has no buffer"),
+        (["--graph", "GRAPH", "--agent", "pipeline", "--check"], "--check holds rows of a buffer"),
         (["--graph", "GRAPH", "--policy", "nowhere.json"], "--policy nowhere.json"),
         (["--graph", "GRAPH", "--model", "GCN"], "model 'GCN'"),
         (["--graph", "GRAPH", "--model", "GAT", "--hidden", "30"], "heads"),

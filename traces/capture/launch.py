@@ -113,7 +113,7 @@ def capture(
         raise InputError(f"{fragments}: left by a capture that was killed; run again with --recover to keep it")
     graph = Graph.load(plan.graph_dir)
     header = _header(plan, graph)
-    fragments.mkdir(parents=True)
+    fragments.mkdir(parents=True, mode=0o700)  # for a live run it holds the key to the process that asks models
     cost: OverheadInfo | None = None
     ended_well = False
     try:
