@@ -85,3 +85,16 @@ def _fixed(graph: nx.DiGraph, cost: CostModel, header: Header) -> np.ndarray:
     fixed[at.TRAINERS], fixed[at.SERVERS] = trainers, header.cluster.servers_per_host
     fixed[at.ACKNOWLEDGED], fixed[at.TOGETHER], fixed[at.BIN_S] = cost.acknowledged, cost.together, 1.0
     return fixed
+
+
+def record_use(state: State, bins: int, bin_s: float) -> State:
+    """The same, recording how busy links and servers are in `bins` intervals of `bin_s`; what comes later adds up in
+    the last one."""
+    state.fixed[at.BIN_S] = bin_s
+    return state._replace(used=np.zeros((bins, len(state.links) + len(state.queues))))
+
+
+def shares_used(state: State, bin_s: float) -> np.ndarray:
+    """What was recorded, over what links and servers could have done."""
+    could = np.concatenate([state.links[:, at.BYTES_PER_S], np.full(len(state.queues), state.fixed[at.SERVERS])])
+    return state.used / (could * bin_s)

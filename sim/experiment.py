@@ -22,6 +22,7 @@ from sim.fit import fit
 from sim.load import TrainerInput, load
 from sim.results import decision_table, epoch_seconds, epoch_times, minibatch_table, summarise, write
 from sim.simulate import Simulated, make_caches, simulate
+from sim.timeline import chrome_trace, utilisation
 from sim.trainer import TIMED
 from sim.whatif import changed, read_owners, repartitioned
 from traces.checksum import sha256_of
@@ -30,6 +31,9 @@ from traces.errors import InputError
 from traces.header import Header
 from traces.reader import Trace
 from traces.schema import TIMES
+
+INTERVALS = 2000
+"""In so many it is told how busy links and servers were."""
 
 BASELINES = ("none", "pipeline")
 
@@ -53,6 +57,7 @@ class Experiment:
     simulated: dict[str, Simulated] = field(default_factory=dict)
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     bound_rows: np.ndarray | None = None
+    timeline: bool = False
 
     @classmethod
     def open(
@@ -103,7 +108,10 @@ class Experiment:
         """Simulate. `tell` is called after every minibatch of every trainer."""
         for name in self.policies:
             plan = self.plan if name == self.plan.name else resolve(name)
-            self.simulated[name] = simulate(self.inputs, self.header, plan, self.config, self.cost, self.cluster, tell)
+            self.simulated[name] = simulate(
+                self.inputs, self.header, plan, self.config, self.cost, self.cluster, tell,
+                bins=INTERVALS if self.timeline else 0,
+            )  # fmt: skip
             self.tables[name] = minibatch_table(self.simulated[name], self.inputs, self.header)
         if self.plan.buffered:
             caches = make_caches(self.inputs, self.header, self.config.model_copy(update={"cache": "min"}))
@@ -174,18 +182,21 @@ class Experiment:
         epoch_s = {row["policy"]: row["epoch_s_mean"] for row in summaries if "epoch_s_mean" in row}
         shown = {policy: self.tables[policy] for policy in dict.fromkeys(["pipeline", name])}
         artist.begin(name, shown, epoch_s, bound, caption)
+        timed = self.simulated[name]
         write(
             folder,
             {
                 "runs": runs,
                 "epochs": pl.concat(epochs),
                 "minibatches": pl.concat(minibatches),
-                "decisions": decision_table(self.simulated[name], self.plan.calls_model),
-            },
+                "decisions": decision_table(timed, self.plan.calls_model),
+            }
+            | ({"utilisation": utilisation(timed, self.header)} if self.timeline else {}),
             {
                 "config": self.config.model_dump(),
                 "summary": {"notice": self.header.notice, "runs": summaries} | self.check(),
                 "cost": asdict(self.cost),
-            },
+            }
+            | ({"timeline": chrome_trace(timed, self.header)} if self.timeline else {}),
             artist.finish,
         )

@@ -93,6 +93,12 @@ def main(
     cost: Annotated[
         Path | None, typer.Option(help="A cost model of sim.calibrate.", show_default="fitted to the trace", **CHANGED)
     ] = None,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Also write timeline.json for trace viewers, and how busy links were.")
+    ] = False,
+    breakdown: Annotated[
+        bool, typer.Option("--breakdown", help="Also print where every trainer's time went (means a minibatch).")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of policies and caches.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results.", show_default="results/ID")] = None,
     model_host: Annotated[
@@ -156,6 +162,7 @@ def main(
     )  # fmt: skip
     artist = Artist()
     experiment = Experiment.open(trace, plan, options, link, cost, owners)
+    experiment.timeline = timeline
     gc.freeze()
     gc.enable()
     if experiment.header.notice:
@@ -169,6 +176,8 @@ def main(
         found = {"run": experiment.config.id, "folder": folder, "notice": experiment.header.notice}
         print_json(found | {"rows": experiment.summaries()} | check)
     _print(shown, experiment.summaries())
+    if breakdown:
+        _print_breakdown(shown, experiment.tables[plan.name])
     shown.print(experiment.describe())
     if check:
         shares = f"epoch {check['epoch_error_share']:+.1%}, fetch {check['fetch_error_share']:+.1%}"
@@ -219,6 +228,20 @@ def _print(console: Console, rows: list[dict[str, Any]]) -> None:
             )
         table.add_row(row["policy"], *times, *counts, f"{row['fetched_rows'] / minimum:.2f}" if minimum else "")
     console.print(table)
+
+
+def _print_breakdown(console: Console, table: Any) -> None:
+    from rich.table import Table
+
+    from sim.timeline import breakdown
+
+    found = breakdown(table)
+    shown = Table(box=None, pad_edge=False, title="a minibatch of each trainer, ms", title_justify="left")
+    for name in found.columns:
+        shown.add_column(name.removesuffix("_ms"), justify="right")
+    for row in found.rows():
+        shown.add_row(*(str(value) if isinstance(value, int) else f"{value:.1f}" for value in row))
+    console.print(shown)
 
 
 def _list(console: Console, json: bool) -> None:

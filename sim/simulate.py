@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import networkx as nx
 import numpy as np
@@ -19,7 +19,7 @@ from sim.caches import cache_class, make_cache
 from sim.caches.cache import Cache, Setup
 from sim.capacity import capacity_rows
 from sim.clock import Clock
-from sim.cluster import make_state
+from sim.cluster import make_state, record_use, shares_used
 from sim.config import RunConfig
 from sim.cost import CostModel
 from sim.fetch import Fabric
@@ -37,7 +37,8 @@ from traces.header import Header
 class Simulated:
     """A finished run. `counts` and `times` have shape (trainers, minibatches); times are in seconds.
 
-    `capacity_rows`, `fill_rows` and `fill_s` have a value a trainer, `decisions` a list a trainer.
+    `capacity_rows`, `fill_rows` and `fill_s` have a value a trainer, `decisions` a list a trainer. `used` (intervals of
+    `bin_s`, links and hosts) are the shares of links' rates and servers' time that were used; `used_names` says whose.
     """
 
     counts: dict[str, NDArray[np.int64]]
@@ -46,6 +47,9 @@ class Simulated:
     fill_rows: list[int]
     fill_s: list[float]
     decisions: list[list[LoggedDecision]]
+    used: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    used_names: list[tuple[str, str]] = field(default_factory=list)
+    bin_s: float = 1.0
 
 
 def make_trainer_cache(
@@ -145,12 +149,14 @@ def simulate(
     cluster: nx.DiGraph,
     tell: Callable[[], None] = lambda: None,
     served: list[Served] | None = None,
+    bins: int = 0,
 ) -> Simulated:
     """Run `plan` over a captured run on `cluster`; `tell` is called after every minibatch of every trainer.
 
     `served` is what `serve_ahead` gave for the same trace, plan and cache; policies then saw no times. Without it they
-    see the times of their windows. The same inputs, configuration and seed give the same result, but for the latency of
-    a language model.
+    see the times of their windows. With `bins`, it is recorded how busy links and servers were, in so many intervals
+    that together are twice as long as the captured run. The same inputs, configuration and seed give the same result,
+    but for the latency of a language model.
     """
     if served is None and not (plan.buffered and decides(config)):
         served = serve_ahead(inputs, header, plan, config)
@@ -161,7 +167,12 @@ def simulate(
     edges = sum(int(one.sampled_edges.sum()) for one in inputs)
     sample_s_per_edge = sum(float(one.sample_s.sum()) for one in work) / max(edges, 1)
     slow = periods(scenario, routes, header.cluster.hosts)
-    fabric = Fabric(env, make_state(cluster, routes, cost, header, sample_s_per_edge, slow))
+    state = make_state(cluster, routes, cost, header, sample_s_per_edge, slow)
+    captured_s = max(float((one.times["start_s"] + one.times["step_s"]).max()) for one in inputs)
+    bin_s = 2 * captured_s / bins if bins and captured_s else 1.0
+    if bins:
+        state = record_use(state, bins, bin_s)
+    fabric = Fabric(env, state)
     delay_s = allreduce_delay_s(inputs, cost, config.trace_sha256)
     gradients, epochs = Gradients(env, len(inputs), fabric, delay_s), Barrier(env, len(inputs))
     decided: Sequence[Decided | None] = (
@@ -203,4 +214,8 @@ def simulate(
         fill_rows=[int(one.fill_by_owner.sum()) for one in served],
         fill_s=[t.fill_s for t in trainers],
         decisions=[one.decisions for one in served],
+        used=shares_used(state, bin_s),
+        used_names=[("link", f"{source} to {target}") for source, target in routes.index]
+        + [("servers", host) for host in header.cluster.hosts],
+        bin_s=bin_s,
     )
