@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.policy import Decision
+from sim.caches.blocks import BELOW
 from sim.caches.cache import Access, Cache, Setup, initial_ids
 from sim.caches.demand import Ids
 from sim.caches.kernel import kernel
@@ -80,12 +81,17 @@ class PublicScore(Cache):
 
     def _exchanged(self) -> tuple[Ids, Ids]:
         """The slots to use and the rows to put in: O(capacity + universe)."""
+        # Numbers are sorted, not indices, which takes a tenth of the time: each key ends with what tells equals apart.
         stale = np.flatnonzero(self.stale_at <= self.served)
-        stale = stale[np.argsort(self.held[stale].astype(np.uint32), kind="stable")]  # -1, empty, becomes the largest
+        by_id = (self.held[stale].astype(np.uint32).astype(np.int64) << 32) | stale  # -1, empty, becomes the largest
         candidates = np.flatnonzero(self.misses > 0)
-        candidates = candidates[np.argsort(-self.misses[candidates], kind="stable")]
+        most_first = np.argsort(-self.misses[candidates])
+        misses = self.misses[candidates[most_first]]
+        level = np.concatenate(([0], np.cumsum(misses[1:] != misses[:-1])))[: len(misses)]
+        by_misses = (level << 32) | candidates[most_first]
         count = min(len(stale), len(candidates))
-        return stale[:count].astype(np.int32), candidates[:count].astype(np.int32)
+        slots, inserted = (np.sort(keys)[:count] & BELOW for keys in (by_id, by_misses))
+        return slots.astype(np.int32), inserted.astype(np.int32)
 
     def _put(self, inserted: Ids, slots: Ids) -> None:
         idle = self.served - (self.stale_at[slots] - self.lasts[slots])
