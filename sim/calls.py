@@ -38,6 +38,7 @@ from sim.state import (
     IDLE,
     INBOX,
     INBOX_END,
+    JOINED,
     KIND,
     LAST_DUE,
     LEG,
@@ -47,6 +48,7 @@ from sim.state import (
     PREPARE,
     PUT_S_PER_ROW,
     PUTTING,
+    REDUCE,
     REDUCING,
     REQUEST,
     RESPONSE,
@@ -64,6 +66,7 @@ from sim.state import (
     STEP,
     STEPS,
     THREADS_PER_TRAINER,
+    TRAIN,
     TRAINERS,
     UP_BYTES,
     WAITING,
@@ -77,21 +80,19 @@ NOBODY = -1
 def advance(now, until, c):  # type: ignore[no-untyped-def]
     """Begin at `now` what is beginning, and let happen all that happens before `until`, up to the first program's end.
 
-    Returns when that was and whose program it is (a thread's, or after the last thread the all-reduce), or `until` and
-    `NOBODY`.
+    Returns when that was and which thread's program it is, or `until` and `NOBODY`.
     """
-    while c.clock[BEGUN] < c.clock[BEGINNING]:
-        thread = c.beginning[int(c.clock[BEGUN])]
-        c.clock[BEGUN] += 1
-        if thread == c.threads.shape[0]:
-            c.clock[ROUND] = c.fixed[ROUNDS]
-            next_round(now, c)
-        else:
-            c.threads[thread, STAGE], c.threads[thread, STEP] = IDLE, -1
+    while True:
+        while c.clock[BEGUN] < c.clock[BEGINNING]:
+            thread = c.beginning[int(c.clock[BEGUN])]
+            c.clock[BEGUN] += 1
+            if c.threads[thread, STAGE] == IDLE:
+                c.threads[thread, STEP] = -1
+            else:  # the all-reduce that it waited for is done
+                c.threads[thread, STAGE] = AFTER
             if go_on(thread, now, c):
                 return now, thread
-    c.clock[BEGUN] = c.clock[BEGINNING] = 0
-    while True:
+        c.clock[BEGUN] = c.clock[BEGINNING] = 0
         soonest, pool = np.inf, -1
         for i in range(c.pools.shape[0]):
             if c.pools[i, POOL_NEXT] < soonest:
@@ -101,22 +102,23 @@ def advance(now, until, c):  # type: ignore[no-untyped-def]
         flows_at = np.inf
         if c.clock[FLOWING]:
             flows_at = c.clock[SINCE] if c.clock[CHANGED] else c.clock[NEXT_DONE]
-        if min(soonest, flows_at) >= until:
+        now = min(soonest, flows_at)
+        if now >= until:
             return until, NOBODY
         ended = NOBODY
         if flows_at < soonest:
-            share(flows_at, c)
+            share(now, c)
         elif pool >= 0:
             thread = end_job(pool, c)
             if c.threads[thread, STAGE] == SERVING:
-                answer(thread, soonest, c)
-            elif go_on(thread, soonest, c):
+                answer(thread, now, c)
+            elif go_on(thread, now, c):
                 ended = thread
         else:
             c.clock[FIRST_DUE] += 1
-            ended = arrived(c.due[int(c.clock[FIRST_DUE]) - 1], soonest, c)
+            ended = arrived(c.due[int(c.clock[FIRST_DUE]) - 1], now, c)
         if ended != NOBODY:
-            return soonest, ended
+            return now, ended
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -134,6 +136,10 @@ def go_on(thread, now, c):  # type: ignore[no-untyped-def]
                 c.threads[thread, STAGE] = IDLE
                 return True
             c.threads[thread, STAGE], work_s = BEFORE, c.program[thread, step, BEFORE_S]
+        elif stage == BEFORE and c.program[thread, step, KIND] == REDUCE:
+            c.threads[thread, STAGE] = WAITING
+            join(thread, now, c)
+            return False
         elif stage == BEFORE:
             if thread % THREADS_PER_TRAINER == PREPARE:
                 ask(thread, now, c)
@@ -156,6 +162,16 @@ def go_on(thread, now, c):  # type: ignore[no-untyped-def]
         if work_s > 0.0:
             start_job(thread, work_s, now, c)
             return False
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def join(thread, now, c):  # type: ignore[no-untyped-def]
+    """A trainer's gradients are ready; the last one's let the all-reduce begin."""
+    c.clock[JOINED] += 1
+    if c.clock[JOINED] == c.fixed[TRAINERS]:
+        c.clock[JOINED], c.clock[ROUND] = 0.0, c.fixed[ROUNDS]
+        c.clock[ROUND_S] = c.program[thread, int(c.threads[thread, STEP]), BESIDE_S] / c.fixed[ROUNDS]
+        next_round(now, c)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -183,7 +199,10 @@ def arrived(message, now, c):  # type: ignore[no-untyped-def]
         if c.clock[ROUND]:
             next_round(now, c)
             return NOBODY
-        return c.threads.shape[0]
+        for trainer in range(trainers):
+            c.beginning[int(c.clock[BEGINNING])] = trainer * THREADS_PER_TRAINER + TRAIN
+            c.clock[BEGINNING] += 1
+        return NOBODY
     c.following[message] = -1
     if c.messages[message, LEG] == RESPONSE:
         thread = message // hosts * THREADS_PER_TRAINER

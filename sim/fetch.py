@@ -1,20 +1,18 @@
-"""The simulated cluster as trainers use it: threads that run programs of work and calls, and all-reduces."""
+"""The simulated cluster as trainers use it: threads that run programs of work and calls."""
 
 from __future__ import annotations
 
+import numpy as np
 import simpy
 from numpy.typing import NDArray
 
 from sim.calls import NOBODY, advance
 from sim.clock import Clock
 from sim.state import (
-    BEFORE_S,
     BEGINNING,
     BESIDE_TOOK_S,
     CORES,
     ENDED_AT,
-    ROUND_S,
-    ROUNDS,
     STEPS,
     THREADS_PER_TRAINER,
     State,
@@ -29,46 +27,35 @@ class Fabric:
         self._done: dict[int, simpy.Event] = {}
         env.model = self
 
-    def run(self, trainer: int, program: NDArray, rows: NDArray) -> simpy.Event:
-        """Happens when a trainer's first thread has made its calls, one after another.
+    def run(self, trainer: int, thread: int, program: NDArray, rows: NDArray | None = None) -> simpy.Event:
+        """Happens when a trainer's thread has taken all steps of a program.
 
-        `program` (calls, 4) has the kind of each and the work before, beside and after it; `rows` (calls, hosts) what
-        it asks each host for, float64. No more than `MOST_STEPS` calls.
+        `program` (steps, 4) has the kind of each step's call and the work before, beside and after it; `rows` (steps,
+        hosts) what a first thread asks each host for, float64. No more than `MOST_STEPS` steps.
         """
-        thread, calls = trainer * THREADS_PER_TRAINER, len(program)
-        self._state.program[thread, :calls, :ENDED_AT] = program
-        self._state.rows[trainer, :calls] = rows
-        return self._begin(thread, calls)
-
-    def ended_at(self, trainer: int) -> list[float]:
-        """When each of the calls of a trainer's latest program had ended."""
-        return self._state.program[trainer * THREADS_PER_TRAINER, :, ENDED_AT].tolist()
-
-    def beside_s(self, trainer: int, call: int) -> float:
-        """How long the work beside one of these calls took."""
-        return self._state.program[trainer * THREADS_PER_TRAINER, call, BESIDE_TOOK_S].item()
-
-    def work(self, trainer: int, thread: int, work_s: float, cores: float = 1.0) -> simpy.Event:
-        """Happens when another of a trainer's threads has computed what takes `work_s` where nothing else runs."""
-        number = trainer * THREADS_PER_TRAINER + thread
-        self._state.program[number, 0, BEFORE_S] = work_s
-        self._state.threads[number, CORES] = cores
-        return self._begin(number, 1)
-
-    def reduce(self, delay_s: float) -> simpy.Event:
-        """Happens when an all-reduce of all trainers' gradients, which takes `delay_s` beside the bytes, is done."""
-        clock = self._state.clock
-        clock[ROUND_S] = delay_s / self._state.fixed[ROUNDS]
-        return self._begin(len(self._state.threads), 0)
-
-    def _begin(self, number: int, steps: int) -> simpy.Event:
+        number, steps = trainer * THREADS_PER_TRAINER + thread, len(program)
         state, done = self._state, self._env.event()
-        if steps:
-            state.threads[number, STEPS] = steps
+        state.program[number, :steps, :ENDED_AT] = program
+        if rows is not None:
+            state.rows[trainer, :steps] = rows
+        state.threads[number, STEPS] = steps
         state.beginning[int(state.clock[BEGINNING])] = number
         state.clock[BEGINNING] += 1
         self._done[number] = done
         return done
+
+    def work(self, trainer: int, thread: int, work_s: float, cores: float) -> simpy.Event:
+        """Happens when a trainer's thread has computed on `cores` what takes `work_s` where nothing else runs."""
+        self._state.threads[trainer * THREADS_PER_TRAINER + thread, CORES] = cores
+        return self.run(trainer, thread, np.array([[0.0, work_s, 0.0, 0.0]]))
+
+    def ended_at(self, trainer: int, thread: int) -> list[float]:
+        """When each of the steps of a thread's latest program had ended."""
+        return self._state.program[trainer * THREADS_PER_TRAINER + thread, :, ENDED_AT].tolist()
+
+    def beside_s(self, trainer: int, step: int) -> float:
+        """How long the work beside one of the calls of a trainer's first thread took."""
+        return self._state.program[trainer * THREADS_PER_TRAINER, step, BESIDE_TOOK_S].item()
 
     def advance(self, now: float, until: float) -> tuple[float, simpy.Event] | None:
         """As `sim.clock.Model` says."""

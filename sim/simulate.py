@@ -28,8 +28,8 @@ from sim.scenario import Scenario, periods
 from sim.serve import Served, serve_all, serve_decided, unserved
 from sim.stream import Stream, Universe
 from sim.topology import links
-from sim.trainer import TIMED, Barrier, Decided, Gradients, Trainer
-from sim.work import allreduce_delay_s, make_work
+from sim.trainer import Barrier, Decided, Trainer, times_of
+from sim.work import make_work
 from traces.header import Header
 
 
@@ -173,8 +173,7 @@ def simulate(
     if bins:
         state = record_use(state, bins, bin_s)
     fabric = Fabric(env, state)
-    delay_s = allreduce_delay_s(inputs, cost, config.trace_sha256)
-    gradients, epochs = Gradients(env, len(inputs), fabric, delay_s), Barrier(env, len(inputs))
+    epochs = Barrier(env, len(inputs))
     decided: Sequence[Decided | None] = (
         [None] * len(inputs) if served else _decided(inputs, header, plan, config, row_s)
     )
@@ -188,7 +187,6 @@ def simulate(
             cost,
             fetches,
             fabric,
-            gradients,
             epochs,
             minibatches_per_epoch=header.minibatches_per_epoch,
             depth=int(plan.pipelined) if config.depth is None else config.depth,
@@ -209,7 +207,7 @@ def simulate(
             "replacement_rows": np.stack([one.replacement_rows for one in served]),
             "fetched_rows": np.stack([one.rows_by_owner.sum(axis=1) for one in served]),
         },
-        times={name: np.array([t.times[name] for t in trainers]) for name in TIMED},
+        times=times_of(trainers),
         capacity_rows=[one.capacity_rows for one in served],
         fill_rows=[int(one.fill_by_owner.sum()) for one in served],
         fill_s=[t.fill_s for t in trainers],

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-CLOCK = range(11)
-BEGUN, BEGINNING, FLOWING, SINCE, NEXT_DONE, CHANGED, FIRST_DUE, LAST_DUE, REDUCING, ROUND, ROUND_S = CLOCK
-"""Of the whole cluster: programs of `beginning` that have begun, and how many there are; how many messages flow, until
-when they are settled, when one is through next, and whether (1.0) one has started since links were shared; where
-`due` begins and ends; gradients and rounds of the all-reduce that are left, and what a round takes beside its bytes."""
+CLOCK = range(12)
+BEGUN, BEGINNING, FLOWING, SINCE, NEXT_DONE, CHANGED, FIRST_DUE, LAST_DUE, JOINED, REDUCING, ROUND, ROUND_S = CLOCK
+"""Of the whole cluster: threads of `beginning` that have begun, and how many there are; how many messages flow, until
+when they are settled, when one is through next, and whether (1.0) one has started since links were shared; where `due`
+begins and ends; trainers that are ready for the all-reduce, gradients and rounds of it that are left, and what a round
+takes beside its bytes."""
 
 THREAD = range(12)
 STAGE, STEP, STEPS, PENDING, POOL, HOST, INBOX, INBOX_END, DONE_AT, SERVED, CORES, SIBLING = THREAD
@@ -56,8 +57,9 @@ UP_BYTES, DOWN_BYTES, SERVER_S, SERVER_S_PER_ROW, PUT_S_PER_ROW = KIND_COLUMNS
 """Of a kind of call: bytes of request and response a row, a server's work a request and a row, and a trainer's work on
 a row that came."""
 
-SAMPLE, LABEL, FETCH = range(3)
-"""Kinds of calls: for sampled edges, labels of seeds, features of input nodes."""
+SAMPLE, LABEL, FETCH, REDUCE = range(4)
+"""Kinds of calls: for sampled edges, labels of seeds, features of input nodes; and the all-reduce, whose work beside it
+is what it takes beside its bytes."""
 
 FIXED = range(9)
 WINDOW, GRADIENT_BYTES, HOPS, ROUNDS, TRAINERS, SERVERS, ACKNOWLEDGED, TOGETHER, BIN_S = FIXED
@@ -81,7 +83,7 @@ class State(NamedTuple):
     """Arrays by the columns above, and beside them:
 
     `program` (threads, steps) has the steps of threads, and `rows` (trainers, steps, hosts) what a trainer's first
-    thread asks each host for. `beginning` lists threads; the number after the last thread is the all-reduce. `jobs`
+    thread asks each host for. `beginning` lists threads that begin or go on at this moment. `jobs`
     (pools, threads) lists those that compute. A trainer has a message a host, by trainer and host, and after all those
     one for its gradients. `following` is the next message in a queue, `flowing` lists those on links, `due` those that
     arrive, at `due_at`, in order; `queues` (hosts, 2) are the first and last request at a host's servers. `paths`

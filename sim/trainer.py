@@ -6,11 +6,13 @@ is in `sim.work`; what is fetched is what the cache leaves. Does not model the i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from agents.gate import Gate
 from agents.policy import Decision
@@ -21,7 +23,7 @@ from sim.fetch import Fabric
 from sim.load import TrainerInput
 from sim.scenario import Scenario
 from sim.serve import Served, decide, serve
-from sim.state import AGENT, FETCH, TRAIN
+from sim.state import AGENT, FETCH, PREPARE, TRAIN
 from sim.work import FETCH_CALL, Work
 
 Process = Generator[simpy.Event, Any, None]
@@ -30,25 +32,6 @@ TIMED = (
     "start_s", "prepare_start_s", "sample_s", "fetch_s", "local_gather_s", "label_s", "stall_s", "compute_s", "wait_s",
     "allreduce_s", "update_s", "step_s",
 )  # fmt: skip
-
-
-class Gradients:
-    """Where all trainers meet at the end of every step, and sum up their gradients when the slowest is there."""
-
-    def __init__(self, env: Clock, parties: int, fabric: Fabric, delay_s: list[float]) -> None:
-        self._env, self._parties, self._fabric, self._delay_s = env, parties, fabric, delay_s
-        self._arrived, self._summed = 0, env.event()
-        self.opened_s: list[float] = []
-
-    def arrive(self) -> simpy.Event:
-        """Happens when everybody has the sum; `opened_s` then says when everybody was there, a value a step."""
-        summed = self._summed
-        self._arrived += 1
-        if self._arrived == self._parties:
-            self._arrived, self._summed = 0, self._env.event()
-            self._fabric.reduce(self._delay_s[len(self.opened_s)]).callbacks.append(lambda _: summed.succeed())
-            self.opened_s.append(self._env.now)
-        return summed
 
 
 class Barrier:
@@ -82,8 +65,7 @@ class Trainer:
 
     `depth` is the number of minibatches prepared ahead; 0 means that preparing and computing take turns. `served` says
     what every minibatch fetches; where a policy decides (`decided`), it is filled in as the run goes. After the
-    simulation `times` has a list of seconds by `TIMED`, a value a minibatch, and `fill_s` is what it took to fill the
-    buffer at the start.
+    simulation `times_of` gives its times, and `fill_s` is what it took to fill the buffer at the start.
     """
 
     def __init__(
@@ -94,7 +76,6 @@ class Trainer:
         cost: CostModel,
         served: Served,
         fabric: Fabric,
-        gradients: Gradients,
         epochs: Barrier,
         *,
         minibatches_per_epoch: int,
@@ -106,7 +87,7 @@ class Trainer:
     ) -> None:
         self._env, self._in, self._served, self._fabric = env, source, served, fabric
         self._work, self._request_s, self._handover_s = work, cost.request_s, cost.handover_s
-        self._gradients, self._epochs = gradients, epochs
+        self._epochs = epochs
         self._per_epoch = minibatches_per_epoch
         self._decided, self._tell = decided, tell
         self._depth, self._scenario, self._agent_cores = depth, scenario, agent_cores
@@ -118,7 +99,7 @@ class Trainer:
         # an epoch's first minibatch is not prepared during the epoch before: DistDGL's loader starts anew
         self._epoch_may_start = [env.event() for _ in range(minibatches // minibatches_per_epoch + 1)]
         self._epoch_may_start[0].succeed()
-        self.times: dict[str, list[float]] = {name: [] for name in TIMED}
+        self.times: dict[str, list[float]] = {name: [] for name in (*TIMED, "ready_at", "summed_at")}
         self.fill_s = 0.0
         env.process(self._prepare())
         env.process(self._train())
@@ -131,7 +112,7 @@ class Trainer:
         if served.capacity_rows:
             filling = program[0, fetch : fetch + 1] * 0.0
             filling[0, 0], filling[0, 1] = FETCH, self._request_s
-            yield fabric.run(rank, filling, served.fill_by_owner[None, :])
+            yield fabric.run(rank, PREPARE, filling, served.fill_by_owner[None, :])
             self.fill_s = env.now
         for minibatch in range(len(program)):
             if minibatch % self._per_epoch == 0:
@@ -139,18 +120,18 @@ class Trainer:
             yield self._may_prepare[minibatch]
             start = env.now
             if decided is None:
-                yield fabric.run(rank, program[minibatch], rows[minibatch])
-                ended = fabric.ended_at(rank)
+                yield fabric.run(rank, PREPARE, program[minibatch], rows[minibatch])
+                ended = fabric.ended_at(rank, PREPARE)
                 sampled, fetched = ended[fetch - 1], ended[fetch]
                 gather_s = fabric.beside_s(rank, fetch)
             else:
-                yield fabric.run(rank, program[minibatch, :fetch], rows[minibatch, :fetch])
+                yield fabric.run(rank, PREPARE, program[minibatch, :fetch], rows[minibatch, :fetch])
                 sampled = env.now
                 decision = decided.gate.take(minibatch)
                 serve(served, self._in, decided.cache, minibatch, decision)
                 rows[minibatch, fetch] = rows_by_owner[minibatch]
-                yield fabric.run(rank, program[minibatch, fetch:], rows[minibatch, fetch:])
-                fetched = fabric.ended_at(rank)[0]
+                yield fabric.run(rank, PREPARE, program[minibatch, fetch:], rows[minibatch, fetch:])
+                fetched = fabric.ended_at(rank, PREPARE)[0]
                 gather_s = fabric.beside_s(rank, 0)
             times["prepare_start_s"].append(start)
             times["sample_s"].append(sampled - start)
@@ -163,32 +144,25 @@ class Trainer:
 
     def _train(self) -> Process:
         env, times, fabric, rank, work = self._env, self.times, self._fabric, self._in.rank, self._work
-        opened_s = self._gradients.opened_s
-        update_s = work.update_s.tolist()
-        for minibatch, compute_s in enumerate(work.compute_s.tolist()):
+        program = work.training(self._handover_s)
+        for minibatch in range(len(program)):
             start = env.now
             if self._depth == 0:
                 self._may_prepare[minibatch].succeed()
             yield self._prepared[minibatch]
             if self._depth:
                 self._may_prepare[minibatch + self._depth].succeed()
-            if self._handover_s:
-                yield fabric.work(rank, TRAIN, self._handover_s)
-            stalled = env.now
-            yield fabric.work(rank, TRAIN, compute_s)
-            ready = env.now
-            yield self._gradients.arrive()
-            summed = env.now
-            yield fabric.work(rank, TRAIN, update_s[minibatch])
+            yield fabric.run(rank, TRAIN, program[minibatch])
+            began, ready, summed, updated = fabric.ended_at(rank, TRAIN)
             times["start_s"].append(start)
-            times["stall_s"].append(stalled - start)
-            times["compute_s"].append(ready - stalled)
-            times["wait_s"].append(opened_s[minibatch] - ready)
-            times["allreduce_s"].append(summed - opened_s[minibatch])
-            times["update_s"].append(env.now - summed)
-            times["step_s"].append(env.now - start)
+            times["stall_s"].append(began - start)
+            times["compute_s"].append(ready - began)
+            times["update_s"].append(updated - summed)
+            times["step_s"].append(updated - start)
+            times["ready_at"].append(ready)
+            times["summed_at"].append(summed)
             if self._decided is not None:
-                self._decided.gate.time(stalled - start, env.now - start)
+                self._decided.gate.time(began - start, updated - start)
             self._tell()
             if (minibatch + 1) % self._per_epoch == 0:
                 yield self._epochs.arrive()
@@ -220,3 +194,14 @@ class Trainer:
     def _answer_later(self, gate: Gate, decision: Decision) -> Process:
         yield self._think(decision)
         gate.answer(decision)
+
+
+def times_of(trainers: Sequence[Trainer]) -> dict[str, NDArray[np.float64]]:
+    """Seconds by `TIMED` after a simulation, each of shape (trainers, minibatches).
+
+    All trainers wait until the slowest one's gradients are there; then they are summed.
+    """
+    times = {name: np.array([one.times[name] for one in trainers]) for name in trainers[0].times}
+    ready_at, summed_at = times.pop("ready_at"), times.pop("summed_at")
+    opened_at = ready_at.max(axis=0)
+    return times | {"wait_s": opened_at - ready_at, "allreduce_s": summed_at - opened_at}

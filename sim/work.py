@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sim.cost import PARTS, SERVED_SHARE, CostModel
 from sim.load import TrainerInput
-from sim.state import FETCH, LABEL, SAMPLE
+from sim.state import FETCH, LABEL, REDUCE, SAMPLE
 from traces.header import Header
 
 FETCH_CALL = 2
@@ -22,14 +22,17 @@ LABELS_ELSEWHERE = 2.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
-    """One trainer's work, a value a minibatch; `sampled_rows` (minibatches, hosts) are edges sampled elsewhere, and
-    `seed_rows` (hosts,) is above 0 for hosts that some of its seeds belong to."""
+    """One trainer's work, a value a minibatch; `allreduce_s` is what an all-reduce takes beside its bytes,
+    `sampled_rows` (minibatches, hosts) are edges sampled elsewhere, and `seed_rows` (hosts,) is above 0 for hosts that
+    some of its seeds belong to.
+    """
 
     sample_s: NDArray[np.float64]
     gather_s: NDArray[np.float64]
     label_s: NDArray[np.float64]
     compute_s: NDArray[np.float64]
     update_s: NDArray[np.float64]
+    allreduce_s: NDArray[np.float64]
     sampled_rows: NDArray[np.float64]
     seed_rows: NDArray[np.float64]
 
@@ -53,11 +56,20 @@ class Work:
         rows[:, 1], rows[:, FETCH_CALL] = self.sampled_rows, rows_by_owner
         return program, rows
 
+    def training(self, handover_s: float) -> NDArray:
+        """What training with a minibatch takes, as `sim.fetch.Fabric.run` wants it, shape (minibatches, 4, 4): handing
+        it over, computing, the all-reduce, the update."""
+        program = np.zeros((len(self.compute_s), 4, 4))
+        program[:, 0, 1], program[:, 1, 1], program[:, 3, 1] = handover_s, self.compute_s, self.update_s
+        program[:, 2, 0], program[:, 2, 2] = REDUCE, self.allreduce_s
+        return program
+
 
 def make_work(inputs: list[TrainerInput], header: Header, cost: CostModel, sha256: str) -> list[Work]:
     """The work of all trainers in the run of the trace with this checksum."""
     quick_s = [float(np.percentile(one.times["label_s"], 10)) for one in inputs]
     share = cost.shares.get(sha256, dict.fromkeys(PARTS, 1.0))
+    allreduce_s = allreduce_delay_s(inputs, cost, sha256)
     work = []
     for one, label_quick_s in zip(inputs, quick_s, strict=True):
         times, constant = one.times, np.ones(one.stream.minibatches)
@@ -76,6 +88,7 @@ def make_work(inputs: list[TrainerInput], header: Header, cost: CostModel, sha25
         work.append(
             Work(
                 **{f"{part}_s": seconds for part, seconds in parts.items()},
+                allreduce_s=allreduce_s,
                 sampled_rows=sampled_elsewhere(one, header),
                 seed_rows=neighbours(one.partition, one.owner_rows.shape[1]) * float(elsewhere),
             )
@@ -134,12 +147,12 @@ def sampled_elsewhere(source: TrainerInput, header: Header) -> NDArray[np.float6
     return source.owner_rows * edges[:, None]
 
 
-def allreduce_delay_s(inputs: list[TrainerInput], cost: CostModel, sha256: str) -> list[float]:
+def allreduce_delay_s(inputs: list[TrainerInput], cost: CostModel, sha256: str) -> NDArray[np.float64]:
     """What the all-reduce of every step takes beside its bytes."""
     if by_law(cost, sha256):
-        return [cost.laws["allreduce_s_per_round"] * rounds(len(inputs))] * inputs[0].stream.minibatches
+        return np.full(inputs[0].stream.minibatches, cost.laws["allreduce_s_per_round"] * rounds(len(inputs)))
     share = cost.shares.get(sha256, {}).get("allreduce", 1.0)
-    return (np.mean([one.times["allreduce_s"] for one in inputs], axis=0) * share).tolist()
+    return np.mean([one.times["allreduce_s"] for one in inputs], axis=0) * share
 
 
 def rounds(trainers: int) -> int:
