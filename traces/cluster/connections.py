@@ -18,6 +18,8 @@ from typing import Any
 from traces.cluster.outcome import last_lines
 from traces.errors import InputError
 
+ALIVE_S = 10.0
+"""How often the hosts are told that the launcher is still there."""
 STOP_S = 5.0
 """How long the hosts may take to end what they started, before their connections are cut."""
 NO_CONNECTION = 255
@@ -79,10 +81,13 @@ class Connections:
         answers: dict[int, Any] = {}
         lost: dict[int, str] = {}
         while len(answers) + len(lost) < len(self.names):
-            try:
-                machine, message = self._received.get(timeout=max(0.0, deadline - perf_counter()))
-            except queue.Empty:
+            if (left_s := deadline - perf_counter()) <= 0:
                 break
+            try:
+                machine, message = self._received.get(timeout=min(left_s, ALIVE_S))
+            except queue.Empty:
+                self.tell_alive()  # to those that have answered and wait for others
+                continue
             if message is None:
                 lost[machine] = self.why_lost(machine)
             elif "answer" in message:
@@ -112,7 +117,7 @@ class Connections:
     def tell_alive(self) -> None:
         """Let the hosts know that the launcher is still there."""
         for machine in range(len(self.names)):
-            self._send(machine, {"ask": "alive", "with": {}})
+            self._send(machine, {})
 
     def why_lost(self, machine: int) -> str:
         """In a line, why the connection to a machine ended: what ssh, srun or the program there said last."""

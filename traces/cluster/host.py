@@ -87,9 +87,6 @@ class Host:
         """Start this machine's trainers. Their values, and the end of any process, come as events."""
         self._unfinished = self._fork("trainer")
 
-    def alive(self) -> None:
-        """The launcher is still there."""
-
     def serve(self) -> None:
         """Answer questions and tell of events until the launcher has gone."""
         lines, wake = _Lines(sys.stdin.fileno()), os.pipe()
@@ -109,7 +106,7 @@ class Host:
             silent_ticks = 0
             if (asked := lines.read()) is None:
                 return
-            for question in asked:
+            for question in filter(None, asked):  # an empty one only says that the launcher is there
                 answer = getattr(self, question["ask"])(**question["with"])
                 self._tell({"answer": answer})
 

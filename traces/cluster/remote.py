@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
-from traces.cluster.connections import Connections
+from traces.cluster.connections import ALIVE_S, Connections
 from traces.cluster.environment import Host, Job
 from traces.cluster.errors import ClusterError
 from traces.cluster.hosts import HostLine
@@ -38,7 +38,6 @@ START_S = 300.0
 CULPRIT_S = 0.5
 """Others may die of the first one's death, and be heard of before it."""
 GRACE_S = 5.0
-ALIVE_S = 10.0
 FORWARDED = ("DGL", "GLOO_", "NCCL_", "TORCH_", "CUDA_", "OLLAMA_", "OPENAI_", "RUDDER_")
 """What environment variables begin with that hosts get from here."""
 
