@@ -48,12 +48,12 @@ def main(
     decide, is given its recorded decisions. With --fitted-on also epoch times are simulated, never with a cost model
     fitted on the run itself. Exit code 1 where counts differ, or the epoch time by more than --within.
     """
-    from replay.comparison import compare, fit_on
+    from replay.comparison import compare, fit_trace
     from replay.launch import TRACE
 
     if fitted_on is not None and fitted_on.resolve() == (run / TRACE).resolve():
         raise InputError(f"--fitted-on {fitted_on}: is the run that is to be predicted; give another")
-    comparison = compare(run, None if fitted_on is None else fit_on(fitted_on))
+    comparison = compare(run, None if fitted_on is None else fit_trace(fitted_on).cost)
     if json:
         found = asdict(comparison)
         print_json(found | {"epoch_error_share": comparison.epoch_error_share})

@@ -21,7 +21,7 @@ from replay.launch import TRACE, read_config
 from replay.results import as_simulated
 from sim.config import RunConfig
 from sim.cost import CostModel
-from sim.fit import fit
+from sim.fit import Fitted, fit
 from sim.load import TrainerInput, load
 from sim.results import epoch_seconds
 from sim.serve import Served, serve, serve_all, unserved
@@ -77,10 +77,10 @@ class Comparison:
         return float(self.simulated_epoch_s.mean() / self.live_epoch_s.mean() - 1)
 
 
-def fit_on(path: Path) -> CostModel:
+def fit_trace(path: Path) -> Fitted:
     """The cost model of another captured run. Raises `InputError` for one that it can't be fitted on."""
     trace = Trace(path)
-    return fit(load(trace, "halo"), trace.header, str(path)).cost
+    return fit(load(trace, "halo"), trace.header, path.parent.name if path.name == TRACE else path.name, str(path))
 
 
 def compare(folder: Path, cost: CostModel | None = None) -> Comparison:

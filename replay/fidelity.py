@@ -8,9 +8,9 @@ INTRODUCTION = """# How far simulations are from live runs
 
 Every row is a live DistDGL run on a local cluster (a network namespace a machine, links shaped by `tc`), and the
 simulation of that run's own recorded trace. Hits and fetched rows are the whole run's; epoch times are means of all
-epochs but the first. Cost models are fitted on another run: without prefetching, on the same graph, machines and link,
-and for such a run itself at the nearest other link rate. `noise` is the standard deviation of the live epoch times of
-repeated runs over their mean.
+epochs but the first. Cost models are fitted on other runs: those without a buffer (`none` and `pipeline`) on the same
+graph, machines and link, never on the configuration that is predicted. `noise` is the standard deviation of the live
+epoch times of repeated runs over their mean.
 
 Written{when} by
 

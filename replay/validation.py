@@ -1,8 +1,8 @@
 """A grid of live runs against their simulations: how far counts, times and rankings are off.
 
-Every run is simulated over its own recorded trace, with a cost model fitted on another run: the run without
-prefetching (`none`) of the same graph, machines and link, and for such a run itself that of the nearest other link
-rate. The first epoch of every run, in which connections open and buffers fill, is left out of epoch times.
+Every run is simulated over its own recorded trace, with a cost model fitted on other runs: those without a buffer
+(`none` and `pipeline`) on the same graph, machines and link, but never on the configuration that is predicted. The
+first epoch of every run, in which connections open and buffers fill, is left out of epoch times.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import polars as pl
 from scipy.stats import kendalltau
 
 from agents.registry import resolve
-from replay.comparison import compare, fit_on
-from replay.grid import BASELINE, Planned
+from replay.comparison import compare, fit_trace
+from replay.grid import Planned
 from replay.launch import TRACE, Live, run_live
-from sim.cost import CostModel
+from sim.fit import Fitted, pooled
 from traces.capture.launch import Capture
 from traces.cluster.link import parse_link
 from traces.cluster.local import LocalCluster
@@ -61,13 +61,15 @@ def predict(runs: Sequence[Planned], folders: Path, tell: Callable[[], None] = l
 
     `tell` is called after each. Raises `InputError` where there is no other run to fit on.
     """
-    costs: dict[str, CostModel] = {}
+    fits: dict[str, Fitted] = {}
     rows = []
     for run in runs:
-        other = fitted_on(run, runs)
-        if other.folder not in costs:
-            costs[other.folder] = fit_on(folders / other.folder / TRACE)
-        compared = compare(folders / run.folder, costs[other.folder])
+        others = fitted_on(run, runs)
+        for other in others:
+            if other.folder not in fits:
+                fits[other.folder] = fit_trace(folders / other.folder / TRACE)
+        cost, _ = pooled([fits[other.folder] for other in others])
+        compared = compare(folders / run.folder, cost)
         assert compared.simulated_epoch_s is not None  # a cost model was given
         live_s, simulated_s = compared.live_epoch_s[1:].mean(), compared.simulated_epoch_s[1:].mean()
         graph, machines, link, batch = run.setting
@@ -89,16 +91,22 @@ def predict(runs: Sequence[Planned], folders: Path, tell: Callable[[], None] = l
                 "live_epoch_s": float(live_s),
                 "simulated_epoch_s": float(simulated_s),
                 "error_share": float(simulated_s / live_s - 1),
-                "fitted_on": other.folder,
+                "fitted_on": ", ".join(other.folder for other in others),
             }
         )
         tell()
     return pl.DataFrame(rows)
 
 
-def fitted_on(run: Planned, runs: Sequence[Planned]) -> Planned:
-    """The run whose trace the cost model of `run` is fitted on; never itself."""
+def fitted_on(run: Planned, runs: Sequence[Planned]) -> list[Planned]:
+    """The runs that the cost model of `run` is fitted on: all without a buffer in the same setting, of other policies
+    than its own. Where there is none, that of the nearest other link rate. Raises `InputError` where there is none."""
     rate = parse_link(run.link)
+    plain = [one for one in runs if not resolve(one.policy.agent).buffered]
+    others = [one for one in plain if one.setting == run.setting and one.policy != run.policy]
+    elsewhere = [one for one in plain if one.setting != run.setting]
+    if not others and not elsewhere:
+        raise InputError(f"{run.folder}: no other run with policy none or pipeline is there to fit its cost model on")
 
     def distance(other: Planned) -> tuple[Any, ...]:
         return (
@@ -106,15 +114,9 @@ def fitted_on(run: Planned, runs: Sequence[Planned]) -> Planned:
             other.machines != run.machines,
             other.block.batch != run.block.batch,
             abs(math.log(parse_link(other.link) / rate)),
-            other.repeat != run.repeat,
         )
 
-    others = [one for one in runs if one.policy.agent == BASELINE and one.folder != run.folder]
-    if run.policy.agent == BASELINE:  # a repeat of the very same run would tell of noise only
-        others = [one for one in others if one.setting != run.setting] or others
-    if not others:
-        raise InputError(f"{run.folder}: no other run with policy none is there to fit its cost model on")
-    return min(others, key=distance)
+    return others or [min(elsewhere, key=distance)]
 
 
 def summarise(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
