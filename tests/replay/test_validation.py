@@ -1,0 +1,94 @@
+"""The grid of replay.validate, what its cost models are fitted on, and its figures by hand."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from replay.fidelity import markdown
+from replay.grid import read_grid, runs_of
+from replay.validation import fitted_on, summarise
+
+BLOCK = """
+[[blocks]]
+graph = "data/small"
+machines = [2]
+links = ["100mbit", "1gbit"]
+repeats = 2
+policies = [{ agent = "none" }, { agent = "pipeline" }, { agent = "never", cache = "lru", init = "empty" }]
+"""
+
+
+def grid(tmp_path: Path, text: str):
+    path = tmp_path / "grid.toml"
+    path.write_text(text)
+    return read_grid(path)
+
+
+def test_every_configuration_comes_once_before_any_twice(tmp_path: Path) -> None:
+    runs = runs_of(grid(tmp_path, BLOCK))
+    assert [run.repeat for run in runs] == [0] * 6 + [1] * 6
+    assert len({run.folder for run in runs}) == 12
+    assert runs[0].config.agent == "none"
+
+
+def test_no_run_is_predicted_by_itself(tmp_path: Path) -> None:
+    runs = runs_of(grid(tmp_path, BLOCK))
+    for run in runs:
+        others = fitted_on(run, runs)
+        assert {one.setting for one in others} == {run.setting}
+        assert run.policy not in [one.policy for one in others]
+        assert {one.policy.agent for one in others} == {"none", "pipeline"} - {run.policy.agent}
+
+
+def test_without_others_of_its_setting_the_nearest_link_is_taken(tmp_path: Path) -> None:
+    links = BLOCK.replace('"1gbit"', '"200mbit", "1gbit"').replace('{ agent = "pipeline" }, ', "")
+    runs = runs_of(grid(tmp_path, links))
+    [other] = fitted_on(runs[0], runs)
+    assert (runs[0].link, runs[0].policy.agent) == ("100mbit", "none")
+    assert (other.link, other.policy.agent) == ("200mbit", "none")
+
+
+def test_the_figures_by_hand() -> None:
+    """Three policies, the first run twice; the simulator swaps the two fastest, so two of three pairs are in order."""
+    live, simulated = [2.0, 2.2, 1.0, 1.1], [2.1, 2.1, 1.2, 1.1]
+    rows = pl.DataFrame(
+        {
+            "graph": "g", "machines": 2, "link": "1gbit", "batch": 10, "policy": ["none", "none", "a", "b"],
+            "repeat": [0, 1, 0, 0], "live_hit_rows": [0, 0, 50, 20], "simulated_hit_rows": [0, 0, 50, 20],
+            "remote_rows": 100, "live_fetched_rows": [100, 100, 50, 80], "simulated_fetched_rows": [100, 100, 50, 80],
+            "different_minibatches": [0, 0, 0, 1], "minibatches": 10, "live_epoch_s": live,
+            "simulated_epoch_s": simulated, "error_share": 0.0, "fitted_on": "other",
+        }
+    )  # fmt: skip
+    tables = summarise(rows)
+    [setting] = tables["settings"].to_dicts()
+    assert setting["kendall_tau"] == pytest.approx(1 / 3)
+    assert (setting["chosen"], setting["best"]) == ("b", "a")
+    assert setting["regret_share"] == pytest.approx(0.1)
+    overall = tables["overall"].to_dicts()[0]
+    assert overall["mean_error_share"] == pytest.approx((0.0 + 0.2 + 0.0) / 3)
+    assert overall["worst_error_share"] == pytest.approx(0.2)
+    assert overall["noise_share"] == pytest.approx(0.1 * 2**0.5 / 2.1)  # the standard deviation of 2.0 and 2.2
+    assert overall["different_minibatches"] == 1
+    page = markdown(tables, "python -m replay.validate", "")
+    assert "| g | 2 | 1gbit | 10 | a | 1 | 50.00% | 50.00% | 50 | 50 | 1.000 | 1.200 | +20.0% |  |" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[2]", "[]"), "machines"),
+        (('"1gbit"', '"fast"'), "link rate 'fast'"),
+        (('{ agent = "none" }, ', ""), "no policy none"),
+        (('"pipeline"', '"clever"'), "clever"),
+        (("repeats", "repeat"), "repeat"),
+        (("[[blocks]]", "[[blocks"), "--grid"),
+    ],
+)
+def test_grids_that_cannot_be(tmp_path: Path, run_cli, change, message) -> None:
+    path = tmp_path / "grid.toml"
+    path.write_text(BLOCK.replace(*change))
+    code, _, err = run_cli("replay.validate", "--grid", str(path))
+    assert code == 2
+    assert message in err
