@@ -12,7 +12,7 @@
             loss = criterion(model(minibatch.blocks, minibatch.features["feat"]), minibatch.labels)
             ...
 
-Written against what dgl 1.1 and 2.x have in common; run with 1.1.3.
+Written against what dgl 1.1 and 2.x have in common; run with 1.1.3 and 2.1.0.
 """
 
 from __future__ import annotations
