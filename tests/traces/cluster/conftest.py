@@ -1,6 +1,7 @@
 """Commands run beside machines that are reached as real hosts are."""
 
 import importlib.util
+import os
 import shlex
 import subprocess
 import sys
@@ -43,9 +44,9 @@ def on_hosts(tmp_path: Path, part_config: Path, graph_dir: Path) -> Callable[...
             f"{first.format(ssh=f'{ssh} 10.77.0.2')}\n{shlex.join([*command, *options])}\ncode=$?\n{after}\nexit $code"
         )
         pipe = subprocess.PIPE
-        started.append(
-            subprocess.Popen(hosts_here.here(kind, 2, folder, ["sh", "-c", shell]), stdout=pipe, stderr=pipe, text=True)
-        )
+        beside = hosts_here.here(kind, 2, folder, ["sh", "-c", shell])
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # both hosts have the same cores
+        started.append(subprocess.Popen(beside, stdout=pipe, stderr=pipe, text=True, env=one_thread))
         return started[-1]
 
     yield start

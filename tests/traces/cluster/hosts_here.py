@@ -4,8 +4,10 @@
 10.77.0.(i + 1), and to Slurm node n<i>. The command finds SLURM_CONF set, or reaches the machines by `ssh(FOLDER)`.
 """
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -81,10 +83,22 @@ def main(kind: str, count: int, folder: Path, command: list[str]) -> int:
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.execvp(daemon[0], daemon)
-    idle = f"idle {count}\n"
-    while kind == "slurm" and subprocess.run(["sinfo", "-ho", "%t %D"], capture_output=True, text=True).stdout != idle:
+    while not all_are_up(kind, count):
         time.sleep(0.1)
     return subprocess.run(command, check=False).returncode
+
+
+def all_are_up(kind: str, count: int) -> bool:
+    if kind == "slurm":
+        states = subprocess.run(["sinfo", "-ho", "%t %D"], capture_output=True, text=True, check=False)
+        return states.stdout == f"idle {count}\n"
+    with contextlib.ExitStack() as held:
+        try:
+            for machine in range(count):
+                held.enter_context(socket.create_connection((namespaces.address(machine), 22)))
+        except ConnectionRefusedError:
+            return False
+    return True
 
 
 def start_sshd(count: int, folder: Path) -> list[list[str]]:
