@@ -23,7 +23,7 @@ import numpy as np
 from agents.policy import Decision
 from sim.caches import CACHES, make_cache
 from sim.caches.cache import Setup
-from sim.caches.kernel import kernel
+from sim.kernel import kernel
 from sim.stream import Stream, Universe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "sim" / "caches"))

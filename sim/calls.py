@@ -11,9 +11,9 @@ These are compiled functions over arrays, because a run has dozens of such event
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sim.cores import end_job, start_job
+from sim.kernel import kernel, part
 from sim.network import arrive_at, count, send, share
 from sim.state import (
     ACKNOWLEDGED,
@@ -76,7 +76,7 @@ NOBODY = -1
 """Whose program `advance` says has ended, where none has."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def advance(now, until, c):  # type: ignore[no-untyped-def]
     """Begin at `now` what is beginning, and let happen all that happens before `until`, up to the first program's end.
 
@@ -121,7 +121,7 @@ def advance(now, until, c):  # type: ignore[no-untyped-def]
             return now, ended
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def go_on(thread, now, c):  # type: ignore[no-untyped-def]
     """Take a trainer's thread into its next stage, and past those that take no time. Returns whether its program has
     ended."""
@@ -164,7 +164,7 @@ def go_on(thread, now, c):  # type: ignore[no-untyped-def]
             return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def join(thread, now, c):  # type: ignore[no-untyped-def]
     """A trainer's gradients are ready; the last one's let the all-reduce begin."""
     c.clock[JOINED] += 1
@@ -174,7 +174,7 @@ def join(thread, now, c):  # type: ignore[no-untyped-def]
         next_round(now, c)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def ask(thread, now, c):  # type: ignore[no-untyped-def]
     """Send a request to every owner of rows."""
     hosts, trainer, step = c.queues.shape[0], thread // THREADS_PER_TRAINER, int(c.threads[thread, STEP])
@@ -188,7 +188,7 @@ def ask(thread, now, c):  # type: ignore[no-untyped-def]
             send(message, int(c.threads[thread, HOST]), owner, rows * size, 0.0, 1.0 + waits, waits, now, c)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def arrived(message, now, c):  # type: ignore[no-untyped-def]
     """A message is where it was sent to. Returns whose program thereby ends."""
     hosts, trainers = c.queues.shape[0], int(c.fixed[TRAINERS])
@@ -227,14 +227,14 @@ def arrived(message, now, c):  # type: ignore[no-untyped-def]
     return NOBODY
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def kind_of(message, c):  # type: ignore[no-untyped-def]
     """The kind of the call that a message belongs to."""
     thread = message // c.queues.shape[0] * THREADS_PER_TRAINER
     return int(c.program[thread, int(c.threads[thread, STEP]), KIND])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def serve_next(server, now, c):  # type: ignore[no-untyped-def]
     """Let an idle server take the request that waits longest."""
     host = int(c.threads[server, HOST])
@@ -249,7 +249,7 @@ def serve_next(server, now, c):  # type: ignore[no-untyped-def]
     start_job(server, work_s, now, c)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def answer(server, now, c):  # type: ignore[no-untyped-def]
     """Send the rows that a server has read, and go on with its queue."""
     message, host = int(c.threads[server, SERVED]), int(c.threads[server, HOST])
@@ -261,7 +261,7 @@ def answer(server, now, c):  # type: ignore[no-untyped-def]
     serve_next(server, now, c)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def next_round(now, c):  # type: ignore[no-untyped-def]
     """Let every trainer pass a part of the gradients on."""
     trainers = int(c.fixed[TRAINERS])

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from sim.kernel import part
 from sim.state import (
     BUSY,
     CORES,
@@ -43,7 +43,7 @@ EDGE_S = 1e-9
 """So close to its edge a period has begun or ended: rounding must not decide."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def start_job(thread, work_s, now, c):  # type: ignore[no-untyped-def]
     """Let a thread compute for as long as `work_s` seconds take on a core of its own."""
     sibling = int(c.threads[thread, SIBLING])
@@ -64,7 +64,7 @@ def start_job(thread, work_s, now, c):  # type: ignore[no-untyped-def]
     plan(pool, c)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def within(i, now, c):  # type: ignore[no-untyped-def]
     """Whether `now` lies in a period, or in one of its repetitions."""
     since_s = now + EDGE_S - c.periods[i, START]
@@ -73,7 +73,7 @@ def within(i, now, c):  # type: ignore[no-untyped-def]
     return 0.0 <= since_s < c.periods[i, END] - c.periods[i, START]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def end_job(pool, c):  # type: ignore[no-untyped-def]
     """Take out the job that ends next, at the time when it does. Returns its thread."""
     last = int(c.pools[pool, JOBS]) - 1
@@ -92,7 +92,7 @@ def end_job(pool, c):  # type: ignore[no-untyped-def]
     return thread
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def plan(pool, c):  # type: ignore[no-untyped-def]
     """Find when a job of the pool ends next."""
     soonest = np.inf
@@ -102,7 +102,7 @@ def plan(pool, c):  # type: ignore[no-untyped-def]
     c.pools[pool, POOL_NEXT] = c.pools[pool, POOL_SINCE] + left_s / pace(pool, c)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def pace(pool, c):  # type: ignore[no-untyped-def]
     """How much of a core each of a pool's jobs has."""
     return min(1.0, c.pools[pool, POOL_CORES] / max(c.pools[pool, BUSY], 1e-9))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import psutil
-from numba import njit
 from numpy.typing import NDArray
 
+from sim.kernel import kernel
 from sim.stream import EpochStream, Stream, Universe, UniverseKind
 from traces.nodes import Nodes
 from traces.reader import Trace
@@ -138,7 +138,7 @@ def make_universe(nodes: Nodes, kind: UniverseKind) -> Universe:
     return Universe(kind, nodes.node_ids[kept], degrees, local_degrees, vip)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def densify(ids, offsets, node_ids, local_degrees, book, dense, cacheable, halo, owner_rows):  # type: ignore[no-untyped-def]
     """Map one epoch's ids to dense ids, in one pass; returns how many are in the universe, which `dense` then holds.
 

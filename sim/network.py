@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from sim.cores import EDGE_S, within
+from sim.kernel import kernel, part
 from sim.state import (
     BIN_S,
     BURST_BYTES,
@@ -31,8 +31,10 @@ from sim.state import (
     OF_LINK,
     RATE,
     REPEAT_S,
+    SHARING,
     SINCE,
     SOURCE,
+    SPARE,
     STANDING,
     START,
     TARGET,
@@ -47,7 +49,7 @@ DONE_S = 1e-9
 """A flow that needs no longer than this is done: rounding must not cost it another event."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def send(message, source, target, size, extra_s, trips, acknowledged, now, c):  # type: ignore[no-untyped-def]
     """Put `size` bytes on the way; they arrive `extra_s` later than they are through the links and the latency is over.
 
@@ -86,7 +88,7 @@ def send(message, source, target, size, extra_s, trips, acknowledged, now, c):  
     c.clock[FLOWING] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def standing_s(source, target, c):  # type: ignore[no-untyped-def]
     """How long it takes what stands in the queues of a path to leave them."""
     waits_s = 0.0
@@ -97,7 +99,7 @@ def standing_s(source, target, c):  # type: ignore[no-untyped-def]
     return waits_s
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def arrive_at(message, due_s, c):  # type: ignore[no-untyped-def]
     """Keep the messages that are through the links in the order in which they arrive."""
     first, last = int(c.clock[FIRST_DUE]), int(c.clock[LAST_DUE])
@@ -113,7 +115,7 @@ def arrive_at(message, due_s, c):  # type: ignore[no-untyped-def]
     c.clock[FIRST_DUE], c.clock[LAST_DUE] = first, last + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def rate_of(link, now, c):  # type: ignore[no-untyped-def]
     """Bytes a second that a link carries at `now`."""
     rate = c.links[link, BYTES_PER_S]
@@ -123,7 +125,7 @@ def rate_of(link, now, c):  # type: ignore[no-untyped-def]
     return rate
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def refill(link, rate, now, c):  # type: ignore[no-untyped-def]
     """Bring a link's tokens up to date."""
     passed_s = now - c.links[link, LINK_SINCE]
@@ -133,7 +135,7 @@ def refill(link, rate, now, c):  # type: ignore[no-untyped-def]
     c.links[link, LINK_SINCE] = now
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def count(which, amount, now, c):  # type: ignore[no-untyped-def]
     """Add up what a link has carried, or how long a host's servers have served."""
     last = c.used.shape[0] - 1
@@ -141,7 +143,7 @@ def count(which, amount, now, c):  # type: ignore[no-untyped-def]
         c.used[min(int(now / c.fixed[BIN_S]), last), which] += amount
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def settle(now, c):  # type: ignore[no-untyped-def]
     """Bring all flows up to date."""
     passed_s = now - c.clock[SINCE]
@@ -150,7 +152,7 @@ def settle(now, c):  # type: ignore[no-untyped-def]
     c.clock[SINCE] = now
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def share(now, c):  # type: ignore[no-untyped-def]
     """Take out the flows that are done, and share the links anew among the others.
 
@@ -160,11 +162,10 @@ def share(now, c):  # type: ignore[no-untyped-def]
     settle(now, c)
     c.clock[CHANGED], c.clock[NEXT_DONE] = 0.0, np.inf
     links, hops = c.links.shape[0], c.paths.shape[2]
-    spare, sharing = np.empty(links), np.zeros(links, np.int64)
     for link in range(links):
-        spare[link] = rate_of(link, now, c)
-        refill(link, spare[link], now, c)
-        c.links[link, USED] = c.links[link, STANDING] = 0.0
+        c.links[link, SPARE] = rate_of(link, now, c)
+        refill(link, c.links[link, SPARE], now, c)
+        c.links[link, USED] = c.links[link, STANDING] = c.links[link, SHARING] = 0.0
     flows = 0
     for i in range(int(c.clock[FLOWING])):
         message = c.flowing[i]
@@ -177,14 +178,14 @@ def share(now, c):  # type: ignore[no-untyped-def]
         source, target = int(c.messages[message, SOURCE]), int(c.messages[message, TARGET])
         for hop in range(hops):
             if c.paths[source, target, hop] >= 0:
-                sharing[c.paths[source, target, hop]] += 1
+                c.links[c.paths[source, target, hop], SHARING] += 1.0
     c.clock[FLOWING] = flows
     unfixed = flows
     while unfixed:
         level, full = np.inf, -1
         for link in range(links):
-            if sharing[link] and spare[link] / sharing[link] < level:
-                level, full = spare[link] / sharing[link], link
+            if c.links[link, SHARING] and c.links[link, SPARE] / c.links[link, SHARING] < level:
+                level, full = c.links[link, SPARE] / c.links[link, SHARING], link
         for i in range(flows):
             message = c.flowing[i]
             if c.messages[message, RATE] >= 0.0:
@@ -203,8 +204,8 @@ def share(now, c):  # type: ignore[no-untyped-def]
             for hop in range(hops):
                 link = c.paths[source, target, hop]
                 if link >= 0:
-                    spare[link] = max(spare[link] - level, 0.0)
-                    sharing[link] -= 1
+                    c.links[link, SPARE] = max(c.links[link, SPARE] - level, 0.0)
+                    c.links[link, SHARING] -= 1.0
                     c.links[link, USED] += level
     if flows:
         for i in range(c.periods.shape[0]):  # when a rate changes, links are shared anew

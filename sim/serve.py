@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from agents.gate import Gate, LoggedDecision
 from agents.policy import Decision
 from sim.caches.cache import Cache
+from sim.kernel import kernel
 from sim.load import TrainerInput
 
 
@@ -93,7 +93,7 @@ def serve_decided(source: TrainerInput, cache: Cache, gate: Gate, minibatches_pe
     return served
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def take_hits(ids, hit_slots, owner_of, rows_by_owner):  # type: ignore[no-untyped-def]
     """Take the rows that were hit out of those to fetch."""
     for i in range(len(ids)):

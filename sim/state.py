@@ -47,10 +47,11 @@ takes after it has flowed."""
 REQUEST, RESPONSE, GRADIENT = range(3)
 """Legs: to the owner, back from it, and what trainers pass on in an all-reduce."""
 
-LINK = range(6)
-BYTES_PER_S, BURST_BYTES, TOKENS, USED, STANDING, LINK_SINCE = LINK
+LINK = range(8)
+BYTES_PER_S, BURST_BYTES, TOKENS, USED, STANDING, LINK_SINCE, SPARE, SHARING = LINK
 """Of a link: its rate, and how many bytes it carries at once after a pause; how many of those it may carry now (below
-0: a debt), bytes a second that flow, bytes that stand in its queue, and until when this is settled."""
+0: a debt), bytes a second that flow, bytes that stand in its queue, and until when this is settled; while links are
+shared, what is left of its rate, and among how many flows."""
 
 KIND_COLUMNS = range(5)
 UP_BYTES, DOWN_BYTES, SERVER_S, SERVER_S_PER_ROW, PUT_S_PER_ROW = KIND_COLUMNS

@@ -6,8 +6,8 @@ import numpy as np
 
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
-from sim.caches.kernel import kernel
 from sim.caches.queues import PLACE, SIZE, SLOT, append, empty_queues, oldest, remove
+from sim.kernel import kernel, part
 
 USED = 2  # a further field of a row's record: the group that last asked for the row
 ONCE, OFTEN, GHOST_ONCE, GHOST_OFTEN = 0, 1, 2, 3  # T1, T2, B1, B2 in the paper
@@ -71,7 +71,7 @@ def serve_arc(ids, single, rows, held, logs, ends, target, state, hit_slots, ins
     return hits, inserted
 
 
-@kernel
+@part
 def adapt(row, capacity, rows, ends, target, length):  # type: ignore[no-untyped-def]
     """Where a missed row is a ghost, move the target towards its list and forget it. Returns its list or -1."""
     if rows[row, PLACE] < 0:
@@ -108,7 +108,7 @@ def evict(ghost, now, capacity, rows, logs, ends, target):  # type: ignore[no-un
     return row
 
 
-@kernel
+@part
 def forget(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
     """Take the oldest row out of a queue. Returns it."""
     row = oldest(queue, rows, logs, ends)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.caches.kernel import kernel
+from sim.kernel import kernel, part
 
 SLOT, WORTH, LAST = 0, 1, 2  # a row's record: its slot or -1, its worth, the minibatch of its last access
 NEVER = -2  # LAST of a row that was neither held at first nor asked for
@@ -32,7 +32,7 @@ def key(worth, rank):  # type: ignore[no-untyped-def]
     return (np.int64(worth) << 32) | (BELOW - rank)
 
 
-@kernel
+@part
 def raise_ceiling(row, slot, rows, ceilings):  # type: ignore[no-untyped-def]
     """Let the ceilings know what a row is worth that was just asked for, unless it is held."""
     # Without a branch: whether it is can't be predicted.

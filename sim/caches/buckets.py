@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from sim.caches.kernel import kernel
+from sim.kernel import kernel, part
 
 
 def empty_tree(buckets: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -35,7 +35,7 @@ def _top_bit(typing, word):  # type: ignore[no-untyped-def]
     return types.int64(types.uint64), build
 
 
-@kernel
+@part
 def push(row, bucket, first, link, tree, levels):  # type: ignore[no-untyped-def]
     """Put a row into a bucket."""
     link[row] = first[bucket]
@@ -75,7 +75,7 @@ def pop(bucket, first, link, tree, levels):  # type: ignore[no-untyped-def]
     return row
 
 
-@kernel
+@part
 def furthest(tree, levels):  # type: ignore[no-untyped-def]
     """The highest bucket that holds a row; one of them must."""
     place = 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
-from sim.caches.kernel import kernel
+from sim.kernel import kernel
 
 
 class Clock(Demand):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from agents.policy import Decision
 from sim.caches.cache import Access, Cache, Setup, initial_ids
-from sim.caches.kernel import kernel
+from sim.kernel import kernel
 from traces.errors import InputError
 
 Ids = NDArray[np.int32]

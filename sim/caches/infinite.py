@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids
-from sim.caches.kernel import kernel
+from sim.kernel import kernel
 
 
 class Infinite(Demand):

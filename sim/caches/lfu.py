@@ -6,8 +6,8 @@ import numpy as np
 
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
-from sim.caches.kernel import kernel
 from sim.caches.rings import AFTER, alone, link_last, more_rings, unlink
+from sim.kernel import kernel
 
 SLOT, COUNT = 0, 1  # a row's record: its slot or -1, how often it was used since it came in
 

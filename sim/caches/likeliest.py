@@ -7,9 +7,9 @@ import numpy as np
 from sim.caches.buckets import empty_tree, furthest, pop, push
 from sim.caches.cache import Setup, constant
 from sim.caches.demand import Demand, Ids, look_up
-from sim.caches.kernel import kernel
 from sim.caches.min import PENDING, SLOT, drop, settle
 from sim.caches.static import most_likely
+from sim.kernel import kernel
 
 
 class Likeliest(Demand):

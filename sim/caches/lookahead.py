@@ -7,9 +7,9 @@ import numpy as np
 from sim.caches.buckets import clear, empty_tree, furthest, pop, push
 from sim.caches.cache import Setup, constant, initial_ids, known_future
 from sim.caches.demand import Demand, Ids
-from sim.caches.kernel import kernel
 from sim.caches.min import PENDING, drop, next_uses, settle
 from sim.caches.queues import PLACE, SIZE, SLOT, append, empty_queues, oldest, remove
+from sim.kernel import kernel
 from traces.errors import InputError
 
 USED = 2  # a further field of a row's record: the minibatch that last asked for it

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
-from sim.caches.kernel import kernel
 from sim.caches.queues import SLOT, append_all, empty_queues, make_room, take_oldest, touch_hits
+from sim.kernel import kernel
 
 
 class LRU(Demand):

@@ -13,7 +13,7 @@ from numba import njit
 from sim.caches.buckets import clear, empty_tree, furthest, pop, push
 from sim.caches.cache import Setup, constant, known_future
 from sim.caches.demand import Demand, Ids
-from sim.caches.kernel import kernel
+from sim.kernel import kernel, part
 from traces.errors import InputError
 
 SLOT = 0
@@ -117,7 +117,7 @@ def drop(row, rows, capacity, free, state):  # type: ignore[no-untyped-def]
     rows[row, SLOT] = -1
 
 
-@kernel
+@part
 def settle(inserted, missed, rows, held, free, state, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
     """Give slots to those of the missed rows that are still pending. Returns the number of inserted rows."""
     for j in range(inserted, missed):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.caches.kernel import kernel
+from sim.kernel import kernel, part
 
 SLOT, PLACE = 0, 1  # the first two fields of a row's record
 TAIL, HEAD, SIZE = 0, 1, 2
@@ -50,7 +50,7 @@ def remove(queue, row, rows, ends):  # type: ignore[no-untyped-def]
     ends[queue, SIZE] -= 1
 
 
-@kernel
+@part
 def oldest(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
     """The row at the tail of a queue that holds some."""
     base = queue * logs.shape[1]
@@ -61,14 +61,14 @@ def oldest(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
     return logs[queue, tail]
 
 
-@kernel
+@part
 def make_room(queue, most, rows, logs, ends):  # type: ignore[no-untyped-def]
     """See to it that so many entries, at most as many as the queue can have rows, and one more fit at the end."""
     if ends[queue, HEAD] + most >= logs.shape[1]:
         _squeeze(queue, rows, logs, ends)
 
 
-@kernel
+@part
 def touch_hits(queue, ids, start, stop, rows, logs, ends, hit_slots):  # type: ignore[no-untyped-def]
     """Move the hits of a group, all of this queue, to its end, for which there is room. Returns how many there are.
 
@@ -83,7 +83,7 @@ def touch_hits(queue, ids, start, stop, rows, logs, ends, hit_slots):  # type: i
     return head - first
 
 
-@kernel
+@part
 def append_all(queue, ids, start, stop, rows, logs, ends):  # type: ignore[no-untyped-def]
     """Put rows that are in no queue at the end of one, where there is room for them."""
     first = head = ends[queue, HEAD]
@@ -95,7 +95,7 @@ def append_all(queue, ids, start, stop, rows, logs, ends):  # type: ignore[no-un
     ends[queue, SIZE] += head - first
 
 
-@kernel
+@part
 def take_oldest(queue, out, start, stop, rows, logs, ends):  # type: ignore[no-untyped-def]
     """Take the rows `out[start:stop]` from the tail of a queue that holds as many."""
     base, tail = queue * logs.shape[1], ends[queue, TAIL]
@@ -108,7 +108,7 @@ def take_oldest(queue, out, start, stop, rows, logs, ends):  # type: ignore[no-u
     ends[queue, TAIL] = tail
 
 
-@kernel
+@part
 def _note_places(queue, first, head, rows, logs):  # type: ignore[no-untyped-def]
     """Make the entries from `first` to `head` those that count for their rows."""
     base = queue * logs.shape[1]
@@ -116,7 +116,7 @@ def _note_places(queue, first, head, rows, logs):  # type: ignore[no-untyped-def
         rows[logs[queue, place], PLACE] = base + place
 
 
-@kernel
+@part
 def _squeeze(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
     """Move the entries that count to the front of the log, in their order."""
     base, head = queue * logs.shape[1], 0

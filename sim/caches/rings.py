@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.caches.kernel import kernel
+from sim.kernel import kernel, part
 
 BEFORE, AFTER = 0, 1
 
@@ -32,7 +32,7 @@ def unlink(node, links):  # type: ignore[no-untyped-def]
     links[node, BEFORE] = links[node, AFTER] = node
 
 
-@kernel
+@part
 def link_last(node, ring, links):  # type: ignore[no-untyped-def]
     """Put a node that is in no ring at the end of the one that begins at node `ring`."""
     before = links[ring, BEFORE]

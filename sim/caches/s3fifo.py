@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
-from sim.caches.kernel import kernel
 from sim.caches.queues import PLACE, SIZE, SLOT, append, empty_queues, oldest, remove, touch
+from sim.kernel import kernel, part
 
 COUNT, USED = 2, 3  # further fields of a row's record: hits, 3 at most; the group that last asked for the row
 SMALL, MAIN, GHOST = 0, 1, 2
@@ -109,7 +109,7 @@ def evict(now, busy_small, busy_main, capacity, rows, logs, ends):  # type: igno
         touch(MAIN, row, rows, logs, ends)
 
 
-@kernel
+@part
 def remember(row, capacity, rows, logs, ends):  # type: ignore[no-untyped-def]
     """Put a row at the end of the ghost queue, which forgets its oldest when it is full."""
     most = capacity * 9 // 10

@@ -24,9 +24,9 @@ from agents.policy import Decision
 from sim.caches.blocks import BELOW, LAST, NEVER, SLOT, WORTH, key, raise_ceiling
 from sim.caches.cache import Setup, constant
 from sim.caches.demand import Ids
-from sim.caches.kernel import kernel
 from sim.caches.managed import SEEN, Keys, Managed
 from sim.caches.rings import AFTER, alone, link_last, more_rings, unlink
+from sim.kernel import kernel, part
 from traces.errors import InputError
 
 BIN = 3  # of a held row: the minibatch whose bin it is in or, of a stale one, was in last; three fields precede it
@@ -208,14 +208,14 @@ def first_to_go(worth, held, rows, rank, links, heads, victims):  # type: ignore
     return len(worth)
 
 
-@kernel
+@part
 def to_next(accesses, slot, held, rows, rank, heads):  # type: ignore[no-untyped-def]
     """Make the row of a slot the first in its ring; where that is no slot, the ring is at its end."""
     heads[accesses, 0] = key(rows[held[slot], BIN], rank[held[slot]]) if slot < len(held) else NONE
     heads[accesses, 1] = slot
 
 
-@kernel
+@part
 def into_bin(row, minibatch, rows, first, link):  # type: ignore[no-untyped-def]
     rows[row, BIN] = minibatch
     link[row] = first[minibatch]

@@ -6,7 +6,7 @@ import numpy as np
 
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
-from sim.caches.kernel import kernel
+from sim.kernel import kernel, part
 
 
 class Sieve(Demand):
@@ -75,7 +75,7 @@ def serve_sieve(ids, single, rows, held, used, log, state, hit_slots, inserted_i
     return hits, inserted
 
 
-@kernel
+@part
 def squeeze(log, hand):  # type: ignore[no-untyped-def]
     """Close the gaps in a full log. Returns where the hand and the end of the log have moved to."""
     head = moved = 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sim.caches.cache import Setup
 from sim.caches.demand import Demand, Ids, look_up
-from sim.caches.kernel import kernel
 from sim.caches.queues import PLACE, SIZE, SLOT, append, empty_queues, oldest, remove, touch
+from sim.kernel import kernel, part
 
 # Further fields of a row's record: accesses, 15 at most; how often they were halved; the group that last used it.
 COUNT, AGE, USED = 2, 3, 4
@@ -93,7 +93,7 @@ def serve_tinylfu(ids, single, rows, held, logs, ends, state, hit_slots, inserte
     return hits, inserted
 
 
-@kernel
+@part
 def count_access(row, capacity, rows, state):  # type: ignore[no-untyped-def]
     """Count one access, and age all counters when enough were counted."""
     rows[row, COUNT] = min(frequency(row, rows, state) + 1, 15)
@@ -104,13 +104,13 @@ def count_access(row, capacity, rows, state):  # type: ignore[no-untyped-def]
         state[HALVED] += 1
 
 
-@kernel
+@part
 def frequency(row, rows, state):  # type: ignore[no-untyped-def]
     """The accesses to a row, halved as often as the counters were since it was counted last."""
     return rows[row, COUNT] >> min(state[HALVED] - rows[row, AGE], 4)
 
 
-@kernel
+@part
 def promote(row, protected, rows, logs, ends):  # type: ignore[no-untyped-def]
     """A hit: to the end of the window or, in the main cache, of the protected segment, which may push one out."""
     queue = rows[row, PLACE] // logs.shape[1]
@@ -125,7 +125,7 @@ def promote(row, protected, rows, logs, ends):  # type: ignore[no-untyped-def]
         append(PROBATION, demoted, rows, logs, ends)
 
 
-@kernel
+@part
 def main_victim(rows, logs, ends):  # type: ignore[no-untyped-def]
     """The row of the main cache that would go first, or -1 where it holds none."""
     for queue in (PROBATION, PROTECTED):

@@ -1,0 +1,39 @@
+"""How kernels are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile once and cache on disk, without the interpreter's lock, and without numba's memory manager: such a
+    function cannot allocate, and does not count references, which would cost more than the work on a row itself.
+
+    What is cached holds as long as no file of the function's folder changes. Numba itself looks at the function's own
+    file only, though the code of kernels of other files is built into it.
+    """
+    return _compiled(function)
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """As `kernel`, for a function that only kernels call: without what Python needs to call it, which takes as long to
+    compile as the function itself."""
+    return _compiled(function, no_cpython_wrapper=True)
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Any:
+    options |= {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
+    compiled = njit(**options)(function)
+    compiled._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename).parent)
+    return compiled
+
+
+@lru_cache
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    files = [(path.name, path.stat()) for path in sorted(folder.glob("*.py"))]
+    return tuple((name, about.st_mtime_ns, about.st_size) for name, about in files)
