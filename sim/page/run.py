@@ -38,8 +38,10 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """Raises `InputError` for a folder that lacks a part."""
+        """Raises `InputError` for a folder that lacks a part, and for a live run, which has no baselines beside it."""
         summary = _document(folder, "summary")
+        if not (folder / "cost.json").exists():
+            raise InputError(f"{folder}: no simulated run; python -m replay.compare {folder} shows a live one")
         return cls(folder, RunConfig.model_validate(_document(folder, "config")), summary, _rows(summary))
 
     @property
