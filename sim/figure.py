@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -28,11 +29,16 @@ class Artist:
 
     def begin(self, *figure: Any) -> None:
         """Draw a figure: takes what `draw` takes."""
-        self._connection.send(figure)
+        self._figure = figure
+        with suppress(BrokenPipeError):
+            self._connection.send(figure)
 
     def finish(self) -> bytes:
-        """The figure's PNG."""
-        return self._connection.recv()
+        """The figure's PNG; drawn here should the other process have died."""
+        try:
+            return self._connection.recv()
+        except EOFError:
+            return draw(*self._figure)
 
 
 def _draw(connection: Connection) -> None:
