@@ -43,6 +43,7 @@ def main(
     windows: Annotated[Lists | None, typer.Option(help="Minibatches between two observations.  [1]")] = None,
     modes: Annotated[Lists | None, typer.Option(help="async, sync.  [async]")] = None,
     links: Annotated[Lists | None, typer.Option(help="Link rates, such as 1gbit, or captured.  [captured]")] = None,
+    scenarios: Annotated[Lists | None, typer.Option(help="Files as sim.run --scenario takes, or none.  [none]")] = None,
     seeds: Annotated[Lists | None, typer.Option(help="Seeds of policies and caches.  [0]")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results; runs that it has are not run again.")] = Path(
         "results/sweep"
@@ -67,7 +68,7 @@ def main(
 
     written = {
         "trace": trace, "agents": agents, "caches": caches, "buffers": buffers, "universes": universes, "inits": inits,
-        "windows": windows, "modes": modes, "links": links, "seeds": seeds,
+        "windows": windows, "modes": modes, "links": links, "scenarios": scenarios, "seeds": seeds,
     }  # fmt: skip
     given = {name: [word for text in texts or [] for word in text.split()] for name, texts in written.items()}
     plan = expand(read_grid(config, given))

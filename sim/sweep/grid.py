@@ -15,12 +15,16 @@ from agents.registry import resolve
 from agents.spec import parse_spec
 from sim.caches import cache_class
 from sim.config import RunConfig
+from sim.scenario import read_scenario
 from sim.workload import checksum
 from traces.cluster.link import parse_link
 from traces.errors import InputError
 
 AS_CAPTURED = "captured"
 """The link rate of the captured run."""
+
+NOTHING_WRONG = "none"
+"""No scenario."""
 
 UNBUFFERED = ("cache", "buffer", "init", "universe", "window", "mode", "seed")
 """What means nothing to a policy without a buffer."""
@@ -39,6 +43,7 @@ class Grid:
     windows: Sequence[int | str] = (1,)
     modes: Sequence[str] = ("async",)
     links: Sequence[str] = (AS_CAPTURED,)
+    scenarios: Sequence[str] = (NOTHING_WRONG,)
     seeds: Sequence[int | str] = (0,)
 
 
@@ -102,11 +107,12 @@ def expand(grid: Grid) -> Plan:
     agents = {agent: resolve(agent) for agent in grid.agents}
     managed = {cache: cache_class(parse_spec(cache).name).managed for cache in grid.caches}
     rates = {link: None if link == AS_CAPTURED else parse_link(link) for link in grid.links}
+    wrong = {name: "" if name == NOTHING_WRONG else read_scenario(Path(name)).text for name in grid.scenarios}
     combinations = 0
-    # In this order, runs that have most in common follow each other: they differ in their links.
-    for (path, sha256), universe, buffer, cache, init, seed, agent, window, mode, link in product(
+    # In this order, runs that have most in common follow each other: they differ in their links and scenarios.
+    for (path, sha256), universe, buffer, cache, init, seed, agent, window, mode, (link, scenario) in product(
         traces, grid.universes, grid.buffers, grid.caches, grid.inits, grid.seeds, grid.agents, grid.windows,
-        grid.modes, grid.links,
+        grid.modes, product(grid.links, grid.scenarios),
     ):  # fmt: skip
         combinations += 1
         options: dict[str, Any] = {
@@ -119,7 +125,14 @@ def expand(grid: Grid) -> Plan:
         elif not managed[cache]:
             options, reason = options | {"window": 1, "mode": "async"}, "caches that ask no policy"
             name = "never"
-        config = _config(trace=path.name, trace_sha256=sha256, agent=name, link_bytes_per_s=rates[link], **options)
+        config = _config(
+            trace=path.name,
+            trace_sha256=sha256,
+            agent=name,
+            link_bytes_per_s=rates[link],
+            scenario=wrong[scenario],
+            **options,
+        )
         if plan.configs.setdefault(config.id, config) is not config:
             reason = reason or "values given twice"
             plan.collapsed[reason] = plan.collapsed.get(reason, 0) + 1

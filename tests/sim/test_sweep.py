@@ -228,3 +228,27 @@ def test_memory_is_shared_with_workers_and_not_copied(trace):
     configs = [RunConfig(trace="t", trace_sha256="t", agent="never", seed=seed) for seed in range(2)]
     found = [row for some in run_local(batches(configs), {"t": measured}, 2) for row in some]
     assert max(row["own_bytes"] for row in found) < 100e6
+
+
+def test_scenarios_change_times_and_no_counts(trace, tmp_path):
+    scenario = tmp_path / "congested.toml"
+    scenario.write_text("[[congestion]]\nstart_s = 0.0\nend_s = 1000.0\nfactor = 0.1\n")
+    plan = expand(
+        Grid(trace=[str(trace)], agents=["every:4"], links=["1mbit"], scenarios=["none", str(scenario)], buffers=["50"])
+    )
+    (sha256,) = plan.files
+    rows = [
+        row
+        for rows in run_local(batches(list(plan.configs.values())), {sha256: Workload.open(trace, {"halo"})}, 1)
+        for row in rows
+    ]
+    usual, congested = sorted(rows, key=lambda row: len(row["scenario"]))
+    assert usual["error"] is None
+    assert congested["error"] is None
+    assert congested["fetched_rows"] == usual["fetched_rows"]
+    assert congested["epoch_s_mean"] > 5 * usual["epoch_s_mean"]
+
+
+def test_a_scenario_that_is_none(trace, tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        expand(Grid(trace=[str(trace)], scenarios=[str(tmp_path / "nowhere.toml")]))
