@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import FrameType
 from typing import Any, TextIO
@@ -70,7 +71,8 @@ class Host:
 
     def reach(self, others: list[tuple[str, int]]) -> list[str]:
         """Connect to the ports that other hosts listen at; what couldn't be reached."""
-        return [problem for address, port in others if (problem := _unreachable(address, port))]
+        with ThreadPoolExecutor(64) as pool:  # a firewall may keep each waiting
+            return [problem for problem in pool.map(_unreachable, others) if problem]
 
     def servers(self, job: dict[str, Any], machine: int, environment: dict[str, str]) -> None:
         """Start this machine's servers. The answer comes later, as event `listening`."""
@@ -170,7 +172,8 @@ def _enter(machine: int, token: str, parent: int) -> None:
     shared_memory.prefix_names(f"{token}-m{machine}-")
 
 
-def _unreachable(address: str, port: int) -> str | None:
+def _unreachable(other: tuple[str, int]) -> str | None:
+    address, port = other
     try:
         socket.create_connection((address, port), CONNECT_S).close()
     except OSError as error:

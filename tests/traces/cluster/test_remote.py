@@ -135,7 +135,7 @@ exec {python} "$@"
             "host 10.77.0.2: port 30050 of 10.77.0.2: Address already in use, by python3 (process",
         ),
         (
-            {"first": "ip -n m1 route add unreachable 10.77.0.1"},
+            {"first": "ip -n m1 route add unreachable 10.77.0.1; ip -n m0 route add unreachable 10.77.0.2"},
             "host 10.77.0.2: can't reach 10.77.0.1, port 30050 (No route to host); is there a firewall?",
         ),
     ],
