@@ -24,6 +24,7 @@ def checkout(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in FILES:
         shutil.copy2(ROOT / name, tmp_path)
+    os.utime(tmp_path / "pyproject.toml", (0, 0))  # or make would install this copy into the environment
     (tmp_path / ".venv").symlink_to(sys.prefix)
     return tmp_path
 
