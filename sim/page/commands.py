@@ -13,14 +13,33 @@ SHIPPED = "traces"
 """The folder that traces are named in; a configuration holds the file's name alone."""
 
 
+NUMBERS = {
+    "link_latency_s": "--latency-s",
+    "depth": "--depth",
+    "compute_speed": "--compute-speed",
+    "trainers_per_host": "--trainers-per-host",
+    "feature_bytes": "--feature-bytes",
+}
+FILES = {"cluster": "cluster.toml", "scenario": "scenario.toml", "owners_sha256": "owners.npy"}
+
+
 def run_command(config: RunConfig) -> str:
-    """`python -m sim.run` with every option that differs from its default."""
+    """`python -m sim.run` with every option that differs from its default.
+
+    Files that it was given stand there under the names that docs/time.md gives them; what they hold is in config.json.
+    """
     words = ["python", "-m", "sim.run", "--trace", f"{SHIPPED}/{config.trace}", "--agent", config.agent]
     if POLICIES[parse_spec(config.agent).name].buffered:
         words += ["--cache", config.cache, "--buffer", config.buffer, "--init", config.init]
         words += ["--universe", config.universe, "--window", str(config.window), "--mode", config.mode]
     if config.link_bytes_per_s is not None:
         words += ["--link", f"{config.link_bytes_per_s * 8:.0f}bit"]
+    for name, option in NUMBERS.items():
+        if (value := getattr(config, name)) != RunConfig.model_fields[name].default:
+            words += [option, str(value)]
+    for name, file in FILES.items():
+        if getattr(config, name):
+            words += [f"--{name.removesuffix('_sha256')}", file]
     return shlex.join([*words, "--seed", str(config.seed)])
 
 
