@@ -29,7 +29,7 @@ lint: $(VENV)/.test ## Style and types
 
 notebooks: $(VENV)/.core ## Open the comparison notebooks in Jupyter Lab
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[notebooks,classifiers]'
-	$(RUN) -m jupyterlab notebooks
+	$(RUN) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 traces: $(VENV)/.test ## Rebuild the shipped traces from real runs (about 10 minutes, on a quiet machine)
 	test -d data/debian || $(RUN) -m traces.graphs debian --undirected --out data/debian
