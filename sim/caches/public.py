@@ -83,7 +83,8 @@ class PublicScore(Cache):
         """The slots to use and the rows to put in: O(capacity + universe)."""
         # Numbers are sorted, not indices, which takes a tenth of the time: each key ends with what tells equals apart.
         stale = np.flatnonzero(self.stale_at <= self.served)
-        by_id = (self.held[stale].astype(np.uint32).astype(np.int64) << 32) | stale  # -1, empty, becomes the largest
+        held = self.held[stale].astype(np.int64)
+        by_id = (np.where(held < 0, np.iinfo(np.int32).max, held) << 32) | stale  # empty slots come last
         candidates = np.flatnonzero(self.misses > 0)
         most_first = np.argsort(-self.misses[candidates])
         misses = self.misses[candidates[most_first]]
