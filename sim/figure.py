@@ -47,7 +47,8 @@ def _draw(connection: Connection) -> None:
 
     import sim.figures  # noqa: F401
 
-    connection.send(draw(*connection.recv()))
+    with suppress(EOFError):  # the run ended before there was anything to draw
+        connection.send(draw(*connection.recv()))
 
 
 def draw(

@@ -155,6 +155,15 @@ def test_a_model_without_a_server_is_one_clear_error(trace, tmp_path, run_cli, m
     assert not out.exists()
 
 
+def test_a_run_that_ends_before_it_draws_prints_its_error_only(trace, tmp_path):
+    """The process that would have drawn says nothing."""
+    command = [sys.executable, "-m", "sim.run", "--trace", str(trace), "--buffer", "0", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_help_is_fast():
     best = min(_seconds("--help") for _ in range(3))
     assert best < 0.5
