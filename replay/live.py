@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from agents.options import ModelHost, TimeoutS
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
 from traces.errors import InputError, run_command, terminable
 from traces.terminal import Json, Quiet, console, print_json
@@ -94,16 +95,8 @@ def main(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.", show_default="results/live-DATE-TIME")
     ] = None,
-    model_host: Annotated[
-        str | None,
-        typer.Option(
-            "--ollama-host",
-            "--model-host",
-            help="Address of the model's server.",
-            show_default="OLLAMA_HOST or OPENAI_BASE_URL",
-        ),
-    ] = None,
-    timeout_s: Annotated[float, typer.Option(help="A model's answer counts as late after this many seconds.")] = 60.0,
+    model_host: ModelHost = None,
+    timeout_s: TimeoutS = 60.0,
     recover: Annotated[
         bool, typer.Option("--recover", help="Keep the epochs that a killed run left for --out.")
     ] = False,

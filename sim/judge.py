@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from agents.options import AskAgain, ModelHost, TimeoutS
 from traces.errors import InputError, run_command
 from traces.terminal import Json, Quiet, console, print_json
 
@@ -50,19 +51,9 @@ def main(
     out: Annotated[
         Path | None, typer.Option(help="Folder for judged.parquet, a row a decision; sim.report shows it.")
     ] = None,
-    model_host: Annotated[
-        str | None,
-        typer.Option(
-            "--ollama-host",
-            "--model-host",
-            help="Address of the model's server.",
-            show_default="OLLAMA_HOST or OPENAI_BASE_URL",
-        ),
-    ] = None,
-    ask_again: Annotated[
-        bool, typer.Option("--ask-again", help="Ask the model even what it has answered before.")
-    ] = False,
-    timeout_s: Annotated[float, typer.Option(help="A model's answer counts as late after this many seconds.")] = 60.0,
+    model_host: ModelHost = None,
+    ask_again: AskAgain = False,
+    timeout_s: TimeoutS = 60.0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -1,0 +1,21 @@
+"""The options by which a command is told how to reach a language model (`agents.registry.ModelOptions`)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+ModelHost = Annotated[
+    str | None,
+    typer.Option(
+        "--ollama-host",
+        "--model-host",
+        help="Address of the model's server.",
+        show_default="OLLAMA_HOST or OPENAI_BASE_URL",
+    ),
+]
+AskAgain = Annotated[bool, typer.Option("--ask-again", help="Ask the model even what it has answered before.")]
+TimeoutS = Annotated[
+    float, typer.Option("--timeout-s", help="A model's answer counts as late after this many seconds.")
+]
