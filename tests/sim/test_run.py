@@ -2,10 +2,10 @@
 
 import hashlib
 import json
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from multiprocessing import Pipe
 from pathlib import Path
 
@@ -164,8 +164,7 @@ def test_a_run_that_ends_before_it_draws_is_no_fault_of_the_drawing_process():
 
 
 def test_help_is_fast():
-    best = min(_seconds("--help") for _ in range(3))
-    assert best < 0.5
+    assert min(_processor_s("--help") for _ in range(3)) < 0.5
 
 
 def test_the_listing_names_policies_caches_and_their_sources(run_cli):
@@ -189,7 +188,9 @@ def test_shipped_traces_run(name, tmp_path, run_cli):
     assert abs(check["epoch_error_share"]) < 0.08  # docs/time.md: the model must be this close to any run
 
 
-def _seconds(option):
-    start = time.perf_counter()
+def _processor_s(option):
+    """Not the time on the clock, which other processes on the machine decide too; printing help waits for nothing."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-m", "sim.run", option], check=True, capture_output=True)
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
