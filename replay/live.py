@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agents.options import ModelHost, TimeoutS
+from sim.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Window
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
 from traces.errors import InputError, run_command, terminable
 from traces.terminal import Json, Quiet, console, print_json
@@ -34,35 +35,14 @@ python -m replay.live --graph /shared/products --policy best.json --hosts hosts.
 @app.command(epilog=EXAMPLES)
 def main(
     graph: Annotated[Path | None, typer.Option(help="Folder that `python -m traces.graphs` made.")] = None,
-    policy: Annotated[
-        Path | None,
-        typer.Option(help="A configuration as sim.tune and sim.run write it: policy, cache and buffer all at once."),
-    ] = None,
-    agent: Annotated[
-        str | None,
-        typer.Option(help="The policy, such as every:16 or ollama:llama3.", show_default="every:16"),
-    ] = None,
-    cache: Annotated[
-        str | None, typer.Option(help="What the buffer keeps (see sim.run --list).", show_default="score")
-    ] = None,
-    buffer: Annotated[
-        str | None,
-        typer.Option(
-            help="A trainer's buffer: share of its halo (25%), rows (5000) or bytes (64MB).", show_default="25%"
-        ),
-    ] = None,
-    init: Annotated[
-        Literal["degree", "empty", "random"] | None,
-        typer.Option(help="What the buffer holds at first.", show_default="degree"),
-    ] = None,
-    universe: Annotated[
-        Literal["halo", "remote"] | None,
-        typer.Option(help="What may be cached: 1-hop halo or any remote node.", show_default="halo"),
-    ] = None,
-    window: Annotated[int, typer.Option(min=1, help="Minibatches between two observations.")] = 1,
-    mode: Annotated[
-        Literal["async", "sync"], typer.Option(help="Whether training goes on or waits while the policy thinks.")
-    ] = "async",
+    policy: PolicyFile = None,
+    agent: Agent = None,
+    cache: CacheSpec = None,
+    buffer: Buffer = None,
+    init: Init = None,
+    universe: InUniverse = None,
+    window: Window = 1,
+    mode: Mode = "async",
     local: Annotated[
         int | None, typer.Option(help="Machines on this host, each with one METIS partition.", show_default="4")
     ] = None,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agents.options import AskAgain, ModelHost, TimeoutS
+from sim.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Window
 from traces.errors import InputError, run_command
 from traces.terminal import Json, Quiet, console, print_json
 
@@ -36,15 +37,13 @@ PARTS = ("judged", "control")
 @app.command(epilog=EXAMPLES)
 def main(
     trace: Annotated[Path, typer.Option(help="A trace: traces/*.parquet, or your own capture.")],
-    agent: Annotated[str, typer.Option(help="The policy (python -m sim.run --list).")],
-    cache: Annotated[str, typer.Option(help="A managed buffer (python -m sim.run --list).")] = "score",
-    buffer: Annotated[str, typer.Option(help="A trainer's buffer, as in sim.run.")] = "25%",
-    init: Annotated[
-        Literal["degree", "empty", "random"], typer.Option(help="What the buffer holds at first.")
-    ] = "degree",
-    universe: Annotated[Literal["halo", "remote"], typer.Option(help="What may be cached.")] = "halo",
-    window: Annotated[int, typer.Option(min=1, help="Minibatches between two observations.")] = 1,
-    mode: Annotated[Literal["async", "sync"], typer.Option(help="As in sim.run.")] = "async",
+    agent: Agent = None,
+    cache: CacheSpec = None,
+    buffer: Buffer = None,
+    init: Init = None,
+    universe: InUniverse = None,
+    window: Window = 1,
+    mode: Mode = "async",
     horizon: Annotated[int, typer.Option(min=1, help="Minibatches over which branches are compared.")] = 32,
     seconds: Annotated[bool, typer.Option(help="Compare the branches in time as well (slow).")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 0, 1, ...")] = 1,
@@ -54,6 +53,7 @@ def main(
     model_host: ModelHost = None,
     ask_again: AskAgain = False,
     timeout_s: TimeoutS = 60.0,
+    policy: PolicyFile = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -64,32 +64,33 @@ def main(
     """
     from rich.table import Table
 
-    from agents.registry import ModelOptions, resolve
+    from agents.registry import ModelOptions
+    from sim.choice import choose
     from sim.config import RunConfig
     from sim.judging import judged_run
     from sim.simulate import decides
     from sim.workload import Workload, checksum
 
-    plan = resolve(agent, ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again))
-    sha256 = checksum(trace)
-    workload = Workload.open(trace, {universe})
+    plan, options = choose(
+        policy=policy,
+        agent=agent,
+        cache=cache,
+        buffer=buffer,
+        init=init,
+        universe=universe,
+        window=window,
+        mode=mode,
+        seed=0,
+        model=ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again),
+    )
+    config = RunConfig(trace=trace.name, trace_sha256=checksum(trace), agent=plan.name, **options)
+    if not plan.buffered or not decides(config):
+        raise InputError(f"there are no decisions to judge with --agent {plan.name} and --cache {config.cache}")
+    workload = Workload.open(trace, {config.universe})
     tables: dict[str, list[pl.DataFrame]] = {}
     reports: list[dict[str, Any]] = []
     for seed in range(seeds):
-        config = RunConfig(
-            trace=trace.name,
-            trace_sha256=sha256,
-            agent=plan.name,
-            cache=cache,
-            buffer=buffer,
-            init=init,
-            universe=universe,
-            window=window,
-            mode=mode,
-            seed=seed,
-        )
-        if not plan.buffered or not decides(config):
-            raise InputError(f"there are no decisions to judge with --agent {plan.name} and --cache {cache}")
+        config = config.model_copy(update={"seed": seed})
         for part, judged in zip(PARTS, judged_run(workload, plan, config, horizon, seconds), strict=False):
             tables.setdefault(part, []).append(judged.table)
             reports.append({"agent": plan.name, "control": part == "control", "seed": seed} | judged.report)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agents.options import AskAgain, ModelHost, TimeoutS
+from sim.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Window
 from traces.errors import InputError, run_command
 from traces.terminal import Json, Quiet, console, print_json, progress
 
@@ -38,29 +39,13 @@ CHANGED: Any = {"rich_help_panel": "Another cluster than the captured one"}
 @app.command(epilog=EXAMPLES)
 def main(
     trace: Annotated[Path | None, typer.Option(help="A trace: traces/*.parquet, or your own capture.")] = None,
-    agent: Annotated[
-        str | None,
-        typer.Option(help="The policy, such as every:16 or ollama:llama3 (see --list).", show_default="every:16"),
-    ] = None,
-    cache: Annotated[str | None, typer.Option(help="What the buffer keeps (see --list).", show_default="score")] = None,
-    buffer: Annotated[
-        str | None,
-        typer.Option(
-            help="A trainer's buffer: share of its halo (25%), rows (5000) or bytes (64MB).", show_default="25%"
-        ),
-    ] = None,
-    init: Annotated[
-        Literal["degree", "empty", "random"] | None,
-        typer.Option(help="What the buffer holds at first.", show_default="degree"),
-    ] = None,
-    universe: Annotated[
-        Literal["halo", "remote"] | None,
-        typer.Option(help="What may be cached: 1-hop halo or any remote node.", show_default="halo"),
-    ] = None,
-    window: Annotated[int, typer.Option(min=1, help="Minibatches between two observations.")] = 1,
-    mode: Annotated[
-        Literal["async", "sync"], typer.Option(help="Whether training goes on or waits while the policy thinks.")
-    ] = "async",
+    agent: Agent = None,
+    cache: CacheSpec = None,
+    buffer: Buffer = None,
+    init: Init = None,
+    universe: InUniverse = None,
+    window: Window = 1,
+    mode: Mode = "async",
     link: Annotated[
         str | None, typer.Option(help="Rate of each host's link, such as 1gbit.", show_default="as captured")
     ] = None,
@@ -105,10 +90,7 @@ def main(
     model_host: ModelHost = None,
     ask_again: AskAgain = False,
     timeout_s: TimeoutS = 60.0,
-    policy: Annotated[
-        Path | None,
-        typer.Option(help="A configuration as sim.tune and sim.run write it: policy, cache and buffer all at once."),
-    ] = None,
+    policy: PolicyFile = None,
     listing: Annotated[bool, typer.Option("--list", help="Show all policies and caches, and leave.")] = False,
     json: Json = False,
     quiet: Quiet = False,

@@ -134,10 +134,8 @@ def test_judging_on_the_command_line(workload, tmp_path, run_cli):
     assert pl.read_parquet(tmp_path / "out" / "judged.parquet")["run"].n_unique() == 2
 
 
-@pytest.mark.parametrize(("agent", "cache"), [("none", "score"), ("never", "lru")])
-def test_where_nothing_is_decided_nothing_is_judged(agent, cache, workload, tmp_path, run_cli):
-    code, _, err = run_cli(
-        "sim.judge", "--trace", str(tmp_path / "hand.parquet"), "--agent", agent, "--cache", cache, "--buffer", "3"
-    )
+@pytest.mark.parametrize("options", [("--agent", "none"), ("--cache", "lru", "--buffer", "3")])
+def test_where_nothing_is_decided_nothing_is_judged(options, workload, tmp_path, run_cli):
+    code, _, err = run_cli("sim.judge", "--trace", str(tmp_path / "hand.parquet"), *options)
     assert code == 2
     assert "there are no decisions to judge" in err
