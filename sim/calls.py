@@ -1,36 +1,21 @@
-"""What threads do: a trainer's call goes to every owner, through queues and servers, and responses are put in place.
+"""How a trainer's call goes to every owner, through queues and servers, and how trainers sum up their gradients.
 
-A *call* is DistDGL's way to ask for anything remote: build the requests, send them back-to-back, do the local part of
-the work, and put the responses in place one after another as they come. A *program* is some calls in a row. A server
-takes one request at a time. Work is done on cores (`sim.cores`), messages cross links (`sim.network`). An all-reduce is
-a ring: in every round each trainer sends a part of the gradients to the next one (Patarasuk and Yuan, 2009).
-
-These are compiled functions over arrays, because a run has dozens of such events for every minibatch of every trainer.
+A server takes one request at a time. Work is done on cores (`sim.cores`), messages cross links (`sim.network`). An
+all-reduce is a ring: in every round each trainer sends a part of the gradients to the next one (Patarasuk and Yuan,
+2009). Compiled, as all that `sim.threads` needs.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from sim.cores import end_job, start_job
-from sim.kernel import kernel, part
-from sim.network import arrive_at, count, send, share
+from sim.cores import start_job
+from sim.kernel import part
+from sim.network import arrive_at, count, send
 from sim.state import (
     ACKNOWLEDGED,
-    AFTER,
-    AFTER_S,
-    BEFORE,
-    BEFORE_S,
+    AT,
     BEGINNING,
-    BEGUN,
-    BESIDE,
     BESIDE_S,
-    BESIDE_TOOK_S,
-    CHANGED,
     DOWN_BYTES,
-    ENDED_AT,
-    FIRST_DUE,
-    FLOWING,
     GRADIENT,
     GRADIENT_BYTES,
     HOPS,
@@ -40,15 +25,8 @@ from sim.state import (
     INBOX_END,
     JOINED,
     KIND,
-    LAST_DUE,
     LEG,
-    NEXT_DONE,
     PENDING,
-    POOL_NEXT,
-    PREPARE,
-    PUT_S_PER_ROW,
-    PUTTING,
-    REDUCE,
     REDUCING,
     REQUEST,
     RESPONSE,
@@ -61,107 +39,14 @@ from sim.state import (
     SERVER_S_PER_ROW,
     SERVERS,
     SERVING,
-    SINCE,
     STAGE,
     STEP,
-    STEPS,
     THREADS_PER_TRAINER,
     TRAIN,
     TRAINERS,
     UP_BYTES,
     WAITING,
 )  # fmt: skip
-
-NOBODY = -1
-"""Whose program `advance` says has ended, where none has."""
-
-
-@kernel
-def advance(now, until, c):  # type: ignore[no-untyped-def]
-    """Begin at `now` what is beginning, and let happen all that happens before `until`, up to the first program's end.
-
-    Returns when that was and which thread's program it is, or `until` and `NOBODY`.
-    """
-    while True:
-        while c.clock[BEGUN] < c.clock[BEGINNING]:
-            thread = c.beginning[int(c.clock[BEGUN])]
-            c.clock[BEGUN] += 1
-            if c.threads[thread, STAGE] == IDLE:
-                c.threads[thread, STEP] = -1
-            else:  # the all-reduce that it waited for is done
-                c.threads[thread, STAGE] = AFTER
-            if go_on(thread, now, c):
-                return now, thread
-        c.clock[BEGUN] = c.clock[BEGINNING] = 0
-        soonest, pool = np.inf, -1
-        for i in range(c.pools.shape[0]):
-            if c.pools[i, POOL_NEXT] < soonest:
-                soonest, pool = c.pools[i, POOL_NEXT], i
-        if c.clock[FIRST_DUE] < c.clock[LAST_DUE] and c.due_at[int(c.clock[FIRST_DUE])] <= soonest:
-            soonest, pool = c.due_at[int(c.clock[FIRST_DUE])], -1
-        flows_at = np.inf
-        if c.clock[FLOWING]:
-            flows_at = c.clock[SINCE] if c.clock[CHANGED] else c.clock[NEXT_DONE]
-        now = min(soonest, flows_at)
-        if now >= until:
-            return until, NOBODY
-        ended = NOBODY
-        if flows_at < soonest:
-            share(now, c)
-        elif pool >= 0:
-            thread = end_job(pool, c)
-            if c.threads[thread, STAGE] == SERVING:
-                answer(thread, now, c)
-            elif go_on(thread, now, c):
-                ended = thread
-        else:
-            c.clock[FIRST_DUE] += 1
-            ended = arrived(c.due[int(c.clock[FIRST_DUE]) - 1], now, c)
-        if ended != NOBODY:
-            return now, ended
-
-
-@part
-def go_on(thread, now, c):  # type: ignore[no-untyped-def]
-    """Take a trainer's thread into its next stage, and past those that take no time. Returns whether its program has
-    ended."""
-    while True:
-        stage, step, work_s = c.threads[thread, STAGE], int(c.threads[thread, STEP]), 0.0
-        if stage in (IDLE, AFTER):
-            if stage == AFTER:
-                c.program[thread, step, ENDED_AT] = now
-            step += 1
-            c.threads[thread, STEP] = step
-            if step == c.threads[thread, STEPS]:
-                c.threads[thread, STAGE] = IDLE
-                return True
-            c.threads[thread, STAGE], work_s = BEFORE, c.program[thread, step, BEFORE_S]
-        elif stage == BEFORE and c.program[thread, step, KIND] == REDUCE:
-            c.threads[thread, STAGE] = WAITING
-            join(thread, now, c)
-            return False
-        elif stage == BEFORE:
-            if thread % THREADS_PER_TRAINER == PREPARE:
-                ask(thread, now, c)
-            c.program[thread, step, BESIDE_TOOK_S] = -now
-            c.threads[thread, STAGE], work_s = BESIDE, c.program[thread, step, BESIDE_S]
-        else:
-            if stage == BESIDE:
-                c.program[thread, step, BESIDE_TOOK_S] += now
-            message = int(c.threads[thread, INBOX])
-            if message >= 0:
-                c.threads[thread, INBOX] = c.following[message]
-                c.threads[thread, PENDING] -= 1
-                c.threads[thread, STAGE] = PUTTING
-                work_s = c.messages[message, ROWS] * c.kinds[int(c.program[thread, step, KIND]), PUT_S_PER_ROW]
-            elif c.threads[thread, PENDING]:
-                c.threads[thread, STAGE] = WAITING
-                return False
-            else:
-                c.threads[thread, STAGE], work_s = AFTER, c.program[thread, step, AFTER_S]
-        if work_s > 0.0:
-            start_job(thread, work_s, now, c)
-            return False
 
 
 @part
@@ -170,17 +55,19 @@ def join(thread, now, c):  # type: ignore[no-untyped-def]
     c.clock[JOINED] += 1
     if c.clock[JOINED] == c.fixed[TRAINERS]:
         c.clock[JOINED], c.clock[ROUND] = 0.0, c.fixed[ROUNDS]
-        c.clock[ROUND_S] = c.program[thread, int(c.threads[thread, STEP]), BESIDE_S] / c.fixed[ROUNDS]
+        at, step = int(c.threads[thread, AT]), int(c.threads[thread, STEP])
+        c.clock[ROUND_S] = c.programs[thread, at, step, BESIDE_S] / c.fixed[ROUNDS]
         next_round(now, c)
 
 
 @part
 def ask(thread, now, c):  # type: ignore[no-untyped-def]
     """Send a request to every owner of rows."""
-    hosts, trainer, step = c.queues.shape[0], thread // THREADS_PER_TRAINER, int(c.threads[thread, STEP])
-    size, waits = c.kinds[int(c.program[thread, step, KIND]), UP_BYTES], c.fixed[ACKNOWLEDGED]
+    hosts, trainer = c.queues.shape[0], thread // THREADS_PER_TRAINER
+    at, step = int(c.threads[thread, AT]), int(c.threads[thread, STEP])
+    size, waits = c.kinds[int(c.programs[thread, at, step, KIND]), UP_BYTES], c.fixed[ACKNOWLEDGED]
     for owner in range(hosts):
-        rows = c.rows[trainer, step, owner]
+        rows = c.rows[trainer, at, step, owner]
         if rows > 0.0:
             message = trainer * hosts + owner
             c.messages[message, LEG], c.messages[message, ROWS] = REQUEST, rows
@@ -190,19 +77,18 @@ def ask(thread, now, c):  # type: ignore[no-untyped-def]
 
 @part
 def arrived(message, now, c):  # type: ignore[no-untyped-def]
-    """A message is where it was sent to. Returns whose program thereby ends."""
+    """A message is where it was sent to. Returns the thread that goes on thereby, or -1."""
     hosts, trainers = c.queues.shape[0], int(c.fixed[TRAINERS])
     if c.messages[message, LEG] == GRADIENT:
         c.clock[REDUCING] -= 1
         if c.clock[REDUCING]:
-            return NOBODY
+            return -1
         if c.clock[ROUND]:
             next_round(now, c)
-            return NOBODY
+            return -1
         for trainer in range(trainers):
-            c.beginning[int(c.clock[BEGINNING])] = trainer * THREADS_PER_TRAINER + TRAIN
-            c.clock[BEGINNING] += 1
-        return NOBODY
+            line_up(BEGINNING, trainer * THREADS_PER_TRAINER + TRAIN, c)
+        return -1
     c.following[message] = -1
     if c.messages[message, LEG] == RESPONSE:
         thread = message // hosts * THREADS_PER_TRAINER
@@ -211,7 +97,7 @@ def arrived(message, now, c):  # type: ignore[no-untyped-def]
         else:
             c.following[int(c.threads[thread, INBOX_END])] = message
         c.threads[thread, INBOX_END] = message
-        return thread if c.threads[thread, STAGE] == WAITING and go_on(thread, now, c) else NOBODY
+        return thread if c.threads[thread, STAGE] == WAITING else -1
     owner = message % hosts
     if c.queues[owner, 0] < 0:
         c.queues[owner, 0] = message
@@ -224,14 +110,14 @@ def arrived(message, now, c):  # type: ignore[no-untyped-def]
         if c.threads[server, STAGE] == IDLE:
             serve_next(server, now, c)
             break
-    return NOBODY
+    return -1
 
 
 @part
 def kind_of(message, c):  # type: ignore[no-untyped-def]
     """The kind of the call that a message belongs to."""
     thread = message // c.queues.shape[0] * THREADS_PER_TRAINER
-    return int(c.program[thread, int(c.threads[thread, STEP]), KIND])
+    return int(c.programs[thread, int(c.threads[thread, AT]), int(c.threads[thread, STEP]), KIND])
 
 
 @part
@@ -276,3 +162,23 @@ def next_round(now, c):  # type: ignore[no-untyped-def]
             arrive_at(message, now + c.clock[ROUND_S], c)
         else:
             send(message, source, target, c.fixed[GRADIENT_BYTES], c.clock[ROUND_S], c.fixed[HOPS], 0.0, now, c)
+
+
+@part
+def line_up(which, thread, c):  # type: ignore[no-untyped-def]
+    """Put a thread at the end of a queue."""
+    c.ready[which, 2 + c.ready[which, 0] % c.threads.shape[0]] = thread
+    c.ready[which, 0] += 1
+
+
+@part
+def lined_up(which, c):  # type: ignore[no-untyped-def]
+    """Whether there is a thread in a queue."""
+    return c.ready[which, 0] > c.ready[which, 1]
+
+
+@part
+def next_of(which, c):  # type: ignore[no-untyped-def]
+    """Take the first thread out of a queue."""
+    c.ready[which, 1] += 1
+    return c.ready[which, 2 + (c.ready[which, 1] - 1) % c.threads.shape[0]]

@@ -34,6 +34,7 @@ def make_state(
     threads[first + at.PREPARE, at.SIBLING] = first + at.TRAIN
     threads[first + at.TRAIN, at.SIBLING] = first + at.PREPARE
 
+    programs = trainers * at.THREADS_PER_TRAINER, header.minibatches_per_epoch
     state_of_pools = np.zeros((len(cores), len(at.POOL_COLUMNS)))
     state_of_pools[:, at.POOL_CORES], state_of_pools[:, at.POOL_NEXT] = cores, np.inf
     links = np.zeros((len(routes.bytes_per_s), len(at.LINK)))
@@ -42,13 +43,14 @@ def make_state(
     return State(
         clock=np.zeros(len(at.CLOCK)),
         threads=threads,
-        program=np.zeros((count, at.MOST_STEPS, len(at.CALL))),
-        rows=np.zeros((trainers, at.MOST_STEPS, len(hosts))),
+        programs=np.zeros((*programs, at.MOST_STEPS, len(at.CALL))),
+        rows=np.zeros((trainers, header.minibatches_per_epoch, at.MOST_STEPS, len(hosts))),
+        times=np.zeros((*programs, len(at.TIMES))),
         pools=state_of_pools,
         messages=np.zeros((messages, len(at.MESSAGE))),
         links=links,
         due_at=np.zeros(2 * messages),
-        beginning=np.zeros(count + 1, np.int64),
+        ready=np.zeros((2, 2 + count), np.int64),
         jobs=np.zeros((len(cores), count), np.int64),
         following=np.full(messages, -1, np.int64),
         flowing=np.zeros(messages, np.int64),

@@ -6,56 +6,60 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from sim.calls import NOBODY, advance
 from sim.clock import Clock
-from sim.state import (
-    BEGINNING,
-    BESIDE_TOOK_S,
-    CORES,
-    ENDED_AT,
-    STEPS,
-    THREADS_PER_TRAINER,
-    State,
-)
+from sim.state import CORES, GIVES, NEVER, PROGRAMS, STEPS, TAKES, THREADS_PER_TRAINER, State
+from sim.threads import NOBODY, advance, begin, give
 
 
 class Fabric:
-    """Cores, links and feature servers in simulated time. What happens on them is in `sim.calls`."""
+    """Cores, links and feature servers in simulated time. What happens on them is in `sim.threads`."""
 
     def __init__(self, env: Clock, state: State) -> None:
         self._env, self._state = env, state
         self._done: dict[int, simpy.Event] = {}
         env.model = self
 
-    def run(self, trainer: int, thread: int, program: NDArray, rows: NDArray | None = None) -> simpy.Event:
-        """Happens when a trainer's thread has taken all steps of a program.
+    def run(
+        self,
+        trainer: int,
+        thread: int,
+        programs: NDArray,
+        rows: NDArray | None = None,
+        *,
+        takes: bool = False,
+        gives: int = NEVER,
+    ) -> simpy.Event:
+        """Happens when a trainer's thread has gone through all of its programs, one after another.
 
-        `program` (steps, 4) has the kind of each step's call and the work before, beside and after it; `rows` (steps,
-        hosts) what a first thread asks each host for, float64. No more than `MOST_STEPS` steps.
+        `programs` (programs, steps, 4) has the kind of each step's call and the work before, beside and after it;
+        `rows` (programs, steps, hosts) what a first thread asks each host for, float64. No more than an epoch's
+        minibatches and `MOST_STEPS` steps. With `takes`, each program waits for a permit; `gives` says when the
+        trainer's other thread is given one (`sim.state`).
         """
-        number, steps = trainer * THREADS_PER_TRAINER + thread, len(program)
+        number, (count, steps) = trainer * THREADS_PER_TRAINER + thread, programs.shape[:2]
         state, done = self._state, self._env.event()
-        state.program[number, :steps, :ENDED_AT] = program
+        state.programs[number, :count, :steps] = programs
         if rows is not None:
-            state.rows[trainer, :steps] = rows
-        state.threads[number, STEPS] = steps
-        state.beginning[int(state.clock[BEGINNING])] = number
-        state.clock[BEGINNING] += 1
+            state.rows[trainer, :count, :steps] = rows
+        of_thread = state.threads[number]
+        of_thread[PROGRAMS], of_thread[STEPS], of_thread[TAKES], of_thread[GIVES] = count, steps, takes, gives
+        begin(number, self._env.now, state)
         self._done[number] = done
         return done
+
+    def give(self, trainer: int, thread: int, permits: int = 1) -> None:
+        """Give a trainer's thread permits for its programs."""
+        give(trainer * THREADS_PER_TRAINER + thread, permits, self._state)
 
     def work(self, trainer: int, thread: int, work_s: float, cores: float) -> simpy.Event:
         """Happens when a trainer's thread has computed on `cores` what takes `work_s` where nothing else runs."""
         self._state.threads[trainer * THREADS_PER_TRAINER + thread, CORES] = cores
-        return self.run(trainer, thread, np.array([[0.0, work_s, 0.0, 0.0]]))
+        return self.run(trainer, thread, np.array([[[0.0, work_s, 0.0, 0.0]]]))
 
-    def ended_at(self, trainer: int, thread: int) -> list[float]:
-        """When each of the steps of a thread's latest program had ended."""
-        return self._state.program[trainer * THREADS_PER_TRAINER + thread, :, ENDED_AT].tolist()
-
-    def beside_s(self, trainer: int, step: int) -> float:
-        """How long the work beside one of the calls of a trainer's first thread took."""
-        return self._state.program[trainer * THREADS_PER_TRAINER, step, BESIDE_TOOK_S].item()
+    def times(self, trainer: int, thread: int) -> NDArray[np.float64]:
+        """When a thread went through its latest programs, by `sim.state.TIMES`: a view of shape (programs, times)."""
+        number = trainer * THREADS_PER_TRAINER + thread
+        return self._state.times[number, : int(self._state.threads[number, PROGRAMS])]
 
     def advance(self, now: float, until: float) -> tuple[float, simpy.Event] | None:
         """As `sim.clock.Model` says."""

@@ -11,28 +11,44 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-CLOCK = range(12)
-BEGUN, BEGINNING, FLOWING, SINCE, NEXT_DONE, CHANGED, FIRST_DUE, LAST_DUE, JOINED, REDUCING, ROUND, ROUND_S = CLOCK
-"""Of the whole cluster: threads of `beginning` that have begun, and how many there are; how many messages flow, until
-when they are settled, when one is through next, and whether (1.0) one has started since links were shared; where `due`
-begins and ends; trainers that are ready for the all-reduce, gradients and rounds of it that are left, and what a round
-takes beside its bytes."""
+CLOCK = range(10)
+FLOWING, SINCE, NEXT_DONE, CHANGED, FIRST_DUE, LAST_DUE, JOINED, REDUCING, ROUND, ROUND_S = CLOCK
+"""Of the whole cluster: how many messages flow, until when they are settled, when one is through next, and whether
+(1.0) one has started since links were shared; where `due` begins and ends; trainers that are ready for the all-reduce,
+gradients and rounds of it that are left, and what a round takes beside its bytes."""
 
-THREAD = range(12)
-STAGE, STEP, STEPS, PENDING, POOL, HOST, INBOX, INBOX_END, DONE_AT, SERVED, CORES, SIBLING = THREAD
+THREAD = range(18)
+(
+    STAGE, STEP, STEPS, PENDING, POOL, HOST, INBOX, INBOX_END, DONE_AT, SERVED, CORES, SIBLING, AT, PROGRAMS, PERMITS,
+    TAKES, GIVES, WAITS,
+) = THREAD  # fmt: skip
 """Of a thread: its stage; at which step of its program it is, and how many those are; responses that are not in place;
 its pool and host; first and last of the responses that wait for it; when its job ends in its pool's virtual time; the
-request that a server serves; how many cores it keeps busy; the other thread of the same interpreter."""
+request that a server serves; how many cores it keeps busy; the other thread of the same interpreter. Then at which of
+its programs it is, and how many those are; permits that it has; whether it takes one before each program, when it gives
+one to its sibling, and whether it waits for one."""
+
+NEVER, ON_ASKING, ON_TAKING, ON_ENDING = range(4)
+"""When a thread gives its sibling a permit: never, or for each of its programs, before it takes one itself, when it
+does, or at the end."""
+
+BEGINNING, WOKEN = range(2)
+"""Queues of threads that go on at this moment: those that begin a program or go on with it, and those that were given
+the permit that they waited for."""
 
 IDLE, BEFORE, BESIDE, WAITING, PUTTING, AFTER, SERVING = range(7)
 """Stages of a thread. A trainer's go from `BEFORE` to `AFTER`; a server knows `IDLE` and `SERVING`."""
 
-CALL = range(6)
-KIND, BEFORE_S, BESIDE_S, AFTER_S, ENDED_AT, BESIDE_TOOK_S = CALL
-"""Of a step of a program: of what kind its call is, work before it, beside it and after it; and then when it ended and
-how long the work beside it took."""
+CALL = range(4)
+KIND, BEFORE_S, BESIDE_S, AFTER_S = CALL
+"""Of a step of a program: of what kind its call is, work before it, beside it and after it."""
 
 MOST_STEPS = 4
+
+TIMES = range(2 + 2 * MOST_STEPS)
+ASKED_AT, BEGAN_AT, ENDED_AT, BESIDE_TOOK_S = 0, 1, 2, 2 + MOST_STEPS
+"""Of a program that has run: when it asked for a permit, when it had it and began, when each of its steps ended, and
+how long the work beside each of the calls took."""
 
 POOL_COLUMNS = range(6)
 POOL_CORES, BUSY, VIRTUAL, POOL_SINCE, POOL_NEXT, JOBS = POOL_COLUMNS
@@ -83,23 +99,26 @@ PREPARE, TRAIN, AGENT = range(THREADS_PER_TRAINER)
 class State(NamedTuple):
     """Arrays by the columns above, and beside them:
 
-    `program` (threads, steps) has the steps of threads, and `rows` (trainers, steps, hosts) what a trainer's first
-    thread asks each host for. `beginning` lists threads that begin or go on at this moment. `jobs`
-    (pools, threads) lists those that compute. A trainer has a message a host, by trainer and host, and after all those
-    one for its gradients. `following` is the next message in a queue, `flowing` lists those on links, `due` those that
-    arrive, at `due_at`, in order; `queues` (hosts, 2) are the first and last request at a host's servers. `paths`
-    (hosts, hosts, hops) are links. `used` (intervals, links and hosts) adds up bytes carried and seconds served.
+    `programs` (trainers' threads, programs, steps) has what threads do one after another, `rows` (trainers, programs,
+    steps, hosts) what a trainer's first thread asks each host for, and `times` (trainers' threads, programs) when
+    that was done. `ready` (2, 2 + threads) are queues in rings, each behind the numbers of those that have come and
+    gone. `jobs` (pools, threads) lists threads that compute. A trainer has a message a host, by trainer and host, and
+    after all those one for its gradients. `following` is the next message in a queue, `flowing` lists those on links,
+    `due` those that arrive, at `due_at`, in order; `queues` (hosts, 2) are the first and last request at a host's
+    servers. `paths` (hosts, hosts, hops) are links. `used` (intervals, links and hosts) adds up bytes carried and
+    seconds served.
     """
 
     clock: NDArray[np.float64]
     threads: NDArray[np.float64]
-    program: NDArray[np.float64]
+    programs: NDArray[np.float64]
     rows: NDArray[np.float64]
+    times: NDArray[np.float64]
     pools: NDArray[np.float64]
     messages: NDArray[np.float64]
     links: NDArray[np.float64]
     due_at: NDArray[np.float64]
-    beginning: NDArray[np.int64]
+    ready: NDArray[np.int64]
     jobs: NDArray[np.int64]
     following: NDArray[np.int64]
     flowing: NDArray[np.int64]

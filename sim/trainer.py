@@ -1,7 +1,8 @@
 """One trainer as SimPy processes: one prepares minibatches, one computes with them, and all meet at every step.
 
 What they do takes cores, links and servers of the cluster (`sim.fetch`), which others use too. How much there is to do
-is in `sim.work`; what is fetched is what the cache leaves. Does not model the interpreter lock that both share.
+is in `sim.work`; what is fetched is what the cache leaves. They tell the cluster what is to be done an epoch at a time,
+or where a policy decides on the way, until it does. Does not model the interpreter lock that both share.
 """
 
 from __future__ import annotations
@@ -23,10 +24,34 @@ from sim.fetch import Fabric
 from sim.load import TrainerInput
 from sim.scenario import Scenario
 from sim.serve import Served, decide, serve
-from sim.state import AGENT, FETCH, PREPARE, TRAIN
+from sim.state import (
+    AGENT,
+    ASKED_AT,
+    BEGAN_AT,
+    BESIDE_TOOK_S,
+    ENDED_AT,
+    FETCH,
+    ON_ASKING,
+    ON_ENDING,
+    ON_TAKING,
+    PREPARE,
+    TRAIN,
+)
 from sim.work import FETCH_CALL, Work
 
 Process = Generator[simpy.Event, Any, None]
+
+PREPARED = ("start", "sampled", "fetched", "labelled", "gather_s")
+"""What is known of a minibatch that was prepared: when it began and its parts ended, and how long the gather took."""
+
+CALLED = [BEGAN_AT, *(ENDED_AT + call for call in range(FETCH_CALL - 1, FETCH_CALL + 2))]
+"""Where the times of `PREPARED` are in `sim.state.TIMES`."""
+
+TRAINED = ("start", "began", "ready", "summed", "updated")
+"""When a trainer came to a minibatch, had it, and when its parts ended."""
+
+STEPPED = [ASKED_AT, *range(ENDED_AT, ENDED_AT + 4)]
+"""Where the times of `TRAINED` are in `sim.state.TIMES`."""
 
 TIMED = (
     "start_s", "prepare_start_s", "sample_s", "fetch_s", "local_gather_s", "label_s", "stall_s", "compute_s", "wait_s",
@@ -92,81 +117,68 @@ class Trainer:
         self._decided, self._tell = decided, tell
         self._depth, self._scenario, self._agent_cores = depth, scenario, agent_cores
         minibatches = source.stream.minibatches
-        self._may_prepare = [env.event() for _ in range(minibatches + max(depth, 1))]
-        self._prepared = [env.event() for _ in range(minibatches)]
-        for free in self._may_prepare[:depth]:
-            free.succeed()
+        self._spans = [
+            slice(first, min(first + minibatches_per_epoch, minibatches))
+            for first in range(0, minibatches, minibatches_per_epoch)
+        ]
         # an epoch's first minibatch is not prepared during the epoch before: DistDGL's loader starts anew
-        self._epoch_may_start = [env.event() for _ in range(minibatches // minibatches_per_epoch + 1)]
+        self._epoch_may_start = [env.event() for _ in range(len(self._spans) + 1)]
         self._epoch_may_start[0].succeed()
-        self.times: dict[str, list[float]] = {name: [] for name in (*TIMED, "ready_at", "summed_at")}
+        fabric.give(source.rank, PREPARE, depth)
+        self.prepared = np.zeros((minibatches, len(PREPARED)))
+        self.trained = np.zeros((minibatches, len(TRAINED)))
         self.fill_s = 0.0
         env.process(self._prepare())
         env.process(self._train())
 
     def _prepare(self) -> Process:
-        env, times, decided, fabric, served = self._env, self.times, self._decided, self._fabric, self._served
-        rank, rows_by_owner, work = self._in.rank, served.rows_by_owner, self._work
-        program, rows = work.program(self._request_s, rows_by_owner)
-        fetch = FETCH_CALL
+        fabric, served, rank = self._fabric, self._served, self._in.rank
+        programs, rows = self._work.program(self._request_s, served.rows_by_owner)
         if served.capacity_rows:
-            filling = program[0, fetch : fetch + 1] * 0.0
-            filling[0, 0], filling[0, 1] = FETCH, self._request_s
-            yield fabric.run(rank, PREPARE, filling, served.fill_by_owner[None, :])
-            self.fill_s = env.now
-        for minibatch in range(len(program)):
-            if minibatch % self._per_epoch == 0:
-                yield self._epoch_may_start[minibatch // self._per_epoch]
-            yield self._may_prepare[minibatch]
-            start = env.now
-            if decided is None:
-                yield fabric.run(rank, PREPARE, program[minibatch], rows[minibatch])
-                ended = fabric.ended_at(rank, PREPARE)
-                sampled, fetched = ended[fetch - 1], ended[fetch]
-                gather_s = fabric.beside_s(rank, fetch)
+            filling = programs[:1, FETCH_CALL : FETCH_CALL + 1] * 0.0
+            filling[0, 0, 0], filling[0, 0, 1] = FETCH, self._request_s
+            yield fabric.run(rank, PREPARE, filling, served.fill_by_owner[None, None, :])
+            self.fill_s = self._env.now
+        for epoch, span in enumerate(self._spans):
+            yield self._epoch_may_start[epoch]
+            if self._decided is None:
+                yield fabric.run(rank, PREPARE, programs[span], rows[span], takes=True, gives=ON_ENDING)
+                self.prepared[span] = fabric.times(rank, PREPARE)[:, [*CALLED, BESIDE_TOOK_S + FETCH_CALL]]
             else:
-                yield fabric.run(rank, PREPARE, program[minibatch, :fetch], rows[minibatch, :fetch])
-                sampled = env.now
-                decision = decided.gate.take(minibatch)
-                serve(served, self._in, decided.cache, minibatch, decision)
-                rows[minibatch, fetch] = rows_by_owner[minibatch]
-                yield fabric.run(rank, PREPARE, program[minibatch, fetch:], rows[minibatch, fetch:])
-                fetched = fabric.ended_at(rank, PREPARE)[0]
-                gather_s = fabric.beside_s(rank, 0)
-            times["prepare_start_s"].append(start)
-            times["sample_s"].append(sampled - start)
-            times["fetch_s"].append(fetched - sampled)
-            times["local_gather_s"].append(gather_s)
-            times["label_s"].append(env.now - fetched)
-            if decided is not None:
-                yield from self._ask(decided, minibatch)
-            self._prepared[minibatch].succeed()
+                for minibatch in range(span.start, span.stop):
+                    now = slice(minibatch, minibatch + 1)
+                    yield from self._prepare_decided(self._decided, minibatch, programs[now], rows[now])
+
+    def _prepare_decided(self, decided: Decided, minibatch: int, program: NDArray, rows: NDArray) -> Process:
+        """Prepare a minibatch of which the policy's decision says what is fetched once it has been sampled."""
+        fabric, rank, fetch = self._fabric, self._in.rank, FETCH_CALL
+        yield fabric.run(rank, PREPARE, program[:, :fetch], rows[:, :fetch], takes=True)
+        sampling = fabric.times(rank, PREPARE)[0, CALLED[:fetch]]
+        serve(self._served, self._in, decided.cache, minibatch, decided.gate.take(minibatch))
+        rows[0, fetch] = self._served.rows_by_owner[minibatch]
+        yield fabric.run(rank, PREPARE, program[:, fetch:], rows[:, fetch:])
+        fetching = fabric.times(rank, PREPARE)[0, [ENDED_AT, ENDED_AT + 1, BESIDE_TOOK_S]]
+        self.prepared[minibatch] = *sampling, *fetching
+        yield from self._ask(decided, minibatch)
+        fabric.give(rank, TRAIN)
 
     def _train(self) -> Process:
-        env, times, fabric, rank, work = self._env, self.times, self._fabric, self._in.rank, self._work
-        program = work.training(self._handover_s)
-        for minibatch in range(len(program)):
-            start = env.now
-            if self._depth == 0:
-                self._may_prepare[minibatch].succeed()
-            yield self._prepared[minibatch]
-            if self._depth:
-                self._may_prepare[minibatch + self._depth].succeed()
-            yield fabric.run(rank, TRAIN, program[minibatch])
-            began, ready, summed, updated = fabric.ended_at(rank, TRAIN)
-            times["start_s"].append(start)
-            times["stall_s"].append(began - start)
-            times["compute_s"].append(ready - began)
-            times["update_s"].append(updated - summed)
-            times["step_s"].append(updated - start)
-            times["ready_at"].append(ready)
-            times["summed_at"].append(summed)
-            if self._decided is not None:
-                self._decided.gate.time(began - start, updated - start)
-            self._tell()
-            if (minibatch + 1) % self._per_epoch == 0:
-                yield self._epochs.arrive()
-                self._epoch_may_start[(minibatch + 1) // self._per_epoch].succeed()
+        fabric, rank, decided = self._fabric, self._in.rank, self._decided
+        programs = self._work.training(self._handover_s)
+        for epoch, span in enumerate(self._spans):
+            at_once = 1 if decided else span.stop - span.start
+            for first in range(span.start, span.stop, at_once):
+                now = slice(first, first + at_once)
+                gives = ON_TAKING if self._depth else ON_ASKING
+                yield fabric.run(rank, TRAIN, programs[now], takes=True, gives=gives)
+                self.trained[now] = fabric.times(rank, TRAIN)[:, STEPPED]
+                if decided:
+                    start, began, *_, updated = self.trained[first].tolist()
+                    decided.gate.time(began - start, updated - start)
+                for _ in range(at_once):
+                    self._tell()
+            yield self._epochs.arrive()
+            self._epoch_may_start[epoch + 1].succeed()
 
     def _ask(self, decided: Decided, minibatch: int) -> Process:
         """Where the gate's window is full, let the policy decide, and time pass meanwhile."""
@@ -201,7 +213,21 @@ def times_of(trainers: Sequence[Trainer]) -> dict[str, NDArray[np.float64]]:
 
     All trainers wait until the slowest one's gradients are there; then they are summed.
     """
-    times = {name: np.array([one.times[name] for one in trainers]) for name in trainers[0].times}
-    ready_at, summed_at = times.pop("ready_at"), times.pop("summed_at")
-    opened_at = ready_at.max(axis=0)
-    return times | {"wait_s": opened_at - ready_at, "allreduce_s": summed_at - opened_at}
+    prepared = {name: np.stack([one.prepared[:, i] for one in trainers]) for i, name in enumerate(PREPARED)}
+    trained = {name: np.stack([one.trained[:, i] for one in trainers]) for i, name in enumerate(TRAINED)}
+    start, ready, summed = trained["start"], trained["ready"], trained["summed"]
+    opened = ready.max(axis=0)
+    return {
+        "start_s": start,
+        "prepare_start_s": prepared["start"],
+        "sample_s": prepared["sampled"] - prepared["start"],
+        "fetch_s": prepared["fetched"] - prepared["sampled"],
+        "local_gather_s": prepared["gather_s"],
+        "label_s": prepared["labelled"] - prepared["fetched"],
+        "stall_s": trained["began"] - start,
+        "compute_s": ready - trained["began"],
+        "wait_s": opened - ready,
+        "allreduce_s": summed - opened,
+        "update_s": trained["updated"] - summed,
+        "step_s": trained["updated"] - start,
+    }
