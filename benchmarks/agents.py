@@ -7,7 +7,8 @@
     python -m benchmarks.agents report
 
 Each run is a line in results/agents/TRACES/*.jsonl and is not run again: stop it whenever you like. `models` takes
-hours on two cores, as each answer takes seconds; what is there so far is reported.
+hours on two cores, as each answer takes seconds; what is there so far is reported. What a model decided, and when, is
+kept in decisions/ beside those: after a change of the simulator remove *.jsonl, and models need not be asked again.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from agents.classifiers.training import FITS, accuracy, read, train
 from agents.registry import ModelOptions, PolicyPlan, resolve
 from sim.config import RunConfig
 from sim.judging import judge, verdict
-from sim.results import summarise
+from sim.results import decision_table, summarise
 from sim.scenario import Congestion, Scenario
-from sim.simulate import simulate
+from sim.simulate import serve_recorded, simulate
+from sim.sweep.store import write_whole
 from sim.topology import from_header
 from sim.workload import Workload, checksum
 
@@ -51,7 +53,7 @@ AGENTS = ("threshold:0.5", "hysteresis:0.3,0.5", "climb:16", "benefit:32", f"ora
 PATHS = {name: Path("traces") / f"{name}.parquet" for name in TRACES}
 SHA256 = {name: checksum(path) for name, path in PATHS.items()}
 FOLDER = Path("results/agents") / "-".join(sha256[:8] for sha256 in SHA256.values())
-"""Named after the traces: new captures start anew. After a change of the simulator, remove it."""
+"""Named after the traces: new captures start anew."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,12 @@ class Bench:
     def _measure(self, cell: Cell, plan: PolicyPlan) -> tuple[dict[str, Any], float]:
         workload, config = self.workloads[cell.trace], self.config(cell, plan)
         inputs, header = workload.inputs["halo"], workload.header
-        simulated = simulate(inputs, header, plan, config, workload.cost, from_header(header, None))
+        log = FOLDER / "decisions" / f"{config.id}.parquet"
+        served = serve_recorded(inputs, header, config, log) if plan.calls_model and log.exists() else None
+        simulated = simulate(inputs, header, plan, config, workload.cost, from_header(header, None), served=served)
+        if plan.calls_model and served is None:
+            log.parent.mkdir(exist_ok=True)
+            write_whole(decision_table(simulated, prompts=True), log)
         summary = summarise(simulated, inputs, header)
         row = {name: summary[name] for name in ("fetched_rows", "hit_rate_remote", "replacements", "decisions")}
         row |= {"epoch_s": summary["epoch_s_mean"], "valid": summary["answers_valid"]}

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from agents.policy import Decision
 from agents.registry import UNASKED, PolicyPlan, resolve
 from replay.launch import TRACE, read_config
 from replay.results import as_simulated
@@ -24,14 +22,13 @@ from sim.cost import CostModel
 from sim.fit import Fitted, fit
 from sim.load import TrainerInput, load
 from sim.results import epoch_seconds
-from sim.serve import Served, serve, serve_all, unserved
-from sim.simulate import make_trainer_cache, serve_ahead, simulate
+from sim.serve import Served
+from sim.simulate import serve_ahead, serve_recorded, simulate
 from sim.topology import from_header
 from traces.header import Header
 from traces.reader import Trace
 
 COUNTED = ("hit_rows", "replacement_rows", "fetched_rows")
-DECISION = ("replace", "share", "ranking")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +92,7 @@ def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
     served = serve_ahead(inputs, header, plan, config)
     decided_again = served is not None
     if served is None:
-        served = _serve_recorded(inputs, header, config, pl.read_parquet(folder / "decisions.parquet"))
+        served = serve_recorded(inputs, header, config, folder / "decisions.parquet")
     counts = {
         "hit_rows": np.stack([one.hit_rows for one in served]),
         "replacement_rows": np.stack([one.replacement_rows for one in served]),
@@ -118,25 +115,6 @@ def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
         simulated_epoch_s=epoch_s,
         fitted_on=cost.fitted_on if cost else "",
     )
-
-
-def _serve_recorded(
-    inputs: list[TrainerInput], header: Header, config: RunConfig, decisions: pl.DataFrame
-) -> list[Served]:
-    """What every trainer fetches when each recorded decision applies from the minibatch that it applied from."""
-    all_served = []
-    for one in inputs:
-        cache = make_trainer_cache(header, one.rank, one.stream.universe, config, None)
-        if decisions.is_empty():
-            all_served.append(serve_all(one, cache))
-            continue
-        log = decisions.filter(pl.col("rank") == one.rank, pl.col("applied_minibatch").is_not_null()).to_dicts()
-        applied = {row["applied_minibatch"]: Decision(**{name: row[name] for name in DECISION}) for row in log}
-        served = unserved(one, cache)
-        for minibatch in range(one.stream.minibatches):
-            serve(served, one, cache, minibatch, applied.get(minibatch))
-        all_served.append(served)
-    return all_served
 
 
 def _simulated_times(

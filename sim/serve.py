@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,14 +82,28 @@ def decide(
     return gate.ask(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows)
 
 
-def serve_decided(source: TrainerInput, cache: Cache, gate: Gate, minibatches_per_epoch: int) -> Served:
-    """All minibatches under a policy that decides at once and whatever time anything takes."""
+def serve_decided(
+    source: TrainerInput,
+    cache: Cache,
+    gate: Gate,
+    minibatches_per_epoch: int,
+    applied: Mapping[int, int | None] | None = None,
+) -> Served:
+    """All minibatches under a policy that sees no times. Its answers apply to the next minibatch, or as `applied` says:
+    from which minibatch by the one after which they were asked for (None: the run ended before; not there: no answer).
+    """
     served = unserved(source, cache)
+    answer, due = None, None
     for minibatch in range(source.stream.minibatches):
+        if answer is not None and due == minibatch:
+            gate.answer(answer)
+            answer = None
         serve(served, source, cache, minibatch, gate.take(minibatch))
         decision = decide(served, source, cache, gate, minibatch, minibatches_per_epoch)
-        if decision is not None:
-            gate.answer(decision)
+        if decision is not None and (applied is None or minibatch in applied):
+            answer, due = decision, minibatch + 1 if applied is None else applied[minibatch]
+    if answer is not None:
+        gate.answer(answer)
     served.decisions.extend(gate.close())
     return served
 

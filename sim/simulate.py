@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import networkx as nx
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from agents.gate import Gate, LoggedDecision
 from agents.oracle import Oracle
 from agents.policy import RunFacts
-from agents.registry import PolicyPlan
+from agents.registry import PolicyPlan, resolve
 from agents.spec import parse_spec
 from sim.branches import foresight
 from sim.caches import cache_class, make_cache
@@ -119,6 +121,25 @@ def serve_ahead(inputs: list[TrainerInput], header: Header, plan: PolicyPlan, co
         serve_decided(one, deciding.cache, deciding.gate, header.minibatches_per_epoch)
         for one, deciding in zip(inputs, _decided(inputs, header, plan, config, 0.0), strict=True)
     ]
+
+
+def serve_recorded(inputs: list[TrainerInput], header: Header, config: RunConfig, log: Path) -> list[Served]:
+    """What every trainer fetched in the run whose `decisions.parquet` is `log`: each decision applies from the
+    minibatch that it applied from, however long anything takes now. Raises `InputError` for a log of another run."""
+    decisions = pl.read_parquet(log)
+    applied: list[dict[int, int | None]] = [{} for _ in inputs]
+    if not decisions.is_empty():
+        for rank, asked, minibatch in decisions.select("rank", "asked_minibatch", "applied_minibatch").rows():
+            applied[rank][asked] = minibatch
+    plan, all_served = resolve(f"recorded:{log}"), []
+    for one in inputs:
+        if applied[one.rank]:
+            [deciding] = _decided([one], header, plan, config, 0.0)
+            per_epoch, when = header.minibatches_per_epoch, applied[one.rank]
+            all_served.append(serve_decided(one, deciding.cache, deciding.gate, per_epoch, when))
+        else:  # ended before its first decision
+            all_served += [serve_all(one, cache) for cache in make_caches([one], header, config)]
+    return all_served
 
 
 def decides(config: RunConfig) -> bool:

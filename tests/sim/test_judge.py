@@ -10,7 +10,7 @@ from agents.registry import resolve
 from sim.config import RunConfig
 from sim.judging import judge, judged_run, verdict
 from sim.results import decision_table
-from sim.simulate import simulate
+from sim.simulate import serve_recorded, simulate
 from sim.topology import from_header
 from sim.workload import Workload
 
@@ -122,6 +122,23 @@ def test_a_log_repeats_its_run_exactly(workload, tmp_path):
     assert decision_table(again).equals(decision_table(first))
     for name, values in first.times.items():
         assert np.array_equal(again.times[name], values), name
+
+
+def test_recorded_decisions_apply_when_they_did_whatever_time_passes_now(workload, tmp_path):
+    config = make_config(cache="window:minibatches=1", window=2)
+    first = run(workload, config)
+    path = tmp_path / "decisions.parquet"
+    log = decision_table(first).filter(pl.col("rank") == 0)  # the other trainer's run ended before any
+    log.write_parquet(path)
+    served, undecided = serve_recorded(workload.inputs["halo"], workload.header, config, path)
+    assert np.array_equal(served.hit_rows, first.counts["hit_rows"][0])
+    assert np.array_equal(served.rows_by_owner.sum(axis=1), first.counts["fetched_rows"][0])
+    assert not undecided.replacement_rows.any()
+    assert log.select("asked_minibatch", "applied_minibatch").rows() == [(1, 2), (3, 4), (5, 6)]
+    slow = log.head(2).with_columns(asked_minibatch=pl.Series([1, 4]), applied_minibatch=pl.Series([3, 6]))
+    slow.write_parquet(path)
+    served, _ = serve_recorded(workload.inputs["halo"], workload.header, config, path)
+    assert [(one.observation.minibatch, one.applied_minibatch) for one in served.decisions] == [(1, 3), (4, 6)]
 
 
 def test_judging_on_the_command_line(workload, tmp_path, run_cli):
