@@ -49,7 +49,7 @@ class Live:
         changes: dict[str, Any] = {"policy": self.plan.name, "depth": int(self.plan.pipelined)}
         if self.plan.buffered:
             changes["entry"] = "replay.worker:main"
-        return replace(self.capture, program="replay.live", **changes)
+        return replace(self.capture, **changes)
 
 
 @dataclass(frozen=True, eq=False)

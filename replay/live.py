@@ -162,6 +162,7 @@ def main(
         hidden=hidden,
         evaluate_every=epochs if evaluate_every is None else evaluate_every,
         seed=seed,
+        program="replay.live",
     )
     config = RunConfig(trace="", trace_sha256="", agent=plan.name, **options)
     live = Live(capture=capture, config=config, plan=plan, check=check)

@@ -52,6 +52,7 @@ def run_planned(planned: Planned, folder: Path, limit_s: float) -> None:
         model=block.model,
         hidden=block.hidden,
         seed=planned.repeat,
+        program="replay.validate",
     )
     run_live(Live(capture=capture, config=planned.config, plan=plan), folder)
 

@@ -95,9 +95,11 @@ def main(
 
 
 def _one(folder: Path, out: Path, wanted: bool, json: bool, quiet: bool) -> Page | None:
-    """Print the results of a run or of a judge, and make its page where one is wanted."""
+    """Print the results of a run, simulated or live, or of a judge, and make its page where one is wanted."""
     if (folder / "judged.parquet").exists():
         from sim.page.judged import Judged as Kind
+    elif (folder / "trace.parquet").exists():
+        from sim.page.live import LiveRun as Kind  # type: ignore[assignment]
     else:
         from sim.page.run import Run as Kind  # type: ignore[assignment]
     found = Kind.open(folder)

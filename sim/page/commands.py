@@ -43,6 +43,11 @@ def run_command(config: RunConfig) -> str:
     return shlex.join([*words, "--seed", str(config.seed)])
 
 
+def compare_command(folder: Path) -> str:
+    """`python -m replay.compare` for a live run."""
+    return shlex.join(["python", "-m", "replay.compare", str(folder)])
+
+
 def page_command(folder: Path, out: Path) -> str:
     """`python -m sim.report` for this page."""
     return shlex.join(["python", "-m", "sim.report", str(folder), "--html", str(out)])

@@ -18,7 +18,7 @@ NAME_LETTERS = 32
 
 HEADINGS = {
     "policy": ("policy", "what decides when the buffer replaces rows"),
-    "epoch_s_mean": ("epoch s", "mean epoch time, simulated"),
+    "epoch_s_mean": ("epoch s", "mean epoch time"),
     "vs_none": ("vs none", "mean epoch time against DistDGL as it is, less 1"),
     "vs_pipeline": ("vs pipeline", "mean epoch time against pipelining without a buffer, less 1"),
     "stall_s_mean": ("stall s", "mean time that a trainer waits for its next minibatch"),

@@ -38,11 +38,9 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """Raises `InputError` for a folder that lacks a part, and for a live run, which has no baselines beside it."""
-        summary = _document(folder, "summary")
-        if not (folder / "cost.json").exists():
-            raise InputError(f"{folder}: no simulated run; python -m replay.compare {folder} shows a live one")
-        return cls(folder, RunConfig.model_validate(_document(folder, "config")), summary, _rows(summary))
+        """Raises `InputError` for a folder that lacks a part."""
+        summary = document(folder, "summary")
+        return cls(folder, RunConfig.model_validate(document(folder, "config")), summary, _rows(summary))
 
     @property
     def notices(self) -> list[str]:
@@ -56,17 +54,17 @@ class Run:
     def page(self, out: Path) -> Page:
         """The run's page, which will be `out`. Raises `InputError` for a folder that lacks a part."""
         folder, config = self.folder, self.config
-        minibatches, decisions = _table(folder, "minibatches"), _table(folder, "decisions")
+        minibatches, decisions = table(folder, "minibatches"), table(folder, "decisions")
         origin = "; ".join([*self.notices, f"{config.trace}, {config.agent}, simulated", f"run {config.id}"])
         commands = run_command(config), page_command(folder, out)
         sections = [
             Section("Results", "MIN knows the future: no policy fetches fewer rows.", table=self.table()),
-            Section("Minibatch by minibatch", picture=_over_time(config.agent, minibatches, decisions, origin)),
-            _timeline(folder, minibatches, origin),
-            *_decisions(config.agent, decisions, origin),
+            Section("Minibatch by minibatch", picture=over_time(config.agent, minibatches, decisions, origin)),
+            step_parts(folder, minibatches, origin),
+            *decisions_made(config.agent, decisions, origin),
             Section("Commands", "This run again, to the byte, and this page:", commands),
             Section("Configuration", source=json.dumps(config.model_dump(), indent=2)),
-            Section("Cost model", COST, source=json.dumps(_document(folder, "cost"), indent=2)),
+            Section("Cost model", COST, source=json.dumps(document(folder, "cost"), indent=2)),
         ]
         title = f"{config.agent} on {config.trace}"
         return Page(title, _summary(config, self.summary, self.rows), sections, self.notices)
@@ -107,7 +105,9 @@ def _more(share: float) -> str:
     return f"{abs(share):.1%} {'less' if share < 0 else 'more'}"
 
 
-def _over_time(agent: str, minibatches: pl.DataFrame, decisions: pl.DataFrame, origin: str) -> Picture:
+def over_time(agent: str, minibatches: pl.DataFrame, decisions: pl.DataFrame, origin: str) -> Picture:
+    """Hits and fetched rows of every minibatch, with the decisions marked."""
+
     def marked(axis: Any) -> Any:
         if decisions.height:
             mark_decisions(decisions, axis)
@@ -121,7 +121,8 @@ def _over_time(agent: str, minibatches: pl.DataFrame, decisions: pl.DataFrame, o
     return draw("minibatches", says, (8.5, 2.5 * len(drawings)), origin, drawings)
 
 
-def _timeline(folder: Path, minibatches: pl.DataFrame, origin: str) -> Section:
+def step_parts(folder: Path, minibatches: pl.DataFrame, origin: str) -> Section:
+    """What the mean step of every policy is made of."""
     policies = minibatches["policy"].n_unique()
     picture = draw(
         "steps", "What the mean step is made of, under every policy", (8.5, 1.3 + 0.65 * policies), origin,
@@ -134,7 +135,8 @@ def _timeline(folder: Path, minibatches: pl.DataFrame, origin: str) -> Section:
     return Section("Timeline", text, picture=picture)
 
 
-def _decisions(agent: str, decisions: pl.DataFrame, origin: str) -> list[Section]:
+def decisions_made(agent: str, decisions: pl.DataFrame, origin: str) -> list[Section]:
+    """The decisions and how long they took; nothing where there were none."""
     if decisions.is_empty():
         return []
     rate = (pl.col("hit_rows") / pl.col("remote_rows")).alias("hit_rate_remote")
@@ -153,19 +155,25 @@ def _decisions(agent: str, decisions: pl.DataFrame, origin: str) -> list[Section
     return sections
 
 
-def _document(folder: Path, name: str) -> dict[str, Any]:
+def document(folder: Path, name: str) -> dict[str, Any]:
+    """NAME.json of a run's folder. Raises `InputError` where it can't be read."""
     path = folder / f"{name}.json"
     try:
-        document: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: can't be read ({error}); python -m sim.run --out {folder} writes it again") from None
-    return document
+        raise InputError(
+            f"{path}: can't be read ({error}); the command that wrote it, with --out {folder}, writes it again"
+        ) from None
+    return found
 
 
-def _table(folder: Path, name: str) -> pl.DataFrame:
+def table(folder: Path, name: str) -> pl.DataFrame:
+    """NAME.parquet of a run's folder. Raises `InputError` where it can't be read."""
     path = folder / f"{name}.parquet"
     try:
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         line = str(error).splitlines()[0]
-        raise InputError(f"{path}: can't be read ({line}); python -m sim.run --out {folder} writes it again") from None
+        raise InputError(
+            f"{path}: can't be read ({line}); the command that wrote it, with --out {folder}, writes it again"
+        ) from None

@@ -1,6 +1,7 @@
 """Live runs on a real cluster: their results, and what their own simulations say of them."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -45,6 +46,19 @@ def test_every_row_was_its_owners(from_command_line) -> None:
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["checked_rows"] == Trace(folder / "trace.parquet").steps()["input_nodes"].sum() > 0
     assert summary["wrong_rows"] == 0
+
+
+def test_a_live_run_has_a_page(from_command_line, tmp_path, run_cli) -> None:
+    folder, _ = from_command_line
+    code, printed, _ = run_cli("sim.report", str(folder), "--html", str(tmp_path / "live.html"))
+    assert code == 0
+    assert "loss last epoch" in printed
+    page = (tmp_path / "live.html").read_text()
+    assert "(measured)" in page
+
+    assert re.search(r"[\d,]{4,} rows were held against their owners\S+: 0 were wrong", page)
+    assert "python -m replay.live --graph" in page
+    assert "python -m replay.compare" in page
 
 
 def test_results_are_the_simulators_tables(from_command_line) -> None:

@@ -156,15 +156,6 @@ def test_a_folder_that_lacks_a_part_is_one_clear_error(pages, folders, run_cli, 
     assert not html.exists()
 
 
-def test_a_live_run_is_shown_elsewhere(pages, folders, run_cli, tmp_path):
-    folder = tmp_path / "live"
-    shutil.copytree(folders / "run", folder)
-    (folder / "cost.json").unlink()
-    code, _, err = run_cli("sim.report", str(folder))
-    assert code == 2
-    assert "replay.compare" in err
-
-
 def test_options_of_sweeps_mean_nothing_to_a_run(pages, folders, run_cli):
     code, _, err = run_cli("sim.report", str(folders / "run"), "--pareto")
     assert code == 2
