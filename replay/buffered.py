@@ -65,7 +65,9 @@ class BufferedStore:
         missing = np.ones(len(ids), bool)
         missing[hit_places] = False
         pulled = np.flatnonzero(missing)
-        beside = np.setdiff1d(served.inserted_ids, dense)  # ascending
+        beside = np.sort(served.inserted_ids)
+        if served.replacement_rows < len(beside):  # the others are among the misses; score-public asks for them again
+            beside = np.setdiff1d(beside, dense, assume_unique=True)  # ascending
         wanted = np.concatenate([ids[pulled], self._universe.node_ids[beside]])
         total = len(ids) + len(beside)  # rows beside the minibatch's own come last
         rows = self._store.empty(total)

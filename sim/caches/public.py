@@ -29,8 +29,8 @@ class PublicScore(Cache):
     - the threshold is rounded to three digits, so with a long period nothing ever goes stale;
     - misses never fade, and are not counted in a minibatch that replaces rows;
     - a row that comes in has its misses as score, one that goes has its score as misses;
-    - a row that was missed and comes in in the same minibatch is fetched twice: `replacement_rows` counts all that
-      come in. (A live loader need not; then it counts one row less for each.)
+    - a row that was missed and comes in in the same minibatch is fetched twice, live too: `replacement_rows` counts all
+      that come in.
 
     That it counts and caches halo nodes only is a matter of the universe: give it `halo`. The published code knows yes
     and no, so of a decision only `replace` is used, not `share` or `ranking`. Where its order is left to an unstable
