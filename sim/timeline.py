@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from sim.simulate import Simulated
 from traces.header import Header
@@ -26,40 +27,49 @@ TRAINING = (
 
 
 def chrome_trace(simulated: Simulated, header: Header) -> dict[str, Any]:
-    """The trace as its JSON format has it, times in microseconds."""
+    """The trace as its JSON format has it, times in whole microseconds, so that a part ends exactly where the next one
+    begins: viewers drop parts that overlap. They take processes and threads to be numbered from 1, each once."""
     events: list[dict[str, Any]] = []
     for rank in range(len(simulated.times["start_s"])):
         host = header.cluster.hosts[header.partition_of(rank)]
-        events.append({"ph": "M", "name": "process_name", "pid": rank, "args": {"name": f"trainer {rank} on {host}"}})
+        shown = {"pid": rank + 1, "args": {"name": f"trainer {rank} on {host}"}}
+        events.append({"ph": "M", "name": "process_name"} | shown)
         for row, (name, start, parts) in enumerate(
             (("prepare", "prepare_start_s", PREPARING), ("train", "start_s", TRAINING))
         ):
-            events.append({"ph": "M", "name": "thread_name", "pid": rank, "tid": row, "args": {"name": name}})
+            where = {"pid": rank + 1, "tid": 2 * rank + row + 1}
+            events.append({"ph": "M", "name": "thread_name", "args": {"name": name}} | where)
             begins_s = simulated.times[start][rank].copy()
             for part, column in parts:
-                lasts_s = simulated.times[column][rank]
+                ends_s = begins_s + simulated.times[column][rank]
                 events.extend(
-                    {"ph": "X", "name": part, "pid": rank, "tid": row, "args": {"minibatch": minibatch}}
-                    | {"ts": round(begin * 1e6, 3), "dur": round(last * 1e6, 3)}
-                    for minibatch, (begin, last) in enumerate(zip(begins_s.tolist(), lasts_s.tolist(), strict=True))
-                    if last > 0
+                    {"ph": "X", "name": part, "args": {"minibatch": minibatch}, "ts": begin, "dur": end - begin} | where
+                    for minibatch, (begin, end) in enumerate(zip(_micros(begins_s), _micros(ends_s), strict=True))
+                    if end > begin
                 )
-                begins_s += lasts_s
+                begins_s = ends_s
     for decided in simulated.decisions:
         for entry in decided:
             seen, answer = entry.observation, entry.decision
             asked_s = simulated.times["prepare_start_s"][seen.run.rank][seen.minibatch]
             told = {"minibatch": seen.minibatch, "replace": answer.replace, "outcome": answer.outcome}
             events.append(
-                {"ph": "i", "s": "p", "name": "decision", "pid": seen.run.rank, "tid": 0, "args": told}
-                | {"ts": round(float(asked_s) * 1e6, 3)}
+                {"ph": "i", "s": "p", "name": "decision", "args": told, "ts": round(float(asked_s) * 1e6)}
+                | {"pid": seen.run.rank + 1, "tid": 2 * seen.run.rank + 1}
             )
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
 
+def _micros(times_s: NDArray[np.float64]) -> list[int]:
+    """In whole microseconds."""
+    rounded: list[int] = np.rint(times_s * 1e6).astype(np.int64).tolist()
+    return rounded
+
+
 def utilisation(simulated: Simulated, header: Header) -> pl.DataFrame:
     """A row an interval and a link or host: `start_s`, `what` (link or servers), `name`, and `busy_share`, the part of
-    a link's rate that was used, or of the time of a host's servers. Intervals after the last one are left out."""
+    a link's rate that was used (above 1 while a burst passes), or of the time of a host's servers. Intervals after the
+    last one are left out."""
     used, names = simulated.used, simulated.used_names
     last = np.flatnonzero(used.any(axis=1))[-1] + 1 if used.any() else 0
     start_s = np.arange(last) * simulated.bin_s
