@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.registry import resolve
+from sim.captured import measured_times, warm_up
 from sim.config import RunConfig
-from sim.fit import Fitted, fit, measured_times, warm_up
+from sim.fit import Fitted, fit
 from sim.load import TrainerInput, load
 from sim.results import epoch_seconds
 from sim.simulate import simulate

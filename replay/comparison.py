@@ -75,9 +75,15 @@ class Comparison:
 
 
 def fit_trace(path: Path) -> Fitted:
-    """The cost model of another captured run. Raises `InputError` for one that it can't be fitted on."""
+    """The cost model of another captured run: without buffers, or in the folder of a live run, which tells what they
+    held. Raises `InputError` for one that it can't be fitted on."""
     trace = Trace(path)
-    return fit(load(trace, "halo"), trace.header, path.parent.name if path.name == TRACE else path.name, str(path))
+    if path.name != TRACE:
+        return fit(load(trace, "halo"), trace.header, path.name, str(path))
+    config = read_config(path.parent)
+    inputs, plan = load(trace, config.universe), resolve(config.agent, UNASKED)
+    served = _serve_again(path.parent, inputs, trace.header, plan, config)[0] if plan.buffered else None
+    return fit(inputs, trace.header, path.parent.name, str(path), served)
 
 
 def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
@@ -89,10 +95,7 @@ def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
     inputs, header = load(trace, config.universe), trace.header
     plan = resolve(config.agent, UNASKED)
     live = as_simulated(trace, inputs, plan, config)
-    served = serve_ahead(inputs, header, plan, config)
-    decided_again = served is not None
-    if served is None:
-        served = serve_recorded(inputs, header, config, folder / "decisions.parquet")
+    served, decided_again = _serve_again(folder, inputs, header, plan, config)
     counts = {
         "hit_rows": np.stack([one.hit_rows for one in served]),
         "replacement_rows": np.stack([one.replacement_rows for one in served]),
@@ -115,6 +118,16 @@ def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
         simulated_epoch_s=epoch_s,
         fitted_on=cost.fitted_on if cost else "",
     )
+
+
+def _serve_again(
+    folder: Path, inputs: list[TrainerInput], header: Header, plan: PolicyPlan, config: RunConfig
+) -> tuple[list[Served], bool]:
+    """What every trainer of a live run fetches, and whether the policy decided that anew."""
+    served = serve_ahead(inputs, header, plan, config)
+    if served is not None:
+        return served, True
+    return serve_recorded(inputs, header, config, folder / "decisions.parquet"), False
 
 
 def _simulated_times(

@@ -8,9 +8,15 @@ INTRODUCTION = """# How far simulations are from live runs
 
 Every row is a live DistDGL run on a local cluster (a network namespace a machine, links shaped by `tc`), and the
 simulation of that run's own recorded trace. Hits and fetched rows are the whole run's; epoch times are means of all
-epochs but the first. Cost models are fitted on other runs: those without a buffer (`none` and `pipeline`) on the same
-graph, machines and link, never on the configuration that is predicted. `noise` is the standard deviation of the live
-epoch times of repeated runs over their mean.
+epochs but the first. The cost model of a row is fitted on all other configurations on the same graph, machines and
+link, never on the one that is predicted. `noise` is the standard deviation of the live epoch times of repeated runs
+over their mean.
+
+A configuration that happened to run slowly makes the models of the others slow, and not its own, so that rows can't be
+ranked against each other. Kendall's tau is therefore over pairs: both policies of a pair are simulated with one model,
+fitted on neither. The simulator's choice is the policy that wins most of its pairs. `clear` pairs are those whose live
+epoch times differ by more than twice the standard error that noise gives such a difference; what order others are in,
+live runs don't tell.
 
 Written{when} by
 
@@ -21,7 +27,10 @@ Written{when} by
 """
 
 SETTING = ["graph", "machines", "link", "batch"]
-RANKING = [*SETTING, "policies", "Kendall's tau", "simulator's choice", "live best", "regret"]
+RANKING = [
+    *SETTING, "policies", "Kendall's tau", "of clear pairs", "of the table's columns",
+    "simulator's choice", "live best", "regret",
+]  # fmt: skip
 CONFIGURATION = [
     *SETTING, "policy", "runs", "hits live", "simulated", "fetched rows live", "simulated",
     "epoch live, s", "simulated, s", "error", "noise",
@@ -37,8 +46,10 @@ def markdown(tables: dict[str, pl.DataFrame], command: str, when: str) -> str:
         f"{overall['minibatches']:,} minibatches",
         f"- mean absolute error of the epoch time {overall['mean_error_share']:.1%}, worst "
         f"{overall['worst_error_share']:.1%}; noise of repeated live runs {'-' if noise is None else f'{noise:.1%}'}",
-        f"- Kendall's tau between live and simulated ranking {overall['kendall_tau']:.2f} (mean over settings); the "
-        f"simulator's choice is at worst {overall['worst_regret_share']:.1%} slower than the best",
+        f"- Kendall's tau between live and simulated ranking {_number(overall['kendall_tau'])} (mean over settings); "
+        f"{_number(overall['clear_tau'])} over the {overall['clear_pairs']} of {overall['pairs']} pairs that live runs "
+        f"tell apart; {_number(overall['table_tau'])} of the table's columns as they stand",
+        f"- the simulator's choice is at worst {overall['worst_regret_share']:.1%} slower than the best",
     ]
     configurations = [
         [
@@ -53,8 +64,8 @@ def markdown(tables: dict[str, pl.DataFrame], command: str, when: str) -> str:
     settings = [
         [
             row["graph"], str(row["machines"]), row["link"], str(row["batch"]), str(row["policies"]),
-            "" if row["kendall_tau"] is None else f"{row['kendall_tau']:.2f}", row["chosen"], row["best"],
-            f"{row['regret_share']:.1%}",
+            _number(row["kendall_tau"]), f"{_number(row['clear_tau'])} ({row['clear_pairs']})",
+            _number(row["table_tau"]), row["chosen"], row["best"], f"{row['regret_share']:.1%}",
         ]
         for row in tables["settings"].to_dicts()
     ]  # fmt: skip
@@ -65,6 +76,10 @@ def markdown(tables: dict[str, pl.DataFrame], command: str, when: str) -> str:
         "## Configurations\n" + _table(CONFIGURATION, configurations),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -42,9 +42,9 @@ def main(
 ) -> None:
     """Run a grid of policies, buffers, links and machines live on this host, and simulate each run's own trace.
 
-    Cost models are fitted on other runs than the one that they predict. A live run that is there already is not made
-    again; a run that fails is named and left out. Writes runs.parquet, configurations.parquet, settings.parquet and
-    fidelity.md. Exit code 1 where counts of any minibatch differ, or a run failed.
+    Cost models are fitted on other configurations than the one that they predict. A live run that is there already is
+    not made again; a run that fails is named and left out. Writes runs.parquet, pairs.parquet, configurations.parquet,
+    settings.parquet and fidelity.md. Exit code 1 where counts of any minibatch differ, or a run failed.
     """
     import time
     from datetime import date
@@ -85,9 +85,10 @@ def main(
             progress.advance(task)
         done = [run for run in runs if finished(out / run.folder)]
         progress.update(task, description="simulating", total=len(done), completed=0)
-        rows = predict(done, out, lambda: progress.advance(task))
-    tables = summarise(rows)
+        rows, pairs = predict(done, out, lambda: progress.advance(task))
+    tables = summarise(rows, pairs)
     rows.write_parquet(out / "runs.parquet")
+    pairs.write_parquet(out / "pairs.parquet")
     for name in ("configurations", "settings"):
         tables[name].write_parquet(out / f"{name}.parquet")
     page = markdown(tables, shlex.join(["python", "-m", "replay.validate", *sys.argv[1:]]), f" on {date.today()}")

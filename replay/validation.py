@@ -1,14 +1,17 @@
 """A grid of live runs against their simulations: how far counts, times and rankings are off.
 
-Every run is simulated over its own recorded trace, with a cost model fitted on other runs: those without a buffer
-(`none` and `pipeline`) on the same graph, machines and link, but never on the configuration that is predicted. The
-first epoch of every run, in which connections open and buffers fill, is left out of epoch times.
+Every run is simulated over its own recorded trace, with a cost model fitted on all other configurations on the same
+graph, machines and link, never on the one that is predicted. So each has a cost model of its own, and one that took
+longer than others leaves them a model of shorter times: two policies are therefore ranked under a third model, fitted
+on neither. The first epoch of every run, in which connections open and buffers fill, is left out of epoch times.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,10 @@ from agents.registry import resolve
 from replay.comparison import compare, fit_trace
 from replay.grid import Planned
 from replay.launch import TRACE, Live, run_live
-from sim.fit import Fitted, pooled
+from sim.captured import Captured
+from sim.cost import CostModel
+from sim.pool import pooled
+from sim.results import epoch_seconds
 from traces.capture.launch import Capture
 from traces.cluster.link import parse_link
 from traces.cluster.local import LocalCluster
@@ -30,6 +36,10 @@ from traces.reader import Trace
 
 SETTING = ["graph", "machines", "link", "batch"]
 CONFIGURATION = [*SETTING, "policy"]
+PAIRS = {
+    "graph": pl.String, "machines": pl.Int64, "link": pl.String, "batch": pl.Int64, "policy": pl.String,
+    "other_policy": pl.String, "simulated_s": pl.Float64, "other_simulated_s": pl.Float64,
+}  # fmt: skip
 
 
 def finished(folder: Path) -> bool:
@@ -57,29 +67,35 @@ def run_planned(planned: Planned, folder: Path, limit_s: float) -> None:
     run_live(Live(capture=capture, config=planned.config, plan=plan), folder)
 
 
-def predict(runs: Sequence[Planned], folders: Path, tell: Callable[[], None] = lambda: None) -> pl.DataFrame:
-    """A row a live run: what was measured, what was predicted, and what the cost model was fitted on.
+def predict(
+    runs: Sequence[Planned], folders: Path, tell: Callable[[], None] = lambda: None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A row a live run: what was measured, what was predicted, and what the cost model was fitted on. And a row a pair
+    of a setting's policies: the epoch times of both, simulated with the same cost model, fitted on neither.
 
-    `tell` is called after each. Raises `InputError` where there is no other run to fit on.
+    `tell` is called after each run. Raises `InputError` where there is no other run to fit on.
     """
-    fits: dict[str, Fitted] = {}
-    rows = []
+    fits = {run.folder: fit_trace(folders / run.folder / TRACE) for run in runs}
+    costs: dict[tuple[str, ...], CostModel] = {}
+
+    def cost_without(*predicted: Planned) -> tuple[CostModel, str]:
+        others = fitted_on(predicted, runs)
+        key = tuple(other.folder for other in others)
+        if key not in costs:
+            repeats = Counter((other.setting, other.policy) for other in others)
+            weights = [1 / repeats[other.setting, other.policy] for other in others]
+            costs[key] = pooled([fits[folder] for folder in key], weights)[0]
+        return costs[key], ", ".join(key)
+
+    rows, pairs = [], []
     for run in runs:
-        others = fitted_on(run, runs)
-        for other in others:
-            if other.folder not in fits:
-                fits[other.folder] = fit_trace(folders / other.folder / TRACE)
-        cost, _ = pooled([fits[other.folder] for other in others])
+        cost, others = cost_without(run)
         compared = compare(folders / run.folder, cost)
         assert compared.simulated_epoch_s is not None  # a cost model was given
         live_s, simulated_s = compared.live_epoch_s[1:].mean(), compared.simulated_epoch_s[1:].mean()
-        graph, machines, link, batch = run.setting
         rows.append(
-            {
-                "graph": graph,
-                "machines": machines,
-                "link": link,
-                "batch": batch,
+            _setting(run)
+            | {
                 "policy": run.policy.label,
                 "repeat": run.repeat,
                 "live_hit_rows": compared.live_hits,
@@ -92,22 +108,38 @@ def predict(runs: Sequence[Planned], folders: Path, tell: Callable[[], None] = l
                 "live_epoch_s": float(live_s),
                 "simulated_epoch_s": float(simulated_s),
                 "error_share": float(simulated_s / live_s - 1),
-                "fitted_on": ", ".join(other.folder for other in others),
+                "fitted_on": others,
             }
         )
         tell()
-    return pl.DataFrame(rows)
+    for one, other in combinations(runs, 2):
+        if one.setting == other.setting and one.policy != other.policy and one.repeat == other.repeat:
+            cost, _ = cost_without(one, other)
+            both_s = [_simulated_epoch_s(fits[run.folder].captured, cost) for run in (one, other)]
+            names = {"policy": one.policy.label, "other_policy": other.policy.label}
+            pairs.append(_setting(one) | names | {"simulated_s": both_s[0], "other_simulated_s": both_s[1]})
+    return pl.DataFrame(rows), pl.DataFrame(pairs, schema=PAIRS)
 
 
-def fitted_on(run: Planned, runs: Sequence[Planned]) -> list[Planned]:
-    """The runs that the cost model of `run` is fitted on: all without a buffer in the same setting, of other policies
-    than its own. Where there is none, that of the nearest other link rate. Raises `InputError` where there is none."""
+def _setting(run: Planned) -> dict[str, Any]:
+    return dict(zip(SETTING, run.setting, strict=True))
+
+
+def _simulated_epoch_s(captured: Captured, cost: CostModel) -> float:
+    """The mean epoch after the first."""
+    times = captured.simulated(cost, lawful=True)
+    return float(epoch_seconds(times["start_s"], times["step_s"], captured.header.minibatches_per_epoch).mean())
+
+
+def fitted_on(predicted: Sequence[Planned], runs: Sequence[Planned]) -> list[Planned]:
+    """What the cost model for some runs of a setting is fitted on: all runs of other policies in the same setting.
+    Where there are none, all of the nearest other setting. Raises `InputError` where there is no other run at all."""
+    run, policies = predicted[0], [one.policy for one in predicted]
     rate = parse_link(run.link)
-    plain = [one for one in runs if not resolve(one.policy.agent).buffered]
-    others = [one for one in plain if one.setting == run.setting and one.policy != run.policy]
-    elsewhere = [one for one in plain if one.setting != run.setting]
+    others = [one for one in runs if one.setting == run.setting and one.policy not in policies]
+    elsewhere = [one for one in runs if one.setting != run.setting]
     if not others and not elsewhere:
-        raise InputError(f"{run.folder}: no other run with policy none or pipeline is there to fit its cost model on")
+        raise InputError(f"{run.folder}: no other run is there to fit its cost model on")
 
     def distance(other: Planned) -> tuple[Any, ...]:
         return (
@@ -117,15 +149,18 @@ def fitted_on(run: Planned, runs: Sequence[Planned]) -> list[Planned]:
             abs(math.log(parse_link(other.link) / rate)),
         )
 
-    return others or [min(elsewhere, key=distance)]
+    return others or [one for one in elsewhere if one.setting == min(elsewhere, key=distance).setting]
 
 
-def summarise(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def summarise(rows: pl.DataFrame, pairs: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """`configurations`: means over repeats, with the noise of the live ones; `settings`: how the policies of a setting
     are ranked; `overall`: one row.
 
     `noise_share` is the standard deviation of the live epoch times of a configuration's repeats over their mean.
-    `regret_share` is what the policy that the simulator would choose takes longer, live, than the best.
+    `kendall_tau` is over all pairs of policies, each compared as `predict` says; `clear_tau` over those of them whose
+    live epoch times differ by more than twice the standard error that noise gives such a difference. `table_tau` ranks
+    the epoch times of the table, each simulated with a cost model of its own. The simulator chooses the policy that
+    wins most of its pairs; `regret_share` is what that takes longer, live, than the best.
     """
     configurations = rows.group_by(CONFIGURATION, maintain_order=True).agg(
         pl.len().alias("repeats"),
@@ -140,16 +175,23 @@ def summarise(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
         (pl.col("simulated_epoch_s").mean() / pl.col("live_epoch_s").mean() - 1).alias("error_share"),
         (pl.col("live_epoch_s").std() / pl.col("live_epoch_s").mean()).alias("noise_share"),
     )
+    noise_share = configurations["noise_share"].mean()
+    compared = _compared(pairs, configurations, 0.0 if noise_share is None else float(noise_share))  # type: ignore[arg-type]
     settings = []
     for setting, of_setting in configurations.group_by(SETTING, maintain_order=True):
         live, simulated = of_setting["live_epoch_s"].to_numpy(), of_setting["simulated_epoch_s"].to_numpy()
-        chosen = int(np.argmin(simulated))
-        ranked = len(of_setting) > 1
+        own = compared.filter(**dict(zip(SETTING, setting, strict=True)))
+        wins = [int((own["faster"] == policy).sum()) for policy in of_setting["policy"]]
+        chosen = max(range(len(wins)), key=lambda i: (wins[i], -simulated[i]))
+        clear = own.filter(pl.col("clear"))
         settings.append(
             dict(zip(SETTING, setting, strict=True))
             | {
                 "policies": len(of_setting),
-                "kendall_tau": float(kendalltau(live, simulated).statistic) if ranked else None,
+                "kendall_tau": own["agreement"].mean(),
+                "clear_pairs": len(clear),
+                "clear_tau": clear["agreement"].mean(),
+                "table_tau": float(kendalltau(live, simulated).statistic) if len(of_setting) > 1 else None,
                 "chosen": of_setting["policy"][chosen],
                 "best": of_setting["policy"][int(np.argmin(live))],
                 "regret_share": float(live[chosen] / live.min() - 1),
@@ -163,8 +205,32 @@ def summarise(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
         "minibatches": int(configurations["minibatches"].sum()),
         "mean_error_share": float(errors.mean()),  # type: ignore[arg-type]  # a number, where there is a row
         "worst_error_share": float(errors.max()),  # type: ignore[arg-type]
-        "kendall_tau": float(np.nanmean(by_setting["kendall_tau"].cast(pl.Float64).to_numpy())),
+        **{name: by_setting[name].cast(pl.Float64).mean() for name in ("kendall_tau", "table_tau")},
+        "pairs": len(compared),
+        "clear_pairs": int(compared["clear"].sum()),
+        "clear_tau": compared.filter(pl.col("clear"))["agreement"].mean(),
         "worst_regret_share": float(by_setting["regret_share"].max()),  # type: ignore[arg-type]
-        "noise_share": configurations["noise_share"].mean(),
+        "noise_share": noise_share,
     }
     return {"configurations": configurations, "settings": by_setting, "overall": pl.DataFrame([overall])}
+
+
+def _compared(pairs: pl.DataFrame, configurations: pl.DataFrame, noise_share: float) -> pl.DataFrame:
+    """Every pair of a setting's policies: which one the simulator takes for the `faster`, its `agreement` with the live
+    runs (1, or -1), and whether those differ by more than twice the noise of such a difference (`clear`)."""
+    live = configurations.select(*CONFIGURATION, "live_epoch_s", "repeats")
+    other = live.rename({"policy": "other_policy", "live_epoch_s": "other_live_s", "repeats": "other_repeats"})
+    error_share = noise_share * (1 / pl.col("repeats") + 1 / pl.col("other_repeats")).sqrt()
+    live_s, other_s = pl.col("live_epoch_s"), pl.col("other_live_s")
+    first = pl.col("simulated_s") < pl.col("other_simulated_s")
+    return (
+        pairs.group_by([*CONFIGURATION, "other_policy"], maintain_order=True)
+        .agg(pl.col("simulated_s").mean(), pl.col("other_simulated_s").mean())
+        .join(live, on=CONFIGURATION, maintain_order="left")
+        .join(other, on=[*SETTING, "other_policy"], maintain_order="left")
+        .with_columns(
+            faster=pl.when(first).then("policy").otherwise("other_policy"),
+            agreement=pl.when(first == (live_s < other_s)).then(1.0).otherwise(-1.0),
+            clear=(live_s / other_s).log().abs() > 2 * error_share,
+        )
+    )

@@ -46,8 +46,9 @@ def main(
     from rich.console import Console
 
     from sim.cost import cost_document
-    from sim.fit import fit, pooled
+    from sim.fit import fit
     from sim.load import load
+    from sim.pool import pooled
     from traces.checksum import sha256_of
     from traces.reader import Trace
 
@@ -81,7 +82,8 @@ def main(
 
 def _held_out(inputs: list[Any], trace: Any, cost: CostModel, sha256: str) -> tuple[dict[str, float], dict[str, Any]]:
     """Simulated over measured, less 1, on the epochs that nothing was fitted to; and all residuals in seconds."""
-    from sim.fit import FITTED_EPOCHS, measured_times, simulate_captured, warm_up
+    from sim.captured import measured_times, simulate_captured, warm_up
+    from sim.fit import FITTED_EPOCHS
 
     header = trace.header
     measured = measured_times(inputs)

@@ -33,14 +33,17 @@ class CostModel:
     A trainer spends `request_s` on a fetch from any remote owner at all and `scatter_s_per_row` on putting a row in its
     place; an owner's server spends `server_s` on a request and `server_s_per_row` on a row of features. Sending and
     receiving a byte of features costs both ends `transfer_s_per_byte` together. `handover_s` is spent in every step
-    between its parts. While both threads of a trainer compute, the work of either grows to `together` times as much.
+    between its parts. A trainer with a buffer looks every remote row up, at `buffer_s_per_row`. While both threads of a
+    trainer compute, the work of either grows to `together` times as much.
     `link_efficiency` is the part of a link's rate that carries payload. DistDGL writes a message in several small
     pieces, the last of which TCP holds back until the first has been acknowledged (Nagle's algorithm): that is how
     often a message waits for an acknowledgement, `acknowledged`.
 
     The rest of a minibatch takes a share of what it took in the captured run, less than 1 where processes shared cores
     or waited for each other: `shares` has one by part for every trace that this was fitted on, by its SHA-256. Other
-    runs follow `laws`: seconds by name, as in `sim.work.LAWS`. Without any laws, shares are 1.
+    runs follow `laws`: seconds by name, as in `sim.work.LAWS`, around which work spreads with `spread`, the standard
+    deviation of its logarithm; and in every step one trainer, in turn, is late by `straggle_s`, as threads are that
+    share cores. Without any laws, shares are 1.
     """
 
     request_s: float
@@ -51,6 +54,9 @@ class CostModel:
     transfer_s_per_byte: float = 0.0
     together: float = 1.0
     acknowledged: float = 1.0
+    buffer_s_per_row: float = 0.0
+    spread: float = 0.0
+    straggle_s: float = 0.0
     link_efficiency: float = LINK_EFFICIENCY
     shares: dict[str, dict[str, float]] = field(default_factory=dict)
     laws: dict[str, float] = field(default_factory=dict)

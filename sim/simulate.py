@@ -184,7 +184,7 @@ def simulate(
     env, scenario = Clock(), Scenario.of(config.scenario)
     routes = links(cluster, header.cluster.hosts)
     row_s = cost.row_s(header.graph.feature_bytes, float(routes.bytes_per_s.min()))
-    work = make_work(inputs, header, cost, config.trace_sha256)
+    work = make_work(inputs, header, cost, config.trace_sha256, plan.buffered)
     edges = sum(int(one.sampled_edges.sum()) for one in inputs)
     sample_s_per_edge = sum(float(one.sample_s.sum()) for one in work) / max(edges, 1)
     slow = periods(scenario, routes, header.cluster.hosts)

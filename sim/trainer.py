@@ -133,7 +133,7 @@ class Trainer:
 
     def _prepare(self) -> Process:
         fabric, served, rank = self._fabric, self._served, self._in.rank
-        programs, rows = self._work.program(self._request_s, served.rows_by_owner)
+        programs, rows = self._work.program(self._request_s, served)
         if served.capacity_rows:
             filling = programs[:1, FETCH_CALL : FETCH_CALL + 1] * 0.0
             filling[0, 0, 0], filling[0, 0, 1] = FETCH, self._request_s
@@ -156,6 +156,7 @@ class Trainer:
         sampling = fabric.times(rank, PREPARE)[0, CALLED[:fetch]]
         serve(self._served, self._in, decided.cache, minibatch, decided.gate.take(minibatch))
         rows[0, fetch] = self._served.rows_by_owner[minibatch]
+        program[0, fetch, 2] += self._work.hit_s * self._served.hit_rows[minibatch]
         yield fabric.run(rank, PREPARE, program[:, fetch:], rows[:, fetch:])
         fetching = fabric.times(rank, PREPARE)[0, [ENDED_AT, ENDED_AT + 1, BESIDE_TOOK_S]]
         self.prepared[minibatch] = *sampling, *fetching

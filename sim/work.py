@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 
 from sim.cost import PARTS, SERVED_SHARE, CostModel
 from sim.load import TrainerInput
+from sim.serve import Served
 from sim.state import FETCH, LABEL, REDUCE, SAMPLE
 from traces.header import Header
 
 FETCH_CALL = 2
 """The call of a program that fetches features."""
+
+UNBUFFERED = ("none", "pipeline")
+"""Policies of captured runs whose trainers kept no remote rows."""
 
 LABELS_ELSEWHERE = 2.0
 """A trainer whose quickest labels take so many times as long as those of the quickest trainer asks other hosts."""
@@ -24,7 +28,7 @@ LABELS_ELSEWHERE = 2.0
 class Work:
     """One trainer's work, a value a minibatch; `allreduce_s` is what an all-reduce takes beside its bytes,
     `sampled_rows` (minibatches, hosts) are edges sampled elsewhere, and `seed_rows` (hosts,) is above 0 for hosts that
-    some of its seeds belong to.
+    some of its seeds belong to. `hit_s` is what gathering a row takes that the buffer holds.
     """
 
     sample_s: NDArray[np.float64]
@@ -35,13 +39,15 @@ class Work:
     allreduce_s: NDArray[np.float64]
     sampled_rows: NDArray[np.float64]
     seed_rows: NDArray[np.float64]
+    hit_s: float
 
-    def program(self, request_s: float, rows_by_owner: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
+    def program(self, request_s: float, served: Served) -> tuple[NDArray, NDArray]:
         """What preparing a minibatch takes, as `sim.fetch.Fabric.run` wants it: shapes (minibatches, calls, 4) and
         (minibatches, calls, hosts).
 
         Two rounds of sampling (of which seeds that belong elsewhere need the first), the fetch, and the labels.
         """
+        rows_by_owner = served.rows_by_owner
         program = np.zeros((len(self.sample_s), 4, 4))
         rows = np.zeros((len(self.sample_s), 4, rows_by_owner.shape[1]))
         third = self.sample_s * SERVED_SHARE
@@ -50,7 +56,7 @@ class Work:
         program[:, 1, 3] = self.sample_s - 2 * third
         program[:, FETCH_CALL, 0] = FETCH
         program[:, FETCH_CALL, 1] = request_s * rows_by_owner.any(axis=1)
-        program[:, FETCH_CALL, 2] = self.gather_s
+        program[:, FETCH_CALL, 2] = self.gather_s + self.hit_s * served.hit_rows
         program[:, 3, 0], program[:, 3, 3] = LABEL, self.label_s
         rows[:, 0] = rows[:, 3] = self.seed_rows
         rows[:, 1], rows[:, FETCH_CALL] = self.sampled_rows, rows_by_owner
@@ -65,17 +71,21 @@ class Work:
         return program
 
 
-def make_work(inputs: list[TrainerInput], header: Header, cost: CostModel, sha256: str) -> list[Work]:
-    """The work of all trainers in the run of the trace with this checksum."""
+def make_work(
+    inputs: list[TrainerInput], header: Header, cost: CostModel, sha256: str, buffered: bool = False
+) -> list[Work]:
+    """The work of all trainers in the run of the trace with this checksum, with or without buffers."""
     quick_s = [float(np.percentile(one.times["label_s"], 10)) for one in inputs]
-    share = cost.shares.get(sha256, dict.fromkeys(PARTS, 1.0))
+    lawful, share = by_law(cost, sha256), cost.shares.get(sha256, dict.fromkeys(PARTS, 1.0))
     allreduce_s = allreduce_delay_s(inputs, cost, sha256)
+    timed_buffer = header.policy not in UNBUFFERED  # copying and gathering were measured with a buffer
+    looks_up = buffered and (lawful or not timed_buffer)
     work = []
     for one, label_quick_s in zip(inputs, quick_s, strict=True):
         times, constant = one.times, np.ones(one.stream.minibatches)
         elsewhere = label_quick_s > LABELS_ELSEWHERE * min(quick_s)
-        if by_law(cost, sha256):
-            parts = {part: law(part, cost, one) for part in ("sample", "gather", "label", "compute", "update")}
+        if lawful:
+            parts = lawful_parts(cost, one, len(inputs))
         else:
             parts = {
                 "sample": times["sample_s"] * share["sample"],
@@ -84,16 +94,34 @@ def make_work(inputs: list[TrainerInput], header: Header, cost: CostModel, sha25
                 "compute": (times["forward_s"] + times["backward_s"]) * share["compute"],
                 "update": times["update_s"] * share["update"],
             }
-        parts["label"] = parts["label"] + times["copy_s"]
+        if not timed_buffer:
+            parts["label"] = parts["label"] + times["copy_s"]
+        elif not lawful:
+            parts["label"] = parts["label"] + times["copy_s"] * share["compute"]
+        if looks_up:
+            parts["label"] = parts["label"] + cost.buffer_s_per_row * one.stream.remote_rows
         work.append(
             Work(
                 **{f"{part}_s": seconds for part, seconds in parts.items()},
                 allreduce_s=allreduce_s,
                 sampled_rows=sampled_elsewhere(one, header),
                 seed_rows=neighbours(one.partition, one.owner_rows.shape[1]) * float(elsewhere),
+                hit_s=cost.server_s_per_row if looks_up else 0.0,
             )
         )
     return work
+
+
+def lawful_parts(cost: CostModel, source: TrainerInput, trainers: int) -> dict[str, NDArray[np.float64]]:
+    """What the parts of every minibatch take by law, with a spread that is drawn anew for every trainer but always the
+    same for the same one."""
+    rng, parts = np.random.default_rng(source.rank), {}
+    for part in LAWS:
+        drawn = cost.spread * rng.standard_normal(source.stream.minibatches)
+        parts[part] = law(part, cost, source) * np.exp(drawn - cost.spread**2 / 2)  # of mean 1
+    late = np.arange(source.stream.minibatches) % trainers == source.rank % trainers
+    parts["compute"] += late * cost.straggle_s
+    return parts
 
 
 def by_law(cost: CostModel, sha256: str) -> bool:

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from traces.errors import InputError
+
 TIMES = {"sample_s": 0.004, "local_gather_s": 0.001, "backward_s": 0.010, "allreduce_s": 0.002, "update_s": 0.001}
 
 
@@ -12,11 +14,11 @@ TIMES = {"sample_s": 0.004, "local_gather_s": 0.001, "backward_s": 0.010, "allre
 def write(write_trace, minibatch):
     """Two hosts, two epochs of 20 minibatches of so many rows; computing takes 2 ms and 0.1 ms an input node."""
 
-    def make(sizes, name="hand.parquet"):
+    def make(sizes, name="hand.parquet", **others):
         ranks = []
         for host in range(2):
             rows = [list(range((1 - host) * 1000, (1 - host) * 1000 + size)) for size in sizes]
-            times = [TIMES | {"backward_s": 0.002 + 1e-4 * (10 + size), "fetch_s": 0.02} for size in sizes]
+            times = [TIMES | {"backward_s": 0.002 + 1e-4 * (10 + size), "fetch_s": 0.02} | others for size in sizes]
             one = [minibatch(ids, of) for ids, of in zip(rows, times, strict=True)]
             ranks.append([one, one])
         return write_trace(ranks, nodes_per_partition=1000, name=name)
@@ -47,3 +49,63 @@ def test_the_law_of_computing(write):
     assert fitted.cost.laws["compute_s_per_row"] == pytest.approx(1e-4, rel=0.02)
     assert fitted.cost.shares["sha"]["compute"] == pytest.approx(1.0, abs=0.01)  # nobody shares a core here
     assert json.dumps(fitted.errors)
+
+
+def test_a_run_with_buffers_tells_what_these_cost(write_trace, minibatch):
+    """Gathering takes 10 us a row at home or in the buffer, looking up 2 us a remote row."""
+    from sim.fit import fit
+    from sim.load import load
+    from sim.serve import Served
+    from traces.reader import Trace
+
+    sizes, hits = np.linspace(20, 200, 20).astype(int), np.arange(20) * 3 % 19
+    ranks = []
+    for host in range(2):
+        rows = [list(range((1 - host) * 1000, (1 - host) * 1000 + size)) for size in sizes]
+        times = [
+            TIMES | {"local_gather_s": 1e-5 * (10 + hit), "copy_s": 2e-6 * size, "fetch_s": 0.05}
+            for size, hit in zip(sizes, hits, strict=True)
+        ]
+        ranks.append([[minibatch(ids, of) for ids, of in zip(rows, times, strict=True)]] * 2)
+    trace = Trace(write_trace(ranks, nodes_per_partition=1000, policy="never"))
+    inputs = load(trace, "halo")
+    with pytest.raises(InputError, match="captured under policy 'never'"):
+        fit(inputs, trace.header, "hand")
+    held = np.tile(hits, 2)
+    served = []
+    for one in inputs:
+        fetched = one.owner_rows.copy()
+        fetched[:, 1 - one.partition] -= held
+        served.append(Served(held, held * 0, fetched, np.zeros(2, np.int64), 100))
+    fitted = fit(inputs, trace.header, "hand", "sha", served)
+    assert fitted.cost.laws["gather_s_per_row"] == pytest.approx(1e-5, rel=0.02)
+    assert fitted.cost.laws["gather_s"] == pytest.approx(0.0, abs=2e-6)
+    assert fitted.cost.buffer_s_per_row == pytest.approx(2e-6, rel=0.02)
+
+
+def test_several_runs_make_one_model_by_which_they_take_as_long_as_measured(write):
+    """Where steps are longer than their parts say, each trainer in turn is late."""
+    from sim.captured import simulate_captured
+    from sim.fit import fit
+    from sim.load import load
+    from sim.pool import pooled
+    from traces.reader import Trace
+
+    def model(step_s):
+        fits = []
+        for name, least, most in (("one.parquet", 20, 200), ("two.parquet", 50, 300)):
+            trace = Trace(write(np.linspace(least, most, 20).astype(int), name, step_s=step_s))
+            fits.append(fit(load(trace, "halo"), trace.header, name, name))
+        cost, errors = pooled(fits)
+        runs = [one.captured for one in fits]
+        times = [simulate_captured(run.inputs, run.header, cost, "another") for run in runs]
+        assert set(errors) == set(fits[0].errors)
+        assert pooled(fits)[0] == cost  # the same every time
+        return cost, np.mean([one["step_s"].mean() for one in times])
+
+    plain, plain_s = model(0.0)
+    assert plain.straggle_s == 0.0
+    assert plain.laws["compute_s_per_row"] == pytest.approx(1e-4, rel=0.1)
+    late, late_s = model(plain_s + 0.003)
+    assert 0.002 < late.straggle_s < 0.01
+    assert late_s == pytest.approx(plain_s + 0.003, rel=0.03)

@@ -1,0 +1,101 @@
+"""A captured run as cost models are fitted to it: its measured times, its counts, and what the simulator says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.registry import UNASKED, resolve
+from sim.config import RunConfig
+from sim.cost import CostModel
+from sim.load import TrainerInput
+from sim.serve import Served
+from sim.simulate import simulate
+from sim.topology import from_header
+from traces.header import Header
+
+WARM_UP_MINIBATCHES = 2
+"""Left out at the start where there is one epoch only: connections open, memory is touched for the first time."""
+
+MEASURED = {
+    "sample": "sample_s",
+    "gather": "local_gather_s",
+    "label": "label_s",
+    "compute": "compute_s",
+    "update": "update_s",
+    "allreduce": "allreduce_s",
+}
+"""The time of every part, measured and simulated."""
+
+
+def warm_up(header: Header) -> int:
+    """Minibatches at the start that are set aside: the first epoch, in which connections open and memory is touched
+    for the first time."""
+    return (
+        header.minibatches_per_epoch
+        if header.epochs > 1
+        else min(WARM_UP_MINIBATCHES, header.minibatches_per_epoch // 2)
+    )
+
+
+def measured_times(inputs: list[TrainerInput]) -> dict[str, NDArray[np.float64]]:
+    """The times of the captured run by the simulator's names: shape (trainers, minibatches)."""
+    found = {name: np.stack([one.times[name] for one in inputs]) for name in inputs[0].times}
+    return found | {"compute_s": found["forward_s"] + found["backward_s"]}
+
+
+def simulate_captured(
+    inputs: list[TrainerInput], header: Header, cost: CostModel, sha256: str, served: list[Served] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """The captured run itself, simulated: times of shape (trainers, minibatches)."""
+    config = RunConfig(trace="", trace_sha256=sha256, agent=header.policy)
+    plan = resolve(header.policy, UNASKED)
+    return simulate(inputs, header, plan, config, cost, from_header(header, None), served=served).times
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Captured:
+    """A captured run: its trainers, and what their buffers served, where it had any. `times` are as `measured_times`
+    gives them."""
+
+    inputs: list[TrainerInput]
+    header: Header
+    sha256: str
+    served: list[Served] | None
+
+    @property
+    def skip(self) -> int:
+        """Minibatches at the start that are set aside."""
+        return warm_up(self.header)
+
+    def measured(self) -> dict[str, NDArray[np.float64]]:
+        """The times that are fitted to, without warm-up."""
+        return {part: values[:, self.skip :] for part, values in measured_times(self.inputs).items()}
+
+    def counted(self, what: Callable[[TrainerInput], NDArray[np.int64]]) -> NDArray[np.int64]:
+        """A count of every minibatch after the warm-up, shape (trainers, minibatches)."""
+        return np.stack([what(one) for one in self.inputs])[:, self.skip :]
+
+    def hits(self) -> NDArray[np.int64]:
+        """Rows that buffers held, likewise."""
+        if self.served is None:
+            return np.zeros((len(self.inputs), self.inputs[0].stream.minibatches - self.skip), np.int64)
+        return np.stack([one.hit_rows for one in self.served])[:, self.skip :]
+
+    def fetched(self) -> NDArray[np.int64]:
+        """Rows that were fetched, likewise."""
+        if self.served is None:
+            return self.counted(lambda one: one.stream.remote_rows)
+        return np.stack([one.rows_by_owner.sum(axis=1) for one in self.served])[:, self.skip :]
+
+    def gathered(self) -> NDArray[np.int64]:
+        """Rows that were gathered at home, likewise."""
+        return self.counted(lambda one: one.local_rows) + self.hits()
+
+    def simulated(self, cost: CostModel, lawful: bool = False) -> dict[str, NDArray[np.float64]]:
+        """What the simulator says of it, without warm-up; `lawful`: as of a run that `cost` was not fitted on."""
+        times = simulate_captured(self.inputs, self.header, cost, "" if lawful else self.sha256, self.served)
+        return {part: values[:, self.skip :] for part, values in times.items()}
