@@ -50,7 +50,7 @@ def make_state(
         messages=np.zeros((messages, len(at.MESSAGE))),
         links=links,
         due_at=np.zeros(2 * messages),
-        ready=np.zeros((2, 2 + count), np.int64),
+        ready=np.zeros((len(at.QUEUES), 2 + count), np.int64),
         jobs=np.zeros((len(cores), count), np.int64),
         following=np.full(messages, -1, np.int64),
         flowing=np.zeros(messages, np.int64),

@@ -7,8 +7,21 @@ import simpy
 from numpy.typing import NDArray
 
 from sim.clock import Clock
-from sim.state import CORES, GIVES, NEVER, PROGRAMS, STEPS, TAKES, THREADS_PER_TRAINER, State
-from sim.threads import NOBODY, advance, begin, give
+from sim.state import (
+    ASKING,
+    AT,
+    CORES,
+    GIVEN,
+    GIVES,
+    NEVER,
+    PERMITS,
+    PROGRAMS,
+    STEPS,
+    TAKES,
+    THREADS_PER_TRAINER,
+    State,
+)
+from sim.threads import NOBODY, advance
 
 
 class Fabric:
@@ -43,13 +56,16 @@ class Fabric:
             state.rows[trainer, :count, :steps] = rows
         of_thread = state.threads[number]
         of_thread[PROGRAMS], of_thread[STEPS], of_thread[TAKES], of_thread[GIVES] = count, steps, takes, gives
-        begin(number, self._env.now, state)
+        of_thread[AT] = 0
+        self._line_up(ASKING, number)
         self._done[number] = done
         return done
 
     def give(self, trainer: int, thread: int, permits: int = 1) -> None:
         """Give a trainer's thread permits for its programs."""
-        give(trainer * THREADS_PER_TRAINER + thread, permits, self._state)
+        number = trainer * THREADS_PER_TRAINER + thread
+        self._state.threads[number, PERMITS] += permits
+        self._line_up(GIVEN, number)
 
     def work(self, trainer: int, thread: int, work_s: float, cores: float) -> simpy.Event:
         """Happens when a trainer's thread has computed on `cores` what takes `work_s` where nothing else runs."""
@@ -65,3 +81,9 @@ class Fabric:
         """As `sim.clock.Model` says."""
         at, whose = advance(now, until, self._state)
         return None if whose == NOBODY else (at, self._done.pop(whose))
+
+    def _line_up(self, which: int, thread: int) -> None:
+        """As `sim.calls.line_up`."""
+        ready = self._state.ready[which]
+        ready[2 + ready[0] % (len(ready) - 2)] = thread
+        ready[0] += 1

@@ -21,9 +21,10 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """As `kernel`, for a function that only kernels call: without what Python needs to call it, which takes as long to
+    """As `kernel`, for a function that only kernels call. It is built into them: handing a state's many arrays over
+    takes longer than most of what is done with them. And it lacks what Python needs to call it, which takes as long to
     compile as the function itself."""
-    return _compiled(function, no_cpython_wrapper=True)
+    return _compiled(function, no_cpython_wrapper=True, forceinline=True)
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from sim.cores import EDGE_S, within
-from sim.kernel import kernel, part
+from sim.kernel import part
 from sim.state import (
     BIN_S,
     BURST_BYTES,
@@ -49,7 +49,7 @@ DONE_S = 1e-9
 """A flow that needs no longer than this is done: rounding must not cost it another event."""
 
 
-@kernel
+@part
 def send(message, source, target, size, extra_s, trips, acknowledged, now, c):  # type: ignore[no-untyped-def]
     """Put `size` bytes on the way; they arrive `extra_s` later than they are through the links and the latency is over.
 
@@ -152,7 +152,7 @@ def settle(now, c):  # type: ignore[no-untyped-def]
     c.clock[SINCE] = now
 
 
-@kernel
+@part
 def share(now, c):  # type: ignore[no-untyped-def]
     """Take out the flows that are done, and share the links anew among the others.
 

@@ -32,9 +32,10 @@ NEVER, ON_ASKING, ON_TAKING, ON_ENDING = range(4)
 """When a thread gives its sibling a permit: never, or for each of its programs, before it takes one itself, when it
 does, or at the end."""
 
-BEGINNING, WOKEN = range(2)
-"""Queues of threads that go on at this moment: those that begin a program or go on with it, and those that were given
-the permit that they waited for."""
+QUEUES = range(4)
+GIVEN, ASKING, WOKEN, BEGINNING = QUEUES
+"""Queues of threads that go on at this moment: those that were given permits from outside, those that are to begin
+their first program, those that need not wait for a permit any more, and those that begin a program or go on with it."""
 
 IDLE, BEFORE, BESIDE, WAITING, PUTTING, AFTER, SERVING = range(7)
 """Stages of a thread. A trainer's go from `BEFORE` to `AFTER`; a server knows `IDLE` and `SERVING`."""
@@ -101,12 +102,12 @@ class State(NamedTuple):
 
     `programs` (trainers' threads, programs, steps) has what threads do one after another, `rows` (trainers, programs,
     steps, hosts) what a trainer's first thread asks each host for, and `times` (trainers' threads, programs) when
-    that was done. `ready` (2, 2 + threads) are queues in rings, each behind the numbers of those that have come and
-    gone. `jobs` (pools, threads) lists threads that compute. A trainer has a message a host, by trainer and host, and
-    after all those one for its gradients. `following` is the next message in a queue, `flowing` lists those on links,
-    `due` those that arrive, at `due_at`, in order; `queues` (hosts, 2) are the first and last request at a host's
-    servers. `paths` (hosts, hosts, hops) are links. `used` (intervals, links and hosts) adds up bytes carried and
-    seconds served.
+    that was done. `ready` (queues, 2 + threads) are queues in rings, each behind the numbers of those that have come
+    and gone. `jobs` (pools, threads) lists threads that compute. A trainer has a message a host, by trainer and host,
+    and after all those one for its gradients. `following` is the next message in a queue, `flowing` lists those on
+    links, `due` those that arrive, at `due_at`, in order; `queues` (hosts, 2) are the first and last request at a
+    host's servers. `paths` (hosts, hosts, hops) are links. `used` (intervals, links and hosts) adds up bytes carried
+    and seconds served.
     """
 
     clock: NDArray[np.float64]

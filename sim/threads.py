@@ -21,6 +21,7 @@ from sim.state import (
     AFTER,
     AFTER_S,
     ASKED_AT,
+    ASKING,
     AT,
     BEFORE,
     BEFORE_S,
@@ -33,6 +34,7 @@ from sim.state import (
     ENDED_AT,
     FIRST_DUE,
     FLOWING,
+    GIVEN,
     GIVES,
     IDLE,
     INBOX,
@@ -75,8 +77,12 @@ def advance(now, until, c):  # type: ignore[no-untyped-def]
     Returns when that was and which thread it is, or `until` and `NOBODY`.
     """
     while True:
-        thread, over = NOBODY, False
-        if lined_up(WOKEN, c):
+        thread = NOBODY
+        if lined_up(GIVEN, c):
+            wake(next_of(GIVEN, c), c)
+        elif lined_up(ASKING, c):
+            next_program(next_of(ASKING, c), now, c)
+        elif lined_up(WOKEN, c):
             take(next_of(WOKEN, c), now, c)
         elif lined_up(BEGINNING, c):
             thread = next_of(BEGINNING, c)
@@ -84,7 +90,6 @@ def advance(now, until, c):  # type: ignore[no-untyped-def]
                 c.threads[thread, STEP] = -1
             else:  # the all-reduce that it waited for is done
                 c.threads[thread, STAGE] = AFTER
-            over = go_on(thread, now, c)
         else:
             soonest, pool = np.inf, -1
             for i in range(c.pools.shape[0]):
@@ -104,21 +109,12 @@ def advance(now, until, c):  # type: ignore[no-untyped-def]
                 thread = end_job(pool, c)
                 if c.threads[thread, STAGE] == SERVING:
                     answer(thread, now, c)
-                else:
-                    over = go_on(thread, now, c)
+                    thread = NOBODY
             else:
                 c.clock[FIRST_DUE] += 1
                 thread = arrived(c.due[int(c.clock[FIRST_DUE]) - 1], now, c)
-                over = thread != NOBODY and go_on(thread, now, c)
-        if over and ended(thread, now, c):
+        if thread != NOBODY and go_on(thread, now, c) and ended(thread, now, c):
             return now, thread
-
-
-@kernel
-def begin(thread, now, c):  # type: ignore[no-untyped-def]
-    """Let an idle thread begin the first of its programs."""
-    c.threads[thread, AT] = 0.0
-    next_program(thread, now, c)
 
 
 @part
@@ -126,17 +122,23 @@ def next_program(thread, now, c):  # type: ignore[no-untyped-def]
     """Let a thread begin its next program, if need be as soon as it has a permit."""
     c.times[thread, int(c.threads[thread, AT]), ASKED_AT] = now
     if c.threads[thread, GIVES] == ON_ASKING:
-        give(int(c.threads[thread, SIBLING]), 1, c)
+        give(int(c.threads[thread, SIBLING]), c)
     if not c.threads[thread, TAKES] or c.threads[thread, PERMITS]:
         take(thread, now, c)
     else:
         c.threads[thread, WAITS] = 1.0
 
 
-@kernel
-def give(thread, permits, c):  # type: ignore[no-untyped-def]
-    """Give a thread permits; it goes on if it waits for one."""
-    c.threads[thread, PERMITS] += permits
+@part
+def give(thread, c):  # type: ignore[no-untyped-def]
+    """Give a thread a permit."""
+    c.threads[thread, PERMITS] += 1.0
+    wake(thread, c)
+
+
+@part
+def wake(thread, c):  # type: ignore[no-untyped-def]
+    """Let a thread go on if it waits for a permit that it has been given."""
     if c.threads[thread, WAITS]:
         c.threads[thread, WAITS] = 0.0
         line_up(WOKEN, thread, c)
@@ -150,14 +152,14 @@ def take(thread, now, c):  # type: ignore[no-untyped-def]
     c.times[thread, int(c.threads[thread, AT]), BEGAN_AT] = now
     line_up(BEGINNING, thread, c)
     if c.threads[thread, GIVES] == ON_TAKING:
-        give(int(c.threads[thread, SIBLING]), 1, c)
+        give(int(c.threads[thread, SIBLING]), c)
 
 
 @part
 def ended(thread, now, c):  # type: ignore[no-untyped-def]
     """A thread's program has ended. Returns whether it was the last one."""
     if c.threads[thread, GIVES] == ON_ENDING:
-        give(int(c.threads[thread, SIBLING]), 1, c)
+        give(int(c.threads[thread, SIBLING]), c)
     c.threads[thread, AT] += 1.0
     if c.threads[thread, AT] == c.threads[thread, PROGRAMS]:
         return True

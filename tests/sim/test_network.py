@@ -6,14 +6,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from scipy.optimize import linprog
 
-from sim.network import send, share
+from sim import network
 from sim.state import CHANGED, CLOCK, FIRST_DUE, FLOWING, LAST_DUE, LINK, MESSAGE, NEXT_DONE, PERIOD, SINCE, State
 from sim.topology import links, star
 from traces.errors import InputError
 
 HOSTS = ("a", "b", "c", "d")
+
+
+@njit
+def send(*arguments):
+    """Compiled parts can be called from compiled functions only."""
+    network.send(*arguments)
+
+
+@njit
+def share(now, state):
+    network.share(now, state)
 
 
 def make_network(messages, rate=1000.0, latency_s=0.0, burst_bytes=0.0, window=0.0, periods=()):
@@ -28,7 +40,7 @@ def make_network(messages, rate=1000.0, latency_s=0.0, burst_bytes=0.0, window=0
         clock=np.zeros(len(CLOCK)), threads=none, programs=np.zeros((0, 0, 0, 0)), rows=np.zeros((0, 0, 0, 0)),
         times=np.zeros((0, 0, 0)), pools=none,
         messages=np.zeros((messages, len(MESSAGE))), links=state_of_links, due_at=np.zeros(2 * messages),
-        ready=np.zeros((2, 0), np.int64), jobs=np.zeros((0, 0), np.int64), following=np.zeros(0, np.int64),
+        ready=np.zeros((0, 0), np.int64), jobs=np.zeros((0, 0), np.int64), following=np.zeros(0, np.int64),
         flowing=np.zeros(messages, np.int64), due=np.zeros(2 * messages, np.int64), queues=np.zeros((0, 2), np.int64),
         paths=routes.paths, latency_s=routes.latency_s, kinds=none, fixed=fixed,
         periods=np.array(periods, float).reshape(-1, len(PERIOD)), used=none,
