@@ -81,6 +81,7 @@ def rules() -> Iterator[Cell]:
             for buffer in buffers:
                 yield Cell(trace, network, buffer, PUBLIC_SLOW, "every:32", 1, 0, False)
                 yield Cell(trace, network, buffer, OURS, "trickle:0.05", 1, 0, False)
+                yield Cell(trace, network, buffer, "likeliest", "never", 1, 0, False)
                 for cache in (OURS, PUBLIC, MENDED):
                     for agent in ("never", "always", *(f"every:{n}" for n in EVERY)):
                         yield Cell(trace, network, buffer, cache, agent, 1, 0, False)
