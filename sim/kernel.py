@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fcntl import LOCK_EX, flock
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,27 @@ def part(function: Callable[..., Any]) -> Any:
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     options |= {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
     compiled = njit(**options)(function)
-    compiled._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename).parent)
+    files = compiled._cache._cache_file
+    files._source_stamp = _stamp(Path(function.__code__.co_filename).parent)
+    files.load, files.save = (_one_at_a_time(one, Path(compiled._cache.cache_path)) for one in (files.load, files.save))
     return compiled
+
+
+def _one_at_a_time(function: Callable[..., Any], folder: Path) -> Callable[..., Any]:
+    """The function, waiting for other processes that use the same cache: numba numbers the variants of a kernel as they
+    come, so that two processes which compile at once would give one file the name of the other."""
+
+    def alone(*arguments: Any) -> Any:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = (folder / "lock").open("a")
+        except OSError:  # a folder that nobody can write to
+            return function(*arguments)
+        with lock:
+            flock(lock, LOCK_EX)
+            return function(*arguments)
+
+    return alone
 
 
 @lru_cache

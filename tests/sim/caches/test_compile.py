@@ -1,9 +1,12 @@
 """What compiling costs: once after an install, and never again."""
 
+import fcntl
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 HERE = Path(__file__).parent
 USE = """
@@ -33,3 +36,16 @@ def test_kernels_of_a_run_compile_once_in_ten_seconds_and_then_load_in_less_than
     assert first < 10
     assert seconds(["score", "min"], tmp_path) - numba < 1
     assert first - numba > 1  # it did compile
+
+
+def test_processes_take_turns_at_the_kernels_on_disk(tmp_path):
+    """Without turns, one that compiled at the same time as another sometimes found the other's kernel as its own."""
+    seconds(["min"], tmp_path)
+    [lock] = tmp_path.rglob("lock")
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(HERE)}
+    with lock.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = subprocess.Popen([sys.executable, "-c", USE.format(names=["min"])], env=environment)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(4)
+    assert waiting.wait(60) == 0
