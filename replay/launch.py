@@ -46,7 +46,8 @@ class Live:
     @property
     def whole_plan(self) -> Capture:
         """The capture with what the policy asks for."""
-        changes: dict[str, Any] = {"policy": self.plan.name, "depth": int(self.plan.pipelined)}
+        depth = int(self.plan.pipelined) if self.config.depth is None else self.config.depth
+        changes: dict[str, Any] = {"policy": self.plan.name, "depth": depth}
         if self.plan.buffered:
             changes["entry"] = "replay.worker:main"
         return replace(self.capture, **changes)

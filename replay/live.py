@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agents.options import ModelHost, TimeoutS
-from sim.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Window
+from sim.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Window
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
 from traces.errors import InputError, run_command, terminable
 from traces.terminal import Json, Quiet, console, print_json
@@ -43,6 +43,7 @@ def main(
     universe: InUniverse = None,
     window: Window = 1,
     mode: Mode = "async",
+    depth: Depth = None,
     local: Annotated[
         int | None, typer.Option(help="Machines on this host, each with one METIS partition.", show_default="4")
     ] = None,
@@ -132,6 +133,7 @@ def main(
         mode=mode,
         seed=seed,
         model=answers,
+        depth=depth,
     )
     if check and not plan.buffered:
         raise InputError(f"--check holds rows of a buffer against their owners', but --agent {plan.name} has none")

@@ -52,8 +52,8 @@ class PrefetchingLoader(Minibatches):
     group. `policy` is a configuration as `sim.tune` and `sim.run` write it, `trace` the capture of this graph on these
     partitions, which knows each partition's remote nodes. `features` are names of node data, of any dtypes and shapes,
     buffered together; a buffer given in bytes is shared by all. `label` is the node data that seeds need, or None.
-    `depth` is the number of minibatches prepared ahead, by default as the policy says: 1, or 0 for `none`. `check`
-    holds every row against its owner's.
+    `depth` is the number of minibatches prepared ahead, by default as the configuration says, else 1, or 0 for `none`.
+    `check` holds every row against its owner's.
 
     Each minibatch (`traces.capture.minibatches.Prepared`) has `input_nodes`, `seeds`, `blocks`, `features` (a dict) and
     `labels`. Other calls of DGL's store during an epoch need `with loader.rpc:`, because DGL allows no two at a time.
@@ -88,7 +88,8 @@ class PrefetchingLoader(Minibatches):
             self.gate = store.gate
             source = Checked(store, tensors) if check else store
         labels = None if label is None else graph.ndata[label]
-        super().__init__(loader, source, labels, int(plan.pipelined) if depth is None else depth, device)
+        depths = (depth, config.depth, int(plan.pipelined))
+        super().__init__(loader, source, labels, next(one for one in depths if one is not None), device)
 
     def __iter__(self) -> Iterator[Prepared]:
         """One epoch; its steps are timed for policies that look at stalls."""

@@ -51,7 +51,7 @@ def simulate_captured(
     inputs: list[TrainerInput], header: Header, cost: CostModel, sha256: str, served: list[Served] | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """The captured run itself, simulated: times of shape (trainers, minibatches)."""
-    config = RunConfig(trace="", trace_sha256=sha256, agent=header.policy)
+    config = RunConfig(trace="", trace_sha256=sha256, agent=header.policy, depth=header.training.depth)
     plan = resolve(header.policy, UNASKED)
     return simulate(inputs, header, plan, config, cost, from_header(header, None), served=served).times
 

@@ -23,10 +23,12 @@ def choose(
     mode: str,
     seed: int,
     model: ModelOptions,
+    depth: int | None = None,
 ) -> tuple[PolicyPlan, dict[str, Any]]:
     """The plan, and those fields of a `RunConfig` that were chosen; None stands for an option that was not given.
 
-    Raises `InputError` for options that exclude each other, and for a file that holds no configuration.
+    `depth` goes before that of the file `policy`. Raises `InputError` for options that exclude each other, and for a
+    file that holds no configuration.
     """
     chosen = {"cache": cache, "buffer": buffer, "init": init, "universe": universe}
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
@@ -37,6 +39,7 @@ def choose(
             )
         config = read_policy(policy)
         agent, window, mode, seed = config.agent, config.window, config.mode, config.seed
+        depth = config.depth if depth is None else depth
         given = {name: getattr(config, name) for name in chosen} if resolve(agent).buffered else {}
     managed = cache_class(given.get("cache", "score").partition(":")[0]).managed
     plan = resolve(agent or ("every:16" if managed else "never"), model)
@@ -46,4 +49,4 @@ def choose(
         )
     if plan.buffered and not managed and plan.name != "never":
         raise InputError(f"--cache {cache} replaces on its own and asks no policy; leave out --agent, or use never")
-    return plan, given | {"window": window, "mode": mode, "seed": seed}
+    return plan, given | {"window": window, "mode": mode, "seed": seed, "depth": depth}

@@ -34,3 +34,6 @@ Window = Annotated[int, typer.Option(min=1, help="Minibatches between two observ
 Mode = Annotated[
     Literal["async", "sync"], typer.Option(help="Whether training goes on or waits while the policy thinks.")
 ]
+Depth = Annotated[
+    int | None, typer.Option(min=0, help="Minibatches prepared ahead.", show_default="0 for none, else 1")
+]

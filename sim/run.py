@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agents.options import AskAgain, ModelHost, TimeoutS
-from sim.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Window
+from sim.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Window
 from traces.errors import InputError, run_command
 from traces.terminal import Json, Quiet, console, print_json, progress
 
@@ -59,10 +59,7 @@ def main(
     scenario: Annotated[
         Path | None, typer.Option(help="What goes wrong meanwhile: a scenario.toml (see docs/time.md).", **CHANGED)
     ] = None,
-    depth: Annotated[
-        int | None,
-        typer.Option(min=0, help="Minibatches prepared ahead.", show_default="0 for none, else 1", **CHANGED),
-    ] = None,
+    depth: Depth = None,
     compute_speed: Annotated[float, typer.Option(help="How many times as fast the device is.", **CHANGED)] = 1.0,
     trainers_per_host: Annotated[
         int | None,
@@ -128,10 +125,11 @@ def main(
         mode=mode,
         seed=seed,
         model=ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again),
+        depth=depth,
     )
     options |= what_if(
-        cluster, scenario, link_latency_s=latency_s, depth=depth, compute_speed=compute_speed,
-        trainers_per_host=trainers_per_host, feature_bytes=feature_bytes,
+        cluster, scenario, link_latency_s=latency_s, compute_speed=compute_speed, trainers_per_host=trainers_per_host,
+        feature_bytes=feature_bytes,
     )  # fmt: skip
     artist = Artist()
     experiment = Experiment.open(trace, plan, options, link, cost, owners)

@@ -64,6 +64,7 @@ class TrainingInfo(_Frozen):
     gradient_bytes: int = Field(ge=0, description="bytes that an all-reduce sums up")
     fanout: tuple[int, ...]
     batch_size: int = Field(gt=0, description="seeds a minibatch a trainer")
+    depth: int | None = Field(default=None, ge=0, description="minibatches prepared ahead; else as the policy says")
     seed: int
 
 

@@ -92,7 +92,8 @@ def test_its_simulation_decides_the_same_and_hits_the_same_rows(from_command_lin
 def with_and_without(live_run, tmp_path_factory):
     """The same training with a demand cache and without any buffer."""
     folder = tmp_path_factory.mktemp("losses")
-    buffered = live_run(folder / "lru", "never", cache="lru", buffer="60%", init="empty", universe="remote")
+    lru = {"cache": "lru", "buffer": "60%", "init": "empty", "universe": "remote"}
+    buffered = live_run(folder / "lru", "never", depth=2, **lru)
     return buffered, live_run(folder / "pipeline", "pipeline")
 
 
@@ -102,6 +103,17 @@ def test_a_buffer_changes_no_loss(with_and_without) -> None:
     assert buffered["hit_rows"].sum() > 0 == plain["hit_rows"].sum()
     assert buffered["remote_rows"].to_list() == plain["remote_rows"].to_list()
     assert buffered["loss"].to_list() == plain["loss"].to_list()
+
+
+def test_minibatches_are_prepared_as_far_ahead_as_the_configuration_says(with_and_without) -> None:
+    """With a depth of 1, none is begun before the trainer has turned to the one before it."""
+    early = []
+    for finished, depth in zip(with_and_without, (2, 1), strict=True):
+        trace = Trace(finished.folder / "trace.parquet")
+        assert trace.header.training.depth == depth
+        steps = {name: values.to_numpy().reshape(2, -1) for name, values in trace.steps().to_dict().items()}
+        early.append(int((steps["prepare_start_s"][:, 1:] < steps["start_s"][:, :-1]).sum()))
+    assert early[0] > 0 == early[1]
 
 
 def test_a_demand_cache_and_no_buffer_agree_with_their_simulations(with_and_without) -> None:

@@ -77,6 +77,19 @@ def test_a_policy_file_that_is_none(run_cli, trace, tmp_path, text, message):
     assert message in error
 
 
+@pytest.mark.parametrize(("given", "depth"), [(None, 3), (1, 1)])
+def test_a_policy_files_depth_counts_unless_another_is_given(tmp_path, given, depth):
+    from agents.registry import UNASKED
+    from sim.choice import choose
+    from sim.config import RunConfig
+
+    path = tmp_path / "best.json"
+    path.write_text(RunConfig(trace="", trace_sha256="", agent="pipeline", depth=3).model_dump_json())
+    left_out = dict.fromkeys(("agent", "cache", "buffer", "init", "universe"))
+    _, options = choose(policy=path, **left_out, window=1, mode="async", seed=0, model=UNASKED, depth=given)
+    assert options["depth"] == depth
+
+
 def test_a_policy_file_and_options_are_not_mixed(run_cli, trace, tmp_path):
     code, _, error = run_cli("sim.run", "--trace", str(trace), "--policy", str(tmp_path / "x"), "--cache", "lru")
     assert code == 2

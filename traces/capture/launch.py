@@ -222,6 +222,7 @@ def _header(plan: Capture, graph: Graph) -> Header:
             gradient_bytes=0,
             fanout=plan.fanout,
             batch_size=plan.batch_size,
+            depth=plan.depth,
             seed=plan.seed,
         ),
         epochs=plan.epochs,
