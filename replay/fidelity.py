@@ -9,8 +9,8 @@ INTRODUCTION = """# How far simulations are from live runs
 Every row is a live DistDGL run on a local cluster (a network namespace a machine, links shaped by `tc`), and the
 simulation of that run's own recorded trace. Hits and fetched rows are the whole run's; epoch times are means of all
 epochs but the first. The cost model of a row is fitted on all other configurations on the same graph, machines and
-link, never on the one that is predicted. `noise` is the standard deviation of the live epoch times of repeated runs
-over their mean.
+link, never on the one that is predicted; what the model is made of was chosen among some forms while looking at these
+errors. `noise` is the standard deviation of the live epoch times of repeated runs over their mean.
 
 A configuration that happened to run slowly makes the models of the others slow, and not its own, so that rows can't be
 ranked against each other. Kendall's tau is therefore over pairs: both policies of a pair are simulated with one model,
