@@ -1,6 +1,7 @@
 """Fitting finds the law that times were made with, and refuses runs that can't tell two parameters apart."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,3 +110,31 @@ def test_several_runs_make_one_model_by_which_they_take_as_long_as_measured(writ
     late, late_s = model(plain_s + 0.003)
     assert 0.002 < late.straggle_s < 0.01
     assert late_s == pytest.approx(plain_s + 0.003, rel=0.03)
+
+
+def test_work_by_law_spreads_the_same_way_every_time_and_buffers_take_time(write):
+    from sim.cost import CostModel
+    from sim.load import load
+    from sim.serve import Served
+    from sim.work import FETCH_CALL, make_work
+    from traces.reader import Trace
+
+    trace = Trace(write(np.linspace(20, 200, 20).astype(int)))
+    inputs = load(trace, "halo")
+    names = ("sample_s", "sample_s_per_edge", "gather_s", "gather_s_per_row", "label_s", "compute_s")
+    laws = dict.fromkeys((*names, "compute_s_per_row", "update_s", "allreduce_s_per_round"), 0.001)
+    plain = CostModel(request_s=0.0, server_s_per_row=1e-5, scatter_s_per_row=0.0, buffer_s_per_row=2e-6, laws=laws)
+    spread = replace(plain, spread=0.2)
+    [even, _], [one, other] = (make_work(inputs, trace.header, cost, "another") for cost in (plain, spread))
+    ratio = one.compute_s / even.compute_s
+    assert np.log(ratio).std() == pytest.approx(0.2, rel=0.4)
+    assert ratio.mean() == pytest.approx(1.0, abs=0.1)
+    assert (one.compute_s != other.compute_s).all()
+    assert (one.compute_s == make_work(inputs, trace.header, spread, "another")[0].compute_s).all()
+
+    buffered = make_work(inputs, trace.header, plain, "another", buffered=True)[0]
+    assert buffered.label_s - even.label_s == pytest.approx(2e-6 * inputs[0].stream.remote_rows)
+    hits = np.arange(40)
+    served = Served(hits, hits * 0, inputs[0].owner_rows, np.zeros(2, np.int64), 100)
+    longer_s = buffered.program(0.0, served)[0][:, FETCH_CALL, 2] - even.program(0.0, served)[0][:, FETCH_CALL, 2]
+    assert longer_s == pytest.approx(1e-5 * hits)
