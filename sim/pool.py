@@ -16,8 +16,8 @@ LAWFUL_ROUNDS = 4
 """How often runs are simulated by law."""
 
 SPREAD = 0.2
-"""Of the logarithm of work around its law. Chosen among none, this and what is left of computing around its law, which
-is as much and more, on the errors of docs/fidelity.md."""
+"""Of the logarithm of work around its law. Chosen on the errors of docs/fidelity.md, among none, this, what every part
+leaves around its own law, and one fitted to the time that trainers wait."""
 
 HANDOVER_S = 0.1e-3
 """Where no run under `none` tells it; what all of those told that were looked at."""
