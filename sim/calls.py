@@ -7,9 +7,10 @@ all-reduce is a ring: in every round each trainer sends a part of the gradients 
 
 from __future__ import annotations
 
+from sim.arrivals import arrive_at
 from sim.cores import start_job
 from sim.kernel import part
-from sim.network import arrive_at, count, send
+from sim.network import count, send
 from sim.state import (
     ACKNOWLEDGED,
     AT,

@@ -58,7 +58,11 @@ def start_job(thread, work_s, now, c):  # type: ignore[no-untyped-def]
     c.pools[pool, VIRTUAL] += (now - c.pools[pool, POOL_SINCE]) * pace(pool, c)
     c.pools[pool, POOL_SINCE] = now
     c.threads[thread, DONE_AT] = c.pools[pool, VIRTUAL] + work_s
-    c.jobs[pool, int(c.pools[pool, JOBS])] = thread
+    at = int(c.pools[pool, JOBS])
+    while at > 0 and c.threads[c.jobs[pool, at - 1], DONE_AT] <= c.threads[thread, DONE_AT]:
+        c.jobs[pool, at] = c.jobs[pool, at - 1]  # jobs that end together end as they began
+        at -= 1
+    c.jobs[pool, at] = thread
     c.pools[pool, JOBS] += 1
     c.pools[pool, BUSY] += c.threads[thread, CORES]
     plan(pool, c)
@@ -76,18 +80,11 @@ def within(i, now, c):  # type: ignore[no-untyped-def]
 @part
 def end_job(pool, c):  # type: ignore[no-untyped-def]
     """Take out the job that ends next, at the time when it does. Returns its thread."""
-    last = int(c.pools[pool, JOBS]) - 1
-    first = 0
-    for i in range(1, last + 1):
-        if c.threads[c.jobs[pool, i], DONE_AT] < c.threads[c.jobs[pool, first], DONE_AT]:
-            first = i
-    thread = c.jobs[pool, first]
+    c.pools[pool, JOBS] -= 1
+    thread = c.jobs[pool, int(c.pools[pool, JOBS])]
     c.pools[pool, POOL_SINCE] = c.pools[pool, POOL_NEXT]
     c.pools[pool, VIRTUAL] = c.threads[thread, DONE_AT]
-    c.pools[pool, JOBS] = last
     c.pools[pool, BUSY] -= c.threads[thread, CORES]
-    for i in range(first, last):  # in order, so that jobs that end together end as they began
-        c.jobs[pool, i] = c.jobs[pool, i + 1]
     plan(pool, c)
     return thread
 
@@ -95,9 +92,8 @@ def end_job(pool, c):  # type: ignore[no-untyped-def]
 @part
 def plan(pool, c):  # type: ignore[no-untyped-def]
     """Find when a job of the pool ends next."""
-    soonest = np.inf
-    for i in range(int(c.pools[pool, JOBS])):
-        soonest = min(soonest, c.threads[c.jobs[pool, i], DONE_AT])
+    jobs = int(c.pools[pool, JOBS])
+    soonest = c.threads[c.jobs[pool, jobs - 1], DONE_AT] if jobs else np.inf
     left_s = max(soonest - c.pools[pool, VIRTUAL], 0.0)
     c.pools[pool, POOL_NEXT] = c.pools[pool, POOL_SINCE] + left_s / pace(pool, c)
 

@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from sim.arrivals import arrive_at
 from sim.cores import EDGE_S, within
 from sim.kernel import part
 from sim.state import (
@@ -19,12 +20,11 @@ from sim.state import (
     BURST_BYTES,
     BYTES_PER_S,
     CHANGED,
+    CROSSED,
     END,
     EXTRA_S,
     FACTOR,
-    FIRST_DUE,
     FLOWING,
-    LAST_DUE,
     LEFT,
     LINK_SINCE,
     NEXT_DONE,
@@ -100,22 +100,6 @@ def standing_s(source, target, c):  # type: ignore[no-untyped-def]
 
 
 @part
-def arrive_at(message, due_s, c):  # type: ignore[no-untyped-def]
-    """Keep the messages that are through the links in the order in which they arrive."""
-    first, last = int(c.clock[FIRST_DUE]), int(c.clock[LAST_DUE])
-    if last == c.due.shape[0]:
-        for i in range(first, last):
-            c.due[i - first], c.due_at[i - first] = c.due[i], c.due_at[i]
-        first, last = 0, last - first
-    at = last
-    while at > first and c.due_at[at - 1] > due_s:
-        c.due[at], c.due_at[at] = c.due[at - 1], c.due_at[at - 1]
-        at -= 1
-    c.due[at], c.due_at[at] = message, due_s
-    c.clock[FIRST_DUE], c.clock[LAST_DUE] = first, last + 1
-
-
-@part
 def rate_of(link, now, c):  # type: ignore[no-untyped-def]
     """Bytes a second that a link carries at `now`."""
     rate = c.links[link, BYTES_PER_S]
@@ -153,6 +137,23 @@ def settle(now, c):  # type: ignore[no-untyped-def]
 
 
 @part
+def by_link(flows, c):  # type: ignore[no-untyped-def]
+    """List for every link the flows that cross it, in their order."""
+    end = 0.0
+    for link in range(c.links.shape[0]):
+        c.links[link, CROSSED] = end  # where its list begins, until it is filled
+        end += c.links[link, SHARING]
+    for i in range(flows):
+        message = c.flowing[i]
+        source, target = int(c.messages[message, SOURCE]), int(c.messages[message, TARGET])
+        for hop in range(c.paths.shape[2]):
+            link = c.paths[source, target, hop]
+            if link >= 0:
+                c.crossing[int(c.links[link, CROSSED])] = message
+                c.links[link, CROSSED] += 1.0
+
+
+@part
 def share(now, c):  # type: ignore[no-untyped-def]
     """Take out the flows that are done, and share the links anew among the others.
 
@@ -180,22 +181,18 @@ def share(now, c):  # type: ignore[no-untyped-def]
             if c.paths[source, target, hop] >= 0:
                 c.links[c.paths[source, target, hop], SHARING] += 1.0
     c.clock[FLOWING] = flows
+    by_link(flows, c)
     unfixed = flows
     while unfixed:
         level, full = np.inf, -1
         for link in range(links):
             if c.links[link, SHARING] and c.links[link, SPARE] / c.links[link, SHARING] < level:
                 level, full = c.links[link, SPARE] / c.links[link, SHARING], link
-        for i in range(flows):
-            message = c.flowing[i]
+        for i in range(int(c.links[full - 1, CROSSED]) if full else 0, int(c.links[full, CROSSED])):
+            message = c.crossing[i]
             if c.messages[message, RATE] >= 0.0:
                 continue
             source, target = int(c.messages[message, SOURCE]), int(c.messages[message, TARGET])
-            crosses = False
-            for hop in range(hops):
-                crosses |= c.paths[source, target, hop] == full
-            if not crosses:
-                continue
             c.messages[message, RATE] = level
             unfixed -= 1
             c.links[full, STANDING] += c.fixed[WINDOW]

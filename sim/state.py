@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLOCK = range(10)
-FLOWING, SINCE, NEXT_DONE, CHANGED, FIRST_DUE, LAST_DUE, JOINED, REDUCING, ROUND, ROUND_S = CLOCK
+FLOWING, SINCE, NEXT_DONE, CHANGED, DUE, SENT, JOINED, REDUCING, ROUND, ROUND_S = CLOCK
 """Of the whole cluster: how many messages flow, until when they are settled, when one is through next, and whether
-(1.0) one has started since links were shared; where `due` begins and ends; trainers that are ready for the all-reduce,
-gradients and rounds of it that are left, and what a round takes beside its bytes."""
+(1.0) one has started since links were shared; how many messages are in `due`, and how many ever were; trainers that are
+ready for the all-reduce, gradients and rounds of it that are left, and what a round takes beside its bytes."""
 
 THREAD = range(18)
 (
@@ -64,11 +64,11 @@ takes after it has flowed."""
 REQUEST, RESPONSE, GRADIENT = range(3)
 """Legs: to the owner, back from it, and what trainers pass on in an all-reduce."""
 
-LINK = range(8)
-BYTES_PER_S, BURST_BYTES, TOKENS, USED, STANDING, LINK_SINCE, SPARE, SHARING = LINK
+LINK = range(9)
+BYTES_PER_S, BURST_BYTES, TOKENS, USED, STANDING, LINK_SINCE, SPARE, SHARING, CROSSED = LINK
 """Of a link: its rate, and how many bytes it carries at once after a pause; how many of those it may carry now (below
 0: a debt), bytes a second that flow, bytes that stand in its queue, and until when this is settled; while links are
-shared, what is left of its rate, and among how many flows."""
+shared, what is left of its rate, and among how many flows, and where those that cross it end in `crossing`."""
 
 KIND_COLUMNS = range(5)
 UP_BYTES, DOWN_BYTES, SERVER_S, SERVER_S_PER_ROW, PUT_S_PER_ROW = KIND_COLUMNS
@@ -103,11 +103,12 @@ class State(NamedTuple):
     `programs` (trainers' threads, programs, steps) has what threads do one after another, `rows` (trainers, programs,
     steps, hosts) what a trainer's first thread asks each host for, and `times` (trainers' threads, programs) when
     that was done. `ready` (queues, 2 + threads) are queues in rings, each behind the numbers of those that have come
-    and gone. `jobs` (pools, threads) lists threads that compute. A trainer has a message a host, by trainer and host,
-    and after all those one for its gradients. `following` is the next message in a queue, `flowing` lists those on
-    links, `due` those that arrive, at `due_at`, in order; `queues` (hosts, 2) are the first and last request at a
-    host's servers. `paths` (hosts, hosts, hops) are links. `used` (intervals, links and hosts) adds up bytes carried
-    and seconds served.
+    and gone. `jobs` (pools, threads) lists threads that compute, those that end first last. A trainer has a message a
+    host, by trainer and host, and after all those one for its gradients. `following` is the next message in a queue,
+    `flowing` lists those on links, `crossing` for every link those of them that cross it; `due` is a heap of those that
+    arrive, at `due_at`, and `due_order` says which of them came first; `queues` (hosts, 2) are the first and last
+    request at a host's servers. `paths` (hosts, hosts, hops) are links. `used` (intervals, links and hosts) adds up
+    bytes carried and seconds served.
     """
 
     clock: NDArray[np.float64]
@@ -123,7 +124,9 @@ class State(NamedTuple):
     jobs: NDArray[np.int64]
     following: NDArray[np.int64]
     flowing: NDArray[np.int64]
+    crossing: NDArray[np.int64]
     due: NDArray[np.int64]
+    due_order: NDArray[np.int64]
     queues: NDArray[np.int64]
     paths: NDArray[np.int64]
     latency_s: NDArray[np.float64]

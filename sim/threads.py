@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.arrivals import next_due
 from sim.calls import answer, arrived, ask, join, line_up, lined_up, next_of
 from sim.cores import end_job, start_job
 from sim.kernel import kernel, part
@@ -31,15 +32,14 @@ from sim.state import (
     BESIDE_S,
     BESIDE_TOOK_S,
     CHANGED,
+    DUE,
     ENDED_AT,
-    FIRST_DUE,
     FLOWING,
     GIVEN,
     GIVES,
     IDLE,
     INBOX,
     KIND,
-    LAST_DUE,
     NEXT_DONE,
     ON_ASKING,
     ON_ENDING,
@@ -95,8 +95,8 @@ def advance(now, until, c):  # type: ignore[no-untyped-def]
             for i in range(c.pools.shape[0]):
                 if c.pools[i, POOL_NEXT] < soonest:
                     soonest, pool = c.pools[i, POOL_NEXT], i
-            if c.clock[FIRST_DUE] < c.clock[LAST_DUE] and c.due_at[int(c.clock[FIRST_DUE])] <= soonest:
-                soonest, pool = c.due_at[int(c.clock[FIRST_DUE])], -1
+            if c.clock[DUE] and c.due_at[0] <= soonest:
+                soonest, pool = c.due_at[0], -1
             flows_at = np.inf
             if c.clock[FLOWING]:
                 flows_at = c.clock[SINCE] if c.clock[CHANGED] else c.clock[NEXT_DONE]
@@ -111,8 +111,7 @@ def advance(now, until, c):  # type: ignore[no-untyped-def]
                     answer(thread, now, c)
                     thread = NOBODY
             else:
-                c.clock[FIRST_DUE] += 1
-                thread = arrived(c.due[int(c.clock[FIRST_DUE]) - 1], now, c)
+                thread = arrived(next_due(c), now, c)
         if thread != NOBODY and go_on(thread, now, c) and ended(thread, now, c):
             return now, thread
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numba import njit
 from scipy.optimize import linprog
 
-from sim import network
-from sim.state import CHANGED, CLOCK, FIRST_DUE, FLOWING, LAST_DUE, LINK, MESSAGE, NEXT_DONE, PERIOD, SINCE, State
+from sim import arrivals, network
+from sim.state import CHANGED, CLOCK, DUE, FLOWING, LINK, MESSAGE, NEXT_DONE, PERIOD, SINCE, State
 from sim.topology import links, star
 from traces.errors import InputError
 
@@ -21,6 +21,16 @@ HOSTS = ("a", "b", "c", "d")
 def send(*arguments):
     """Compiled parts can be called from compiled functions only."""
     network.send(*arguments)
+
+
+@njit
+def arrive_at(message, due_s, state):
+    arrivals.arrive_at(message, due_s, state)
+
+
+@njit
+def next_due(state):
+    return arrivals.next_due(state)
 
 
 @njit
@@ -39,9 +49,10 @@ def make_network(messages, rate=1000.0, latency_s=0.0, burst_bytes=0.0, window=0
     return State(
         clock=np.zeros(len(CLOCK)), threads=none, programs=np.zeros((0, 0, 0, 0)), rows=np.zeros((0, 0, 0, 0)),
         times=np.zeros((0, 0, 0)), pools=none,
-        messages=np.zeros((messages, len(MESSAGE))), links=state_of_links, due_at=np.zeros(2 * messages),
+        messages=np.zeros((messages, len(MESSAGE))), links=state_of_links, due_at=np.zeros(messages),
         ready=np.zeros((0, 0), np.int64), jobs=np.zeros((0, 0), np.int64), following=np.zeros(0, np.int64),
-        flowing=np.zeros(messages, np.int64), due=np.zeros(2 * messages, np.int64), queues=np.zeros((0, 2), np.int64),
+        flowing=np.zeros(messages, np.int64), crossing=np.zeros(2 * messages, np.int64),
+        due=np.zeros(messages, np.int64), due_order=np.zeros(messages, np.int64), queues=np.zeros((0, 2), np.int64),
         paths=routes.paths, latency_s=routes.latency_s, kinds=none, fixed=fixed,
         periods=np.array(periods, float).reshape(-1, len(PERIOD)), used=none,
     )  # fmt: skip
@@ -55,12 +66,11 @@ def finish_times(flows, **options):
     def wait(until):
         while True:
             flows_at = np.inf if not clock[FLOWING] else clock[SINCE] if clock[CHANGED] else clock[NEXT_DONE]
-            due = state.due_at[int(clock[FIRST_DUE])] if clock[FIRST_DUE] < clock[LAST_DUE] else np.inf
+            due = state.due_at[0] if clock[DUE] else np.inf
             if min(flows_at, due) >= until:
                 return
             if due <= flows_at:
-                done[state.due[int(clock[FIRST_DUE])]] = due
-                clock[FIRST_DUE] += 1
+                done[next_due(state)] = due
             else:
                 share(float(flows_at), state)
 
@@ -112,6 +122,22 @@ def test_a_short_message_waits_behind_what_stands_in_the_queue():
     """Two flows have 100 bytes each in c's queue: a message of 50 waits .2 s for them and takes .05 s itself."""
     done = finish_times([(0, 0, 2, 500), (0, 1, 2, 500), (0.2, 3, 2, 50)], window=100.0)
     assert done == pytest.approx([1.0, 1.0, 0.45])
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_messages_arrive_in_time_and_together_in_the_order_in_which_they_were_sent(sent):
+    """Some arrive, at the latest then, whenever one has been sent."""
+    state, waiting, expected, found = make_network(len(sent)), [], [], []
+    for message, (due_s, one_arrives) in enumerate(sent):
+        arrive_at(message, float(due_s), state)
+        waiting.append((due_s, message))
+        if one_arrives:
+            expected.append(min(waiting)[1])
+            waiting.remove(min(waiting))
+            found.append(next_due(state))
+    found += [next_due(state) for _ in waiting]
+    assert found == expected + [message for _, message in sorted(waiting)]
 
 
 @pytest.mark.parametrize(

@@ -71,11 +71,13 @@ def test_every_policy_that_needs_no_time_is_named_here():
     assert untimed == {spec.partition(":")[0] for spec in UNTIMED}
 
 
-@pytest.mark.parametrize("agent", UNTIMED)
-def test_decisions_that_need_no_time_are_the_same_ahead_of_time(trace, agent):
+@pytest.mark.parametrize(("agent", "depth"), [*((agent, None) for agent in UNTIMED), ("always", 0), ("always", 3)])
+def test_decisions_that_need_no_time_are_the_same_ahead_of_time(trace, agent, depth):
     """Hits, fetched rows, decisions and times are equal, whether time passed while they were made or not."""
     inputs, plan = load(trace, "halo"), resolve(agent)
-    config = RunConfig(trace="x", trace_sha256="", agent=plan.name, cache="score:period=1", buffer="40", window=2)
+    config = RunConfig(
+        trace="x", trace_sha256="", agent=plan.name, cache="score:period=1", buffer="40", window=2, depth=depth
+    )
     cost = CostModel(request_s=1e-3, server_s_per_row=1e-6, scatter_s_per_row=1e-6)
     cluster = from_header(trace.header, 1e6)
     within = simulate(inputs, trace.header, plan, config, cost, cluster)
