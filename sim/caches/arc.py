@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from sim.caches.cache import Setup
-from sim.caches.demand import Demand, Ids, look_up
-from sim.caches.queues import PLACE, SIZE, SLOT, append, empty_queues, oldest, remove
+from sim.caches.demand import SLOT, USED, Demand, Ids, look_up
+from sim.caches.queues import PLACE, SIZE, append, empty_queues, oldest, remove
 from sim.kernel import kernel, part
 
-USED = 2  # a further field of a row's record: the group that last asked for the row
 ONCE, OFTEN, GHOST_ONCE, GHOST_OFTEN = 0, 1, 2, 3  # T1, T2, B1, B2 in the paper
 
 
@@ -30,40 +29,38 @@ class ARC(Demand):
 
     def _serve(self, ids: Ids, hit_slots: Ids, inserted_ids: Ids, inserted_slots: Ids) -> tuple[int, int]:
         return serve_arc(
-            ids, self.single, self.rows, self.held, self.logs, self.ends, self.target, self.state,
+            ids, self.single, self.rows, self.capacity_rows, self.logs, self.ends, self.target, self.state,
             hit_slots, inserted_ids, inserted_slots,
         )  # fmt: skip
 
 
 @kernel
-def serve_arc(ids, single, rows, held, logs, ends, target, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
+def serve_arc(ids, single, rows, capacity, logs, ends, target, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
     now = state[1]
     groups, step = (len(ids), 1) if single else (1, len(ids))
     hits = inserted = 0
     for group in range(groups):
         start, stop = group * step, group * step + step
-        missed = look_up(ids, start, stop, rows, hit_slots, inserted_ids, inserted)
+        missed = look_up(ids, start, stop, now, rows, hit_slots, inserted_ids, inserted)
         for i in range(start, stop):
             if hit_slots[i] >= 0:
                 remove(rows[ids[i], PLACE] // logs.shape[1], ids[i], rows, ends)
                 append(OFTEN, ids[i], rows, logs, ends)
-                rows[ids[i], USED] = now
         found = step - (missed - inserted)
         hits += found
-        last = min(missed, inserted + len(held) - found)
+        last = min(missed, inserted + capacity - found)
         for j in range(inserted, last):
             row = inserted_ids[j]
-            ghost = adapt(row, len(held), rows, ends, target, logs.shape[1])
-            if state[0] < len(held):
+            ghost = adapt(row, capacity, rows, ends, target, logs.shape[1])
+            if state[0] < capacity:
                 slot = state[0]
                 state[0] += 1
             else:
-                victim = evict(ghost, now, len(held), rows, logs, ends, target)
+                victim = evict(ghost, now, capacity, rows, logs, ends, target)
                 slot = rows[victim, SLOT]
                 rows[victim, SLOT] = -1
             append(ONCE if ghost < 0 else OFTEN, row, rows, logs, ends)
-            rows[row, SLOT], rows[row, USED] = slot, now
-            held[slot] = row
+            rows[row, SLOT] = slot
             inserted_slots[j] = slot
         inserted = last
         now += 1

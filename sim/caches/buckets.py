@@ -38,8 +38,16 @@ def _top_bit(typing, word):  # type: ignore[no-untyped-def]
 @part
 def push(row, bucket, first, link, tree, levels):  # type: ignore[no-untyped-def]
     """Put a row into a bucket."""
-    link[row] = first[bucket]
-    if first[bucket] < 0:
+    push_if(True, row, bucket, first, link, tree, levels)
+
+
+@part
+def push_if(put, row, bucket, first, link, tree, levels):  # type: ignore[no-untyped-def]
+    """Put a row that is in no bucket into one, or don't: without a branch, as the choice can't be predicted."""
+    head = first[bucket]
+    link[row] = head
+    first[bucket] = row if put else head
+    if put & (head < 0):
         place = bucket
         for level in range(len(levels) - 1):
             word = levels[level] + (place >> 6)
@@ -48,7 +56,6 @@ def push(row, bucket, first, link, tree, levels):  # type: ignore[no-untyped-def
             if before != 0:
                 break
             place >>= 6
-    first[bucket] = row
 
 
 @kernel

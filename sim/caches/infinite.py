@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.caches.cache import Setup
-from sim.caches.demand import Demand, Ids
+from sim.caches.demand import SLOT, Demand, Ids
 from sim.kernel import kernel
 
 
@@ -21,17 +21,17 @@ class Infinite(Demand):
         super().__init__("batch", 1, setup, capacity_rows=setup.universe.rows)
 
     def _serve(self, ids: Ids, hit_slots: Ids, inserted_ids: Ids, inserted_slots: Ids) -> tuple[int, int]:
-        return serve_infinite(ids, self.held, self.state, hit_slots, inserted_ids, inserted_slots)
+        return serve_infinite(ids, self.rows, self.state, hit_slots, inserted_ids, inserted_slots)
 
 
 @kernel
-def serve_infinite(ids, held, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
+def serve_infinite(ids, rows, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
     inserted = 0
     for i in range(len(ids)):
         row = ids[i]
-        hit_slots[i] = held[row]
-        if held[row] < 0:
-            held[row] = row
+        hit_slots[i] = rows[row, SLOT]
+        if rows[row, SLOT] < 0:
+            rows[row, SLOT] = row
             inserted_ids[inserted] = row
             inserted_slots[inserted] = row
             inserted += 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from sim.caches.cache import Setup
-from sim.caches.demand import Demand, Ids, look_up
+from sim.caches.demand import SLOT, USED, Demand, Ids, look_up
 from sim.caches.rings import AFTER, alone, link_last, more_rings, unlink
 from sim.kernel import kernel
 
-SLOT, COUNT = 0, 1  # a row's record: its slot or -1, how often it was used since it came in
+COUNT = 2  # a further field of a row's record: how often it was used since it came in
 
 
 class LFU(Demand):
@@ -23,8 +23,8 @@ class LFU(Demand):
     source = "Shah, Mitra and Matani, An O(1) algorithm for implementing the LFU cache eviction scheme, 2010"
 
     def __init__(self, mode: str = "batch", *, setup: Setup) -> None:
-        super().__init__(mode, 2, setup)
-        self.used = np.full(self.capacity_rows, -1, np.int32)  # the group that last asked for the slot's row
+        super().__init__(mode, 4, setup)
+        self.held = np.full(self.capacity_rows, -1, np.int32)  # the row in each slot
         self.links = alone(self.capacity_rows)
         self.counted = 0
         self.warm_up(setup)
@@ -35,23 +35,22 @@ class LFU(Demand):
         if self.capacity_rows + self.counted >= len(self.links):
             self.links = more_rings(self.links, self.capacity_rows + 2 * self.counted + 64 - len(self.links))
         return serve_lfu(
-            ids, self.single, self.rows, self.held, self.used, self.links, self.state,
+            ids, self.single, self.rows, self.held, self.links, self.state,
             hit_slots, inserted_ids, inserted_slots,
         )  # fmt: skip
 
 
 @kernel
-def serve_lfu(ids, single, rows, held, used, links, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
+def serve_lfu(ids, single, rows, held, links, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
     occupied, least, now = state[0], state[1], state[2]
     groups, step = (len(ids), 1) if single else (1, len(ids))
     hits = inserted = 0
     for group in range(groups):
         start, stop = group * step, group * step + step
-        missed = look_up(ids, start, stop, rows, hit_slots, inserted_ids, inserted)
+        missed = look_up(ids, start, stop, now, rows, hit_slots, inserted_ids, inserted)
         for i in range(start, stop):
             slot = hit_slots[i]
             if slot >= 0:
-                used[slot] = now
                 ring = len(held) + rows[ids[i], COUNT]
                 rows[ids[i], COUNT] += 1
                 unlink(slot, links)
@@ -68,13 +67,12 @@ def serve_lfu(ids, single, rows, held, used, links, state, hit_slots, inserted_i
             else:
                 # The rows of this group are the last of their rings: behind the first of them there are no others.
                 slot = links[least, AFTER]
-                while slot == least or used[slot] == now:
+                while slot == least or rows[held[slot], USED] == now:
                     least += 1
                     slot = links[least, AFTER]
                 unlink(slot, links)
                 rows[held[slot], SLOT] = -1
             link_last(slot, len(held) + 1, links)
-            used[slot] = now
             held[slot] = inserted_ids[j]
             rows[inserted_ids[j], SLOT] = slot
             rows[inserted_ids[j], COUNT] = 1

@@ -6,13 +6,11 @@ import numpy as np
 
 from sim.caches.buckets import clear, empty_tree, furthest, pop, push
 from sim.caches.cache import Setup, constant, initial_ids, known_future
-from sim.caches.demand import Demand, Ids
-from sim.caches.min import PENDING, drop, next_uses, settle
-from sim.caches.queues import PLACE, SIZE, SLOT, append, empty_queues, oldest, remove
+from sim.caches.demand import SLOT, USED, Demand, Ids
+from sim.caches.min import PENDING, drop, free_slots, next_uses, settle
+from sim.caches.queues import PLACE, SIZE, append, empty_queues, oldest, remove
 from sim.kernel import kernel
 from traces.errors import InputError
-
-USED = 2  # a further field of a row's record: the minibatch that last asked for it
 
 
 class LookAhead(Demand):
@@ -40,7 +38,7 @@ class LookAhead(Demand):
         self.first_use = constant(latest)  # which is what next_uses leaves
         self.first = np.full(minibatches + 1, -1, np.int32)
         self.link = np.full(setup.universe.rows, -1, np.int32)
-        self.free = np.arange(self.capacity_rows - 1, -1, -1, dtype=np.int32)
+        self.free = free_slots(self.capacity_rows)
         self.tree, levels = empty_tree(minibatches + 1)
         self.levels = constant(levels)
         self.logs, self.ends = empty_queues(1, self.capacity_rows)
@@ -50,7 +48,6 @@ class LookAhead(Demand):
     def warm_up(self, setup: Setup) -> None:
         """Take in the initial rows, of which the first minibatches' are known; the worst of the others go first."""
         initial = initial_ids(setup)
-        self.held[: len(initial)] = initial
         self.rows[initial, SLOT] = np.arange(len(initial), dtype=np.int32)
         self.state[0] = len(initial)
         uses = self.first_use[initial]
@@ -65,8 +62,8 @@ class LookAhead(Demand):
         seen = min(now + self.horizon, self.future.minibatches - 1)
         shown = self.future.minibatch(seen) if seen == now + self.horizon else ids[:0]
         return serve_lookahead(
-            ids, now, seen, self.next_use[offsets[now] : offsets[now + 1]], shown, self.rows, self.held, self.first,
-            self.link, self.tree, self.levels, self.free, self.logs, self.ends, self.state,
+            ids, now, seen, self.next_use[offsets[now] : offsets[now + 1]], shown, self.rows, self.capacity_rows,
+            self.first, self.link, self.tree, self.levels, self.free, self.logs, self.ends, self.state,
             hit_slots, inserted_ids, inserted_slots,
         )  # fmt: skip
 
@@ -83,7 +80,7 @@ def place(ids, uses, before, rows, first, link, tree, levels, logs, ends):  # ty
 
 @kernel
 def serve_lookahead(  # type: ignore[no-untyped-def]
-    ids, now, seen, next_use, shown, rows, held, first, link, tree, levels, free, logs, ends, state,
+    ids, now, seen, next_use, shown, rows, capacity, first, link, tree, levels, free, logs, ends, state,
     hit_slots, inserted_ids, inserted_slots,
 ):  # fmt: skip
     for i in range(len(shown)):
@@ -111,7 +108,7 @@ def serve_lookahead(  # type: ignore[no-untyped-def]
     kept = state[0]
     for j in range(known):
         row, use = inserted_ids[j], inserted_slots[j]
-        if kept == len(held):
+        if kept == capacity:
             if ends[0, SIZE] > 0:
                 victim = oldest(0, rows, logs, ends)
                 remove(0, victim, rows, ends)
@@ -120,24 +117,24 @@ def serve_lookahead(  # type: ignore[no-untyped-def]
                 if use >= last:
                     continue
                 victim = pop(last, first, link, tree, levels)
-            drop(victim, rows, len(held), free, state)
+            drop(victim, rows, capacity, free, state)
             kept -= 1
         push(row, use, first, link, tree, levels)
         rows[row, SLOT] = PENDING
         kept += 1
-    inserted = settle(0, known, rows, held, free, state, inserted_ids, inserted_slots)
+    inserted = settle(0, known, rows, capacity, free, state, inserted_ids, inserted_slots)
     for i in range(len(ids)):
         if hit_slots[i] < 0 and next_use[i] > seen:
-            if state[0] == len(held):
+            if state[0] == capacity:
                 if ends[0, SIZE] == 0:
                     break
                 victim = oldest(0, rows, logs, ends)
                 if rows[victim, USED] == now:
                     break
                 remove(0, victim, rows, ends)
-                drop(victim, rows, len(held), free, state)
+                drop(victim, rows, capacity, free, state)
             append(0, ids[i], rows, logs, ends)
             rows[ids[i], SLOT], rows[ids[i], USED] = PENDING, now
             inserted_ids[inserted] = ids[i]
-            inserted = settle(inserted, inserted + 1, rows, held, free, state, inserted_ids, inserted_slots)
+            inserted = settle(inserted, inserted + 1, rows, capacity, free, state, inserted_ids, inserted_slots)
     return hits, inserted

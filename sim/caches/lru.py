@@ -2,56 +2,94 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from sim.caches.cache import Setup
-from sim.caches.demand import Demand, Ids, look_up
-from sim.caches.queues import SLOT, append_all, empty_queues, make_room, take_oldest, touch_hits
-from sim.kernel import kernel
+from sim.caches.demand import SLOT, Demand, Ids, fill
+from sim.kernel import kernel, part
+
+PLACE = 1  # of a row's record: where in the log it stands
 
 
 class LRU(Demand):
-    """Evicts the row that was used longest ago. Used in the same minibatch: the lower id counts as the earlier."""
+    """Evicts the row that was used longest ago. Used in the same minibatch: the lower id counts as the earlier.
+
+    The order of use is a log of rows, a ring: to use a row again is to append it again. Its record notes the place of
+    its latest entry, so an older one is known to be outdated and is passed over at the tail. A full log is squeezed.
+    """
 
     summary = "demand: evicts the row that was used longest ago"
     source = "Mattson et al., IBM Systems Journal 9(2), 1970"
 
     def __init__(self, mode: str = "batch", *, setup: Setup) -> None:
         super().__init__(mode, 2, setup)
-        self.logs, self.ends = empty_queues(1, self.capacity_rows)
+        self.log = np.zeros(2 ** (4 * self.capacity_rows + 64).bit_length(), np.int32)
         self.warm_up(setup)
 
     def _serve(self, ids: Ids, hit_slots: Ids, inserted_ids: Ids, inserted_slots: Ids) -> tuple[int, int]:
         return serve_lru(
-            ids, self.single, self.rows, self.held, self.logs, self.ends, self.state,
-            hit_slots, inserted_ids, inserted_slots,
-        )  # fmt: skip
+            ids,
+            self.single,
+            self.rows,
+            self.capacity_rows,
+            self.log,
+            self.state,
+            hit_slots,
+            inserted_ids,
+            inserted_slots,
+        )
 
 
 @kernel
-def serve_lru(ids, single, rows, held, logs, ends, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
-    capacity, occupied = len(held), state[0]
+def serve_lru(ids, single, rows, capacity, log, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
+    tail, head, around = state[1], state[2], len(log) - 1
     groups, step = (len(ids), 1) if single else (1, len(ids))
     hits = inserted = 0
     for group in range(groups):
-        start, stop = group * step, group * step + step
-        missed = look_up(ids, start, stop, rows, hit_slots, inserted_ids, inserted)
-        make_room(0, capacity, rows, logs, ends)
-        found = touch_hits(0, ids, start, stop, rows, logs, ends, hit_slots)
+        if head - tail + capacity > len(log):
+            head = squeeze(log, tail, head, rows)
+        missed = inserted
+        for i in range(group * step, group * step + step):
+            row, place = ids[i], head & around
+            slot = rows[row, SLOT]
+            rows[row, PLACE] = place  # also of a miss, which has no entry yet
+            log[place] = row
+            head += slot >= 0
+            hit_slots[i] = slot
+            inserted_ids[missed] = row
+            missed += slot < 0
+        found = step - (missed - inserted)
         hits += found
         last = min(missed, inserted + capacity - found)
-        free = min(last - inserted, capacity - occupied)
-        for j in range(inserted, inserted + free):
-            inserted_slots[j] = occupied
-            occupied += 1
-        # The victims stand in for their slots.
-        take_oldest(0, inserted_slots, inserted + free, last, rows, logs, ends)
-        for j in range(inserted + free, last):
-            victim = inserted_slots[j]
-            inserted_slots[j] = rows[victim, SLOT]
-            rows[victim, SLOT] = -1
-        append_all(0, inserted_ids, inserted, last, rows, logs, ends)
+        j = fill(inserted, last, capacity, state, inserted_slots)
+        while j < last:
+            place = tail & around
+            row = log[place]
+            slot = rows[row, SLOT]
+            goes = rows[row, PLACE] == place
+            rows[row, SLOT] = -1 if goes else slot
+            inserted_slots[j] = slot
+            j += goes
+            tail += 1
         for j in range(inserted, last):
-            rows[inserted_ids[j], SLOT] = inserted_slots[j]
-            held[inserted_slots[j]] = inserted_ids[j]
+            row, place = inserted_ids[j], head & around
+            rows[row, SLOT], rows[row, PLACE] = inserted_slots[j], place
+            log[place] = row
+            head += 1
         inserted = last
-    state[0] = occupied
+    state[1], state[2] = tail, head
     return hits, inserted
+
+
+@part
+def squeeze(log, tail, head, rows):  # type: ignore[no-untyped-def]
+    """Move the latest entry of every row to the tail of the log, in their order. Returns the new head."""
+    around, front = len(log) - 1, tail
+    for old in range(tail, head):
+        row = log[old & around]
+        latest = rows[row, PLACE] == old & around
+        log[front & around] = row
+        if latest:
+            rows[row, PLACE] = front & around
+        front += latest
+    return front

@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sim.caches.buckets import clear, empty_tree, furthest, pop, push
+from sim.caches.buckets import clear, empty_tree, furthest, pop, push, push_if
 from sim.caches.cache import Setup, constant, known_future
-from sim.caches.demand import Demand, Ids
+from sim.caches.demand import SLOT, Demand, Ids
 from sim.kernel import kernel, part
 from traces.errors import InputError
 
-SLOT = 0
+LINK = 1  # of a row's record: the next row of its bucket
 PENDING = -2  # the slot of a row that is kept but has no slot yet
 
 
@@ -32,14 +32,13 @@ class MIN(Demand):
 
     def __init__(self, mode: str = "batch", *, setup: Setup) -> None:
         """Raises `InputError` where `setup.future` is None."""
-        super().__init__(mode, 1, setup)
+        super().__init__(mode, 2, setup)
         self.future = known_future(setup, "min")
         groups = len(self.future.ids) if self.single else self.future.minibatches
         offsets = np.arange(groups + 1, dtype=np.int64) if self.single else self.future.offsets
         self.next_use = constant(next_uses(self.future.ids, offsets, np.full(setup.universe.rows, groups, np.int32)))
         self.first = np.full(groups + 1, -1, np.int32)
-        self.link = np.full(setup.universe.rows, -1, np.int32)
-        self.free = np.arange(self.capacity_rows - 1, -1, -1, dtype=np.int32)
+        self.free = free_slots(self.capacity_rows)
         self.tree, levels = empty_tree(groups + 1)
         self.levels = constant(levels)
         self.position = 0
@@ -50,9 +49,14 @@ class MIN(Demand):
             raise InputError("min was asked for other rows than those of Setup.future: give it the stream of this run")
         self.position = span.stop
         return serve_min(
-            ids, self.single, self.next_use[span], self.rows, self.held, self.first, self.link, self.tree, self.levels,
-            self.free, self.state, hit_slots, inserted_ids, inserted_slots,
+            ids, self.single, self.next_use[span], self.rows, self.capacity_rows, self.first, self.rows[:, LINK],
+            self.tree, self.levels, self.free, self.state, hit_slots, inserted_ids, inserted_slots,
         )  # fmt: skip
+
+
+def free_slots(capacity_rows: int) -> Ids:
+    """All slots, as a stack that begins with the last one, and room for one more."""
+    return np.arange(capacity_rows - 1, -2, -1, dtype=np.int32)
 
 
 @njit(cache=True, nogil=True)
@@ -68,8 +72,9 @@ def next_uses(ids, offsets, latest):  # type: ignore[no-untyped-def]
 
 @kernel
 def serve_min(  # type: ignore[no-untyped-def]
-    ids, single, next_use, rows, held, first, link, tree, levels, free, state, hit_slots, inserted_ids, inserted_slots
-):
+    ids, single, next_use, rows, capacity, first, link, tree, levels, free, state,
+    hit_slots, inserted_ids, inserted_slots,
+):  # fmt: skip
     now, never = state[1], len(first) - 1
     groups, step = (len(ids), 1) if single else (1, len(ids))
     hits = inserted = 0
@@ -79,30 +84,29 @@ def serve_min(  # type: ignore[no-untyped-def]
             clear(now, first, tree, levels)
         missed = inserted
         for i in range(group * step, group * step + step):
-            row = ids[i]
-            hit_slots[i] = rows[row, SLOT]
-            if hit_slots[i] >= 0:
-                hits += 1
-                push(row, next_use[i], first, link, tree, levels)
-            elif single or next_use[i] < never:
-                inserted_ids[missed] = row
-                inserted_slots[missed] = next_use[i]
-                missed += 1
+            row, use = ids[i], next_use[i]
+            slot = rows[row, SLOT]
+            hit_slots[i] = slot
+            hits += slot >= 0
+            push_if(slot >= 0, row, use, first, link, tree, levels)
+            inserted_ids[missed] = row
+            inserted_slots[missed] = use
+            missed += (slot < 0) & (single | (use < never))
         kept, last = state[0], -1
         for j in range(inserted, missed):
             row, use = inserted_ids[j], inserted_slots[j]
-            if kept < len(held):
+            if kept < capacity:
                 kept += 1
             else:
                 if last < 0 or first[last] < 0:
                     last = furthest(tree, levels)
                 if use >= last and not single:
                     continue
-                drop(pop(last, first, link, tree, levels), rows, len(held), free, state)
+                drop(pop(last, first, link, tree, levels), rows, capacity, free, state)
                 last = max(last, use)
             push(row, use, first, link, tree, levels)
             rows[row, SLOT] = PENDING
-        inserted = settle(inserted, missed, rows, held, free, state, inserted_ids, inserted_slots)
+        inserted = settle(inserted, missed, rows, capacity, free, state, inserted_ids, inserted_slots)
         now += 1
     state[1] = now
     return hits, inserted
@@ -111,23 +115,25 @@ def serve_min(  # type: ignore[no-untyped-def]
 @kernel
 def drop(row, rows, capacity, free, state):  # type: ignore[no-untyped-def]
     """Give up a row, held or pending."""
-    if rows[row, SLOT] >= 0:
-        state[0] -= 1
-        free[capacity - state[0] - 1] = rows[row, SLOT]
+    # Without a branch: of a pending row, which has no slot, the next one that is freed takes the place.
+    slot = rows[row, SLOT]
+    free[capacity - state[0]] = slot
+    state[0] -= slot >= 0
     rows[row, SLOT] = -1
 
 
 @part
-def settle(inserted, missed, rows, held, free, state, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
+def settle(inserted, missed, rows, capacity, free, state, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
     """Give slots to those of the missed rows that are still pending. Returns the number of inserted rows."""
-    for j in range(inserted, missed):
+    first, left = inserted, capacity - state[0]
+    for j in range(first, missed):
         row = inserted_ids[j]
-        if rows[row, SLOT] == PENDING:
-            slot = free[len(held) - state[0] - 1]
-            state[0] += 1
-            rows[row, SLOT] = slot
-            held[slot] = row
-            inserted_ids[inserted] = row
-            inserted_slots[inserted] = slot
-            inserted += 1
+        pending = rows[row, SLOT] == PENDING
+        slot = free[left - 1]
+        rows[row, SLOT] = slot if pending else -1
+        inserted_ids[inserted] = row
+        inserted_slots[inserted] = slot
+        inserted += pending
+        left -= pending
+    state[0] = capacity - left
     return inserted

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sim.kernel import kernel, part
 
-SLOT, PLACE = 0, 1  # the first two fields of a row's record
+PLACE = 2  # of a row's record, behind those of `sim.caches.demand`
 TAIL, HEAD, SIZE = 0, 1, 2
 
 
@@ -62,61 +62,6 @@ def oldest(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
 
 
 @part
-def make_room(queue, most, rows, logs, ends):  # type: ignore[no-untyped-def]
-    """See to it that so many entries, at most as many as the queue can have rows, and one more fit at the end."""
-    if ends[queue, HEAD] + most >= logs.shape[1]:
-        _squeeze(queue, rows, logs, ends)
-
-
-@part
-def touch_hits(queue, ids, start, stop, rows, logs, ends, hit_slots):  # type: ignore[no-untyped-def]
-    """Move the hits of a group, all of this queue, to its end, for which there is room. Returns how many there are.
-
-    Without a branch: which id is a hit can't be predicted, and a wrong guess costs more than all the rest.
-    """
-    first = head = ends[queue, HEAD]
-    for i in range(start, stop):
-        logs[queue, head] = ids[i]
-        head += hit_slots[i] >= 0
-    _note_places(queue, first, head, rows, logs)
-    ends[queue, HEAD] = head
-    return head - first
-
-
-@part
-def append_all(queue, ids, start, stop, rows, logs, ends):  # type: ignore[no-untyped-def]
-    """Put rows that are in no queue at the end of one, where there is room for them."""
-    first = head = ends[queue, HEAD]
-    for i in range(start, stop):
-        logs[queue, head] = ids[i]
-        head += 1
-    _note_places(queue, first, head, rows, logs)
-    ends[queue, HEAD] = head
-    ends[queue, SIZE] += head - first
-
-
-@part
-def take_oldest(queue, out, start, stop, rows, logs, ends):  # type: ignore[no-untyped-def]
-    """Take the rows `out[start:stop]` from the tail of a queue that holds as many."""
-    base, tail = queue * logs.shape[1], ends[queue, TAIL]
-    ends[queue, SIZE] -= stop - start
-    while start < stop:
-        row = logs[queue, tail]
-        out[start] = row
-        start += rows[row, PLACE] == base + tail
-        tail += 1
-    ends[queue, TAIL] = tail
-
-
-@part
-def _note_places(queue, first, head, rows, logs):  # type: ignore[no-untyped-def]
-    """Make the entries from `first` to `head` those that count for their rows."""
-    base = queue * logs.shape[1]
-    for place in range(first, head):
-        rows[logs[queue, place], PLACE] = base + place
-
-
-@part
 def _squeeze(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
     """Move the entries that count to the front of the log, in their order."""
     base, head = queue * logs.shape[1], 0
@@ -124,5 +69,6 @@ def _squeeze(queue, rows, logs, ends):  # type: ignore[no-untyped-def]
         row = logs[queue, tail]
         logs[queue, head] = row
         head += rows[row, PLACE] == base + tail
-    _note_places(queue, 0, head, rows, logs)
+    for place in range(head):
+        rows[logs[queue, place], PLACE] = base + place
     ends[queue, TAIL], ends[queue, HEAD] = 0, head

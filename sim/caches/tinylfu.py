@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from sim.caches.cache import Setup
-from sim.caches.demand import Demand, Ids, look_up
-from sim.caches.queues import PLACE, SIZE, SLOT, append, empty_queues, oldest, remove, touch
+from sim.caches.demand import SLOT, USED, Demand, Ids, look_up
+from sim.caches.queues import PLACE, SIZE, append, empty_queues, oldest, remove, touch
 from sim.kernel import kernel, part
 
-# Further fields of a row's record: accesses, 15 at most; how often they were halved; the group that last used it.
-COUNT, AGE, USED = 2, 3, 4
+COUNT, AGE = 3, 4  # further fields of a row's record: accesses, 15 at most; how often they were halved
 WINDOW, PROBATION, PROTECTED = 0, 1, 2
 NOW, SAMPLED, HALVED = 1, 2, 3  # numbers in `state`
 
@@ -18,7 +17,8 @@ class WTinyLFU(Demand):
 
     A row that leaves the window replaces the main cache's victim only if it was asked for more often. Accesses are
     counted up to 15 and halved once ten times the capacity were counted. Ids are dense, so each row has a counter of
-    its own in place of the paper's sketch: what a sketch without collisions would say. There is no doorkeeper.
+    its own in place of the paper's sketch: what a sketch without collisions would say. There is no doorkeeper. In
+    libCacheSim's, rows share counters and window hits are not counted, so its misses differ by up to a few per cent.
 
     Where the window is full of rows of the current minibatch, a missed row itself is the candidate, and is bypassed if
     it loses, or if the main cache's victim, too, is of this minibatch.
@@ -35,26 +35,25 @@ class WTinyLFU(Demand):
 
     def _serve(self, ids: Ids, hit_slots: Ids, inserted_ids: Ids, inserted_slots: Ids) -> tuple[int, int]:
         return serve_tinylfu(
-            ids, self.single, self.rows, self.held, self.logs, self.ends, self.state,
+            ids, self.single, self.rows, self.capacity_rows, self.logs, self.ends, self.state,
             hit_slots, inserted_ids, inserted_slots,
         )  # fmt: skip
 
 
 @kernel
-def serve_tinylfu(ids, single, rows, held, logs, ends, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
-    capacity, now = len(held), state[NOW]
+def serve_tinylfu(ids, single, rows, capacity, logs, ends, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
+    now = state[NOW]
     window = max(capacity // 100, 1)
     protected = (capacity - window) * 4 // 5
     groups, step = (len(ids), 1) if single else (1, len(ids))
     hits = inserted = 0
     for group in range(groups):
         start, stop = group * step, group * step + step
-        missed = look_up(ids, start, stop, rows, hit_slots, inserted_ids, inserted)
+        missed = look_up(ids, start, stop, now, rows, hit_slots, inserted_ids, inserted)
         hits += step - (missed - inserted)
         for i in range(start, stop):
             count_access(ids[i], capacity, rows, state)
             if hit_slots[i] >= 0:
-                rows[ids[i], USED] = now
                 promote(ids[i], protected, rows, logs, ends)
         for j in range(inserted, missed):
             row, queue = inserted_ids[j], WINDOW
@@ -83,8 +82,7 @@ def serve_tinylfu(ids, single, rows, held, logs, ends, state, hit_slots, inserte
                 slot = rows[gone, SLOT]
                 rows[gone, SLOT] = -1
             append(queue, row, rows, logs, ends)
-            rows[row, SLOT], rows[row, USED] = slot, now
-            held[slot] = row
+            rows[row, SLOT] = slot
             inserted_ids[inserted] = row
             inserted_slots[inserted] = slot
             inserted += 1
