@@ -17,7 +17,8 @@ from sim.kernel import kernel, part
 SLOT, WORTH, LAST = 0, 1, 2  # a row's record: its slot or -1, its worth, the minibatch of its last access
 NEVER = -2  # LAST of a row that was neither held at first nor asked for
 NOTHING = 0x7F800000 << 32  # the floor of a block that holds nothing; as float32, that worth is infinite
-SIZE = 16  # rows or slots in a block
+SHIFT = 4
+SIZE = 1 << SHIFT  # rows or slots in a block
 BELOW = 0xFFFFFFFF  # the lower half of a key
 
 
@@ -33,11 +34,11 @@ def key(worth, rank):  # type: ignore[no-untyped-def]
 
 
 @part
-def raise_ceiling(row, slot, rows, ceilings):  # type: ignore[no-untyped-def]
-    """Let the ceilings know what a row is worth that was just asked for, unless it is held."""
-    # Without a branch: whether it is can't be predicted.
-    block = row // SIZE
-    ceilings[block] = max(ceilings[block], key(rows[row, WORTH], 0) if slot < 0 else -1)
+def raise_ceilings(listed, count, rows, ceilings):  # type: ignore[no-untyped-def]
+    """Let the ceilings know what the first so many rows are worth, which are not held."""
+    for i in range(count):
+        block = listed[i] >> SHIFT  # as `// SIZE`, which would ask for the sign
+        ceilings[block] = max(ceilings[block], key(rows[listed[i], WORTH], 0))
 
 
 @kernel
@@ -106,7 +107,6 @@ def exchange(candidates, victims, budget, now, worth, victim_worth, rows, held, 
             next_victim += 1
             slot = np.int64(rows[victim, SLOT])
             rows[victim, SLOT] = -1
-            raise_ceiling(victim, -1, rows, ceilings)
             victims[gone] = victim
             gone += 1
         held[slot] = row
@@ -115,4 +115,5 @@ def exchange(candidates, victims, budget, now, worth, victim_worth, rows, held, 
         inserted[count] = row
         slots[count] = slot
         count += 1
+    raise_ceilings(victims, gone, rows, ceilings)
     state[-3], state[-2], state[-1] = count, gone, fetched

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.caches.blocks import BELOW, LAST, NEVER, NOTHING, SLOT, WORTH, blocks, going, lower_floors, raise_ceiling
+from sim.caches.blocks import BELOW, LAST, NEVER, NOTHING, SLOT, WORTH, blocks, going, lower_floors, raise_ceilings
 from sim.caches.cache import Setup
 from sim.caches.demand import Ids
 from sim.caches.managed import SEEN, Keys, Managed
@@ -21,8 +21,9 @@ class Rebuilt(Managed):
     """
 
     def __init__(self, setup: Setup) -> None:
-        super().__init__(4, setup)  # a field more than are used: records that do not cross cache lines
+        super().__init__(3, setup)
         self.floors = np.full(blocks(self.capacity_rows), NOTHING)
+        self.visited_victims = 0  # the blocks of victims that the last replacement took some of, at most
         self._exchanged(self.held[: self.occupied_rows], self.held[:0])
 
     def _least(self) -> int:
@@ -34,15 +35,17 @@ class Rebuilt(Managed):
         # All rows below a certain key are found: if the candidate behind their number is not above it, no other goes.
         outranked = int(worth[0]) << 32
         open_blocks = self.floors[self.floors < outranked]
-        keys, visited = np.empty(len(self.held) + 1, np.int64), 32
+        keys, visited = np.empty(len(self.held) + 1, np.int64), 128 + self.visited_victims * 5 // 4
         while True:
-            visited *= 4
             whole = visited >= len(open_blocks)
             below = outranked if whole else np.partition(open_blocks, visited)[visited]
             found = going(self.held, self.rows, self.rank, self.floors, below, self.now, keys)
             if whole or found >= len(worth) or worth[found] <= below >> 32:
                 worst = np.sort(keys[:found])[: len(worth)]
-                return self.rows_of(worst[worst >> 32 < worth[: len(worst)]])
+                worst = worst[worst >> 32 < worth[: len(worst)]]
+                self.visited_victims = int(np.count_nonzero(open_blocks <= worst[-1])) if len(worst) else 0
+                return self.rows_of(worst)
+            visited *= 4
 
     def _all_victims(self, worth: Ids) -> Ids:
         return self.rows_of(np.sort(self.keys((self.rows[:, SLOT] >= 0) & (self.rows[:, LAST] < self.now), worth)))
@@ -70,13 +73,12 @@ class Window(Rebuilt):
         self.minibatches = minibatches
         self.recent: tuple[Ids, ...] = ()
 
-    def _serve(self, ids: Ids, hit_slots: Ids) -> int:
+    def _serve(self, ids: Ids, hit_slots: Ids, missed_ids: Ids) -> int:
         if len(self.recent) == self.minibatches:
-            uncount(self.recent[0], self.rows)
-            lower_floors(self.recent[0], self.rows, self.floors)
+            uncount(self.recent[0], self.rows, self.floors, np.empty_like(self.recent[0]))
             self.recent = self.recent[1:]
         self.recent = (*self.recent, ids.copy())
-        return serve_counts(ids, self.now, self.rows, self.ceilings, self.state, hit_slots)
+        return serve_counts(ids, self.now, self.rows, self.ceilings, self.state, hit_slots, missed_ids)
 
 
 class Frequency(Rebuilt):
@@ -96,7 +98,7 @@ class Frequency(Rebuilt):
         self.growth = 2.0 ** (1.0 / half_life)
         self.weight = 1.0
 
-    def _serve(self, ids: Ids, hit_slots: Ids) -> int:
+    def _serve(self, ids: Ids, hit_slots: Ids, missed_ids: Ids) -> int:
         self.weight *= self.growth
         if self.weight > _LARGEST:
             # Bounds hold, because rounding keeps the order; a ceiling of -1 is not a number, and stays.
@@ -107,46 +109,53 @@ class Frequency(Rebuilt):
             self.weight = 1.0
         return serve_weights(
             ids, self.now, np.float32(self.weight), self.rows, self.rows.view(np.float32), self.ceilings, self.state,
-            hit_slots,
+            hit_slots, missed_ids,
         )  # fmt: skip
 
 
 @kernel
-def serve_counts(ids, now, rows, ceilings, state, hit_slots):  # type: ignore[no-untyped-def]
-    hits = seen = 0
+def serve_counts(ids, now, rows, ceilings, state, hit_slots, missed_ids):  # type: ignore[no-untyped-def]
+    missed = seen = 0
     for i in range(len(ids)):
         row = ids[i]
         slot = rows[row, SLOT]
         hit_slots[i] = slot
-        hits += slot >= 0
         seen += rows[row, LAST] == NEVER
         rows[row, LAST] = now
         rows[row, WORTH] += 1
-        raise_ceiling(row, slot, rows, ceilings)
+        missed_ids[missed] = row
+        missed += slot < 0
+    raise_ceilings(missed_ids, missed, rows, ceilings)
     state[SEEN] += seen
-    return hits
+    return len(ids) - missed
 
 
 @kernel
-def serve_weights(ids, now, weight, rows, weights, ceilings, state, hit_slots):  # type: ignore[no-untyped-def]
+def serve_weights(ids, now, weight, rows, weights, ceilings, state, hit_slots, missed_ids):  # type: ignore[no-untyped-def]
     """The same with floats, which `weights` shows; as they are not negative, the integers that `rows` shows of the same
     bits sort alike."""
-    hits = seen = 0
+    missed = seen = 0
     for i in range(len(ids)):
         row = ids[i]
         slot = rows[row, SLOT]
         hit_slots[i] = slot
-        hits += slot >= 0
         seen += rows[row, LAST] == NEVER
         rows[row, LAST] = now
         weights[row, WORTH] += weight
-        raise_ceiling(row, slot, rows, ceilings)
+        missed_ids[missed] = row
+        missed += slot < 0
+    raise_ceilings(missed_ids, missed, rows, ceilings)
     state[SEEN] += seen
-    return hits
+    return len(ids) - missed
 
 
 @kernel
-def uncount(ids, rows):  # type: ignore[no-untyped-def]
-    """Take back one access of each row."""
+def uncount(ids, rows, floors, held_ids):  # type: ignore[no-untyped-def]
+    """Take back one access of each row, and let the floors know. `held_ids` has room for the ids."""
+    held = 0
     for i in range(len(ids)):
-        rows[ids[i], WORTH] -= 1
+        row = ids[i]
+        rows[row, WORTH] -= 1
+        held_ids[held] = row
+        held += rows[row, SLOT] >= 0
+    lower_floors(held_ids[:held], rows, floors)

@@ -13,7 +13,7 @@ from abc import abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.policy import Decision, Ranking
+from agents.policy import Decision
 from sim.caches.blocks import BELOW, LAST, NEVER, SLOT, WORTH, blocks, coming, exchange
 from sim.caches.cache import Access, Cache, Setup, initial_ids
 from sim.caches.demand import Ids
@@ -44,6 +44,7 @@ class Managed(Cache):
         self.held = np.full(self.capacity_rows, -1, np.int32)
         self.ceilings = np.full(blocks(universe_rows), -1)
         self.state = np.zeros(6, np.int64)
+        self.visited = 0  # the blocks of candidates that the last replacement took some of, at most
         self.now = -1
         initial = initial_ids(setup)
         self.held[: len(initial)] = initial
@@ -52,8 +53,8 @@ class Managed(Cache):
         self.state[OCCUPIED] = self.state[SEEN] = len(initial)
 
     @abstractmethod
-    def _serve(self, ids: Ids, hit_slots: Ids) -> int:
-        """Look up and count one minibatch; fills `hit_slots`. Returns the number of hits."""
+    def _serve(self, ids: Ids, hit_slots: Ids, missed_ids: Ids) -> int:
+        """Look up and count one minibatch; fills `hit_slots` and, from its start, `missed_ids`. Returns the hits."""
 
     @abstractmethod
     def _least(self) -> int:
@@ -77,8 +78,8 @@ class Managed(Cache):
     def access(self, ids: Ids, decision: Decision | None = None) -> Access:
         """Serve one minibatch; see `Cache.access`."""
         self.now += 1
-        hit_slots = np.empty(len(ids), np.int32)
-        hits = self._serve(ids, hit_slots)
+        hit_slots, missed_ids = np.empty(len(ids), np.int32), np.empty(len(ids), np.int32)
+        hits = self._serve(ids, hit_slots, missed_ids)
         if decision is None or not decision.replace:
             return Access(hit_slots, hits, _NONE, _NONE, 0)
         return Access(hit_slots, hits, *self._replace(decision))
@@ -112,9 +113,8 @@ class Managed(Cache):
         """
         least = self._least() if room == budget else -1
         open_blocks = self.ceilings[self.ceilings > least]
-        keys, visited = np.empty(len(self.rows) + 1, np.int64), 64
+        keys, visited = np.empty(len(self.rows) + 1, np.int64), 256 + self.visited * 5 // 4
         while True:
-            visited *= 4
             whole = visited >= len(open_blocks)
             above = least if whole else np.partition(open_blocks, -visited)[-visited]
             best = np.sort(keys[: coming(self.rows, self.rank, self.ceilings, above, keys)])[: -room - 1 : -1]
@@ -122,11 +122,10 @@ class Managed(Cache):
             meeting = worth[room - budget :]
             victims = self._victims(meeting)
             if whole or len(best) == room or len(victims) < len(meeting):
+                coming_in = best[: room - budget + len(victims)]
+                self.visited = int(np.count_nonzero(open_blocks >= coming_in[-1])) if len(coming_in) else 0
                 return self.rows_of(best), worth, victims
-
-    def _worth(self, ranking: Ranking) -> Ids:
-        """What a ranking other than `misses` compares, for every row (universe,): higher is better."""
-        return -self.rank if ranking == "degree" else self.rows[:, LAST]
+            visited *= 4
 
     def keys(self, listed: NDArray[np.bool_], worth: Ids) -> Keys:
         """Sort keys, as `sim.caches.blocks` has them, of some rows (universe,) by any worth (universe,)."""

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.policy import Decision
-from sim.caches.blocks import BELOW, LAST, NEVER, SLOT, WORTH, key, raise_ceiling
+from sim.caches.blocks import BELOW, LAST, NEVER, SLOT, WORTH, key, raise_ceilings
 from sim.caches.cache import Setup, constant
 from sim.caches.demand import Ids
 from sim.caches.managed import SEEN, Keys, Managed
@@ -59,7 +59,7 @@ class Score(Managed):
         self.links = more_rings(alone(self.capacity_rows), 1 + len(self.life))
         into_bins(self.held[: self.occupied_rows], -1, self.life, self.rows, self.first, self.link)
 
-    def _serve(self, ids: Ids, hit_slots: Ids) -> int:
+    def _serve(self, ids: Ids, hit_slots: Ids, missed_ids: Ids) -> int:
         if self.now + 2 > len(self.life):
             # No row has more accesses than there were minibatches.
             self.life = constant(lives(self.alpha, self.period, 2 * len(self.life)))
@@ -68,7 +68,7 @@ class Score(Managed):
             self.links = more_rings(self.links, len(self.life) // 2)
         return serve_score(
             ids, self.now, self.life, self.rows, self.capacity_rows, self.ceilings, self.first, self.link, self.links,
-            self.state, hit_slots,
+            self.state, hit_slots, missed_ids,
         )  # fmt: skip
 
     def _replace(self, decision: Decision) -> tuple[Ids, Ids, int]:
@@ -118,21 +118,22 @@ def lives(alpha: float, period: int, counts: int) -> NDArray[np.int32]:
 
 
 @kernel
-def serve_score(ids, now, life, rows, newly, ceilings, first, link, links, state, hit_slots):  # type: ignore[no-untyped-def]
-    hits, stale, seen = 0, state[STALE], state[SEEN]
+def serve_score(ids, now, life, rows, newly, ceilings, first, link, links, state, hit_slots, missed_ids):  # type: ignore[no-untyped-def]
+    missed, stale, seen = 0, state[STALE], state[SEEN]
     for i in range(len(ids)):
         row = ids[i]
         slot = rows[row, SLOT]
         hit_slots[i] = slot
-        hits += slot >= 0
         seen += rows[row, LAST] == NEVER
         rows[row, WORTH] += 1
         rows[row, LAST] = now
-        raise_ceiling(row, slot, rows, ceilings)
+        missed_ids[missed] = row
+        missed += slot < 0
         if rows[row, BIN] < now:
             stale -= 1
             unlink(slot, links)
             into_bin(row, now + life[rows[row, WORTH]], rows, first, link)
+    raise_ceilings(missed_ids, missed, rows, ceilings)
     row = first[now]
     while row >= 0:
         after = link[row]
@@ -144,7 +145,7 @@ def serve_score(ids, now, life, rows, newly, ceilings, first, link, links, state
             link_last(rows[row, SLOT], newly, links)
         row = after
     state[STALE], state[SEEN] = stale, seen
-    return hits
+    return len(ids) - missed
 
 
 @kernel
