@@ -195,25 +195,24 @@ class Bench:
                             tables.append(judge(workload, config, simulated, HORIZON, seconds=False))
                 pl.concat(tables).write_parquet(path)
         data = {trace: read([FOLDER / f"judged-{trace}.parquet"]) for trace in TRACES}
-        tested = []
-        for seed in SEEDS:
-            for kind in FITS:
+        path = FOLDER / "transfer.csv"
+        tested = pl.read_csv(path).to_dicts() if path.exists() else []
+        for kind in FITS:  # from the quickest to TabNet, which takes as long as all others
+            for seed in SEEDS:
                 for trace in TRACES:
                     file = FOLDER / "classifiers" / f"{kind}-{trace}-{seed}.json"
                     if not file.exists():
                         save(train(data[trace], kind, "better", seed, [f"judged-{trace}.parquet"]), file)
-        for kind in FITS:
+            if any(row["kind"] == kind for row in tested):
+                continue
             for trace in TRACES:
                 exact = load(FOLDER / "classifiers" / f"{kind}-{trace}-0.json")
                 proxy = train(data[trace], kind, "proxy", 0, [f"judged-{trace}.parquet"])
                 for label, classifier in (("better", exact), ("proxy", proxy)):
-                    scores = zip(
-                        ("accuracy", "balanced", "replace_is_right"),
-                        accuracy(classifier, data[other(trace)]),
-                        strict=True,
-                    )
-                    tested.append({"kind": kind, "label": label, "trained_on": trace, **dict(scores)})
-        pl.DataFrame(tested).write_csv(FOLDER / "transfer.csv")
+                    figures = accuracy(classifier, data[other(trace)])
+                    named = dict(zip(("accuracy", "balanced", "replace_is_right"), figures, strict=True))
+                    tested.append({"kind": kind, "label": label, "trained_on": trace, **named})
+            pl.DataFrame(tested).write_csv(path)
 
 
 def main() -> None:
