@@ -72,8 +72,8 @@ def markdown(tables: dict[str, pl.DataFrame], command: str, when: str) -> str:
     parts = [
         INTRODUCTION.format(command=command, when=when).strip(),
         "## Result\n" + "\n".join(result),
-        "## Rankings\n" + _table(RANKING, settings),
-        "## Configurations\n" + _table(CONFIGURATION, configurations),
+        "## Rankings\n" + table(RANKING, settings),
+        "## Configurations\n" + table(CONFIGURATION, configurations),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -82,6 +82,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

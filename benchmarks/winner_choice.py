@@ -1,0 +1,193 @@
+"""What `benchmarks.winner` simulates: the link rate, the best of many configurations, and what each will take.
+
+All rests on two captures, live runs of their own with `none` and `pipeline`: none of the runs that are predicted. A
+policy without a buffer is predicted from the capture of the other one, all others from both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from agents.registry import resolve
+from replay.comparison import fit_trace
+from replay.grid import PolicyChoice
+from replay.launch import TRACE
+from sim.captured import warm_up
+from sim.clusterfile import cluster_of
+from sim.config import RunConfig
+from sim.cost import CostModel
+from sim.load import load
+from sim.pool import pooled
+from sim.results import epoch_seconds, summarise
+from sim.serve import Served, serve_all
+from sim.simulate import Simulated, simulate
+from sim.sweep.grid import Grid, expand
+from sim.sweep.pool import run_local
+from sim.sweep.work import batches
+from sim.workload import Workload, checksum
+from traces.cluster.link import parse_link
+from traces.reader import Trace
+
+RATES = ("1gbit", "500mbit", "200mbit", "100mbit", "50mbit", "20mbit")
+WAITING = 0.5
+"""Features must take this share of the epoch of `pipeline`."""
+
+BUFFERS = ("5%", "10%", "15%", "20%", "25%", "50%")
+LARGEST = ("25%", "50%")
+"""There is a winner of all buffers up to the largest of the published ones, and one of all up to sim.tune's default."""
+
+PUBLIC, PUBLIC_SLOW, SCORE = "score-public", "score-public:alpha=.005,period=32", "score"
+GATES = {(PUBLIC, "always"): "always", (PUBLIC_SLOW, "every:32"): "every:32, alpha .005"}
+"""The gates of the public rule. Language models are left out."""
+
+INTERVALS = tuple(f"every:{minibatches}" for minibatches in (2, 4, 8, 16, 32, 64))
+"""`always` is every:1."""
+
+GRIDS: tuple[dict[str, Any], ...] = (
+    {"agents": ("none", "pipeline")},
+    {
+        "agents": ("never", "always", *INTERVALS, "trickle:0.05"),
+        "caches": (SCORE, PUBLIC, PUBLIC_SLOW, "frequency:half_life=5000"),
+        "universes": ("halo", "remote"),
+    },
+    {
+        "agents": ("never",),
+        "caches": ("vip", "degree", "presc", "likeliest", "lru", "lfu", "sieve", "s3fifo", "tinylfu", "arc"),
+        "universes": ("halo", "remote"),
+    },
+    {"agents": ("always", "every:32"), "caches": (PUBLIC, PUBLIC_SLOW), "inits": ("empty",)},
+)
+
+
+class Captures(NamedTuple):
+    """Folders of the live runs that everything is predicted from, by policy."""
+
+    none: Path
+    pipeline: Path
+
+
+@cache
+def cost_of(captures: Captures, agent: str) -> tuple[Path, CostModel]:
+    """A cost model fitted on captures of other policies, and the trace of the last of them."""
+    folders = [folder for name, folder in captures._asdict().items() if name != agent]
+    cost, _ = pooled([fit_trace(folder / TRACE) for folder in folders])
+    return folders[-1] / TRACE, cost
+
+
+@cache
+def workload_of(captures: Captures, agent: str) -> tuple[Path, Workload]:
+    """The captured run over which a policy is simulated, and its cost model (`cost_of`): its laws, as for any run."""
+    path, cost = cost_of(captures, agent)
+    trace = Trace(path)
+    return path, Workload(trace.header, {universe: load(trace, universe) for universe in ("halo", "remote")}, cost)
+
+
+def waiting(captures: Captures, tell: Callable[[], None]) -> pl.DataFrame:
+    """How long `pipeline` waits for features, a row a link rate, in epochs after the first.
+
+    `stall_share` is the part of the steps that trainers wait for their next minibatch, `idle_share` that and waiting
+    for the gradients of others, which wait behind features in the links. `features_share` is the part of the epoch that
+    goes away where all features are at hand.
+    """
+    path, workload = workload_of(captures, "")
+    inputs, header, rows = workload.inputs["halo"], workload.header, []
+    all_rows = [serve_all(one, None) for one in inputs]
+    no_rows = [replace(one, rows_by_owner=np.zeros_like(one.rows_by_owner)) for one in all_rows]
+    skip = warm_up(header)
+    for rate in RATES:
+        config = _config(path, PolicyChoice(agent="pipeline"), rate)
+        with_features, without = (_simulate(workload, config, served) for served in (all_rows, no_rows))
+        mean = {name: float(with_features.times[name][:, skip:].mean()) for name in with_features.times}
+        epoch_s, without_s = (epoch_s_of(one, workload) for one in (with_features, without))
+        idle_s = mean["stall_s"] + mean["wait_s"] + mean["allreduce_s"]
+        rows.append(
+            {
+                "link": rate,
+                "epoch_s": epoch_s,
+                "epoch_without_features_s": without_s,
+                "stall_share": mean["stall_s"] / mean["step_s"],
+                "idle_share": idle_s / mean["step_s"],
+                "features_share": 1 - without_s / epoch_s,
+            }
+        )
+        tell()
+    return pl.DataFrame(rows)
+
+
+def sweep(captures: Captures, workers: int, tell: Callable[[int, int], None]) -> pl.DataFrame:
+    """All configurations of `GRIDS` at the captures' link rate: a row each, as `sim.sweep` writes them.
+
+    `tell` hears how many there are and how many are done."""
+    path, workload = workload_of(captures, "")
+    configs: dict[str, RunConfig] = {}
+    for grid in GRIDS:
+        configs |= expand(Grid(trace=(str(path),), buffers=BUFFERS, **grid)).configs
+    rows: list[dict[str, Any]] = []
+    for finished in run_local(batches(list(configs.values())), {checksum(path): workload}, workers):
+        rows.extend(finished)
+        tell(len(configs), len(rows))
+    return pl.DataFrame(sorted(rows, key=lambda row: row["run"]), infer_schema_length=None)
+
+
+def choose(table: pl.DataFrame, largest: str, captures: Captures) -> dict[str, PolicyChoice]:
+    """What runs live with a buffer, by what it stands for: the fastest of all configurations with buffers up to the
+    largest, and its rivals at its buffer size, those with the fastest epochs after the first."""
+    sizes = BUFFERS[: BUFFERS.index(largest) + 1]
+    table = table.filter(pl.col("error").is_null(), pl.col("buffer").is_in(sizes)).sort("epoch_s_mean", "run")
+    winner = table.filter(pl.col("buffer_rows") > 0).row(0, named=True)
+    rivals = table.filter(pl.col("universe") == "halo", pl.col("buffer") == winner["buffer"])
+    periodic = rivals.filter(pl.col("cache") == SCORE, pl.col("agent").is_in(["always", *INTERVALS]))
+    published = rivals.filter(pl.concat_list("cache", "agent").is_in([list(gate) for gate in GATES]))
+    return {
+        "winner": _choice(winner),
+        "every:N": _fastest(periodic, captures),
+        "public rule": _fastest(published, captures),
+    }
+
+
+def _fastest(candidates: pl.DataFrame, captures: Captures) -> PolicyChoice:
+    """That with the fastest epochs after the first."""
+    choices = [_choice(row) for row in candidates.to_dicts()]
+    return min(choices, key=lambda choice: float(predict(captures, choice)["predicted_epoch_s"]))
+
+
+def _choice(row: dict[str, Any]) -> PolicyChoice:
+    return PolicyChoice(**{name: row[name] for name in PolicyChoice.model_fields})
+
+
+def predict(captures: Captures, choice: PolicyChoice) -> dict[str, Any]:
+    """A policy's epoch time after the first, hit rate and fetched rows of the whole run, over a captured run."""
+    path, workload = workload_of(captures, choice.agent if choice.agent in Captures._fields else "")
+    config = _config(path, choice, None)
+    simulated = _simulate(workload, config, None)
+    summary = summarise(simulated, workload.inputs[config.universe], workload.header)
+    return {
+        "predicted_epoch_s": epoch_s_of(simulated, workload),
+        "predicted_hit_rate": summary["hit_rate_remote"],
+        "predicted_fetched_rows": summary["fetched_rows"],
+    }
+
+
+def epoch_s_of(simulated: Simulated, workload: Workload) -> float:
+    """The mean of all epochs but the first."""
+    times = simulated.times
+    return float(epoch_seconds(times["start_s"], times["step_s"], workload.header.minibatches_per_epoch)[1:].mean())
+
+
+def _config(path: Path, choice: PolicyChoice, rate: str | None) -> RunConfig:
+    options: dict[str, Any] = choice.model_dump()
+    link_bytes_per_s = None if rate is None else parse_link(rate)
+    return RunConfig(trace=path.name, trace_sha256=checksum(path), link_bytes_per_s=link_bytes_per_s, **options)
+
+
+def _simulate(workload: Workload, config: RunConfig, served: list[Served] | None) -> Simulated:
+    inputs, header = workload.inputs[config.universe], workload.header
+    cluster = cluster_of(header, config)
+    return simulate(inputs, header, resolve(config.agent), config, workload.cost, cluster, served=served)
