@@ -220,4 +220,4 @@ def _draw(runs: pl.DataFrame, path: Path, origin: str) -> None:
         draw_predicted(table, figure.subplots(), band=0.03)
         caption(figure, origin)
         FigureCanvasAgg(figure)
-        figure.savefig(path, dpi=130, metadata={"Software": None})
+        figure.savefig(path, dpi=130, bbox_inches="tight", metadata={"Software": None})
