@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from agents.registry import resolve
 from sim.captured import measured_times, warm_up
+from sim.cluster import ALLREDUCE_ROUNDS
 from sim.config import RunConfig
 from sim.fit import Fitted, fit
 from sim.load import TrainerInput, load
@@ -94,7 +95,7 @@ def scaling(path: Path) -> None:
     trace = Trace(path)
     inputs = load(trace, "halo")
     cost = fit(inputs, trace.header, path.name).cost
-    print("minibatches a trainer, trainers: ms in all, us a minibatch of a trainer")
+    print("minibatches a trainer, trainers: ms in all, us a minibatch of a trainer, us a message")
     for epochs in (1, 2, 5, trace.header.epochs):
         head = [one.head(epochs * trace.header.minibatches_per_epoch) for one in inputs]
         _time(head, trace.header, cost)
@@ -113,10 +114,10 @@ def _time(inputs: list[TrainerInput], header: Header, cost) -> None:  # type: ig
         simulate(inputs, header, resolve("none"), config, cost, from_header(header, None))
         best_s = min(best_s, time.process_time() - start)
     each = len(inputs) * inputs[0].stream.minibatches
-    print(
-        f"{inputs[0].stream.minibatches:6d} {len(inputs):4d}: {best_s * 1e3:8.1f} {best_s / each * 1e6:7.0f}",
-        flush=True,
-    )
+    others = len(inputs) - 1  # requests and responses, for sampling and for features; and rounds of the all-reduce
+    messages = each * (4 * others + min(2 * others, ALLREDUCE_ROUNDS))
+    told = f"{inputs[0].stream.minibatches:6d} {len(inputs):4d}: {best_s * 1e3:8.1f} {best_s / each * 1e6:7.1f}"
+    print(f"{told} {best_s / messages * 1e6:6.2f}", flush=True)
 
 
 def main() -> None:
