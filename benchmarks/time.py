@@ -1,20 +1,20 @@
-"""Predicted against measured times: `python -m benchmarks.time --base TRACE CAPTURE... [--markdown FILE]`.
+"""Predicted against measured times: `python -m benchmarks.time [--rounds 3] [--out results/time] [--docs FILE]`.
 
-The cost model is fitted to `--base` alone, a capture under policy `none`. Captures of the same graph on as many hosts
-are predicted from the base trace, with another policy or link rate; captures of others from their own ids and counts,
-with the base's laws for what those cost. Captures of the same kind are repeats: the table shows their mean, and the
-half range of their epochs as noise. The first epoch of each is warm-up and left out.
+Captures real runs on this machine in rounds, then predicts them. The cost model of a round is fitted to *one* of its
+captures, the base: debian on 4 hosts at 200 Mbit/s under policy `none`. Captures of the same graph on as many hosts are
+predicted from the base trace, with another policy or link rate; others from their own ids and counts, by the base's
+laws. The first epoch of each is warm-up and left out. A capture that is there is not made again. Run it on a machine
+that does nothing else: a round takes about six minutes.
 
-`--scaling` measures how the simulator's own time grows with minibatches and trainers, on a trace and synthetic ones
-after it.
+Graphs: `python -m traces.graphs debian --undirected --out data/debian` and `... linux --out data/linux`.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
-import time
-from collections import defaultdict
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +22,58 @@ from numpy.typing import NDArray
 
 from agents.registry import resolve
 from sim.captured import measured_times, warm_up
-from sim.cluster import ALLREDUCE_ROUNDS
 from sim.config import RunConfig
-from sim.fit import Fitted, fit
+from sim.cost import CostModel
+from sim.fit import fit
 from sim.load import TrainerInput, load
 from sim.results import epoch_seconds
 from sim.simulate import simulate
 from sim.topology import from_header
-from traces import synthetic
-from traces.checksum import sha256_of
 from traces.header import Header
 from traces.reader import Trace
 
 PARTS = ("sample", "fetch", "label", "compute", "wait", "allreduce", "step")
 Times = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is captured once a round."""
+
+    graph: str
+    hosts: int
+    link: str
+    policy: str
+
+    @property
+    def name(self) -> str:
+        """In words, for the table."""
+        return f"{self.graph}, {self.hosts} hosts, {self.link}, {self.policy}"
+
+    def path(self, folder: Path, round_number: int) -> Path:
+        """Where the capture of a round lies."""
+        return folder / f"{self.name.replace(', ', '-').replace(' ', '-')}-{round_number}.parquet"
+
+    def capture(self, out: Path) -> None:
+        """Run it. Raises `CalledProcessError` where it fails."""
+        epochs = 5 if self.graph == "debian" else 2
+        options = {
+            "graph": f"data/{self.graph}", "parts": self.hosts, "link": self.link, "policy": self.policy,
+            "batch": 500, "epochs": epochs, "overhead-epochs": 0, "out": out,
+        }  # fmt: skip
+        given = [f"--{name}={value}" for name, value in options.items()]
+        subprocess.run([sys.executable, "-m", "traces.capture", *given, "--quiet"], check=True)
+
+
+BASE = Kind("debian", 4, "200mbit", "none")
+POLICIES = ("none", "pipeline")
+KINDS = (
+    BASE,
+    *(Kind("debian", 2, "200mbit", policy) for policy in POLICIES),
+    Kind("debian", 4, "200mbit", "pipeline"),
+    *(Kind("debian", 4, link, policy) for link in ("100mbit", "500mbit", "1gbit") for policy in POLICIES),
+    *(Kind("linux", 4, "200mbit", policy) for policy in POLICIES),
+)
 
 
 def summary(times: Times, header: Header) -> dict[str, float]:
@@ -46,96 +84,79 @@ def summary(times: Times, header: Header) -> dict[str, float]:
     return row | {"epoch": float(epoch_s[skip // header.minibatches_per_epoch :].mean())}
 
 
-def predict(base: Path, fitted: Fitted, path: Path) -> Times:
-    """What the base's cost model says of a capture."""
-    header, wanted = Trace(base).header, Trace(path).header
-    same = header.graph.checksum == wanted.graph.checksum and header.partition == wanted.partition
-    source = base if same else path
-    trace = Trace(source)
-    config = RunConfig(trace="", trace_sha256=sha256_of(source), agent=wanted.policy)
-    cluster = from_header(wanted, None)
-    return simulate(load(trace, "halo"), trace.header, resolve(wanted.policy), config, fitted.cost, cluster).times
+@dataclass(frozen=True, slots=True, eq=False)
+class Base:
+    """The capture that the predictions of a round rest on, and the cost model fitted to it."""
+
+    inputs: list[TrainerInput]
+    header: Header
+    cost: CostModel
+
+    @classmethod
+    def read(cls, path: Path) -> Base:
+        """Fit to the capture in `path`."""
+        header, inputs = Trace(path).header, load(Trace(path), "halo")
+        return cls(inputs, header, fit(inputs, header, path.name, path.name).cost)
+
+    def predict(self, inputs: list[TrainerInput], header: Header) -> Times:
+        """What it says of another capture."""
+        same = self.header.graph.checksum == header.graph.checksum and self.header.partition == header.partition
+        config = RunConfig(trace="", trace_sha256=self.cost.fitted_on if same else "", agent=header.policy)
+        run = (self.inputs, self.header) if same else (inputs, header)
+        return simulate(*run, resolve(header.policy), config, self.cost, from_header(header, None)).times
 
 
-def table(base: Path, captures: list[Path]) -> str:
-    """All captures as a Markdown table: predicted / measured."""
-    trace = Trace(base)
-    fitted = fit(load(trace, "halo"), trace.header, base.name, sha256_of(base))
-    kinds: dict[tuple[str, int, float, str], list[Path]] = defaultdict(list)
-    for path in captures:
-        header = Trace(path).header
-        rate = (header.cluster.link_bytes_per_s or 0.0) * 8e-6
-        kinds[header.graph.name, header.partition.parts, rate, header.policy].append(path)
+def both(path: Path, base: Base) -> tuple[dict[str, float], dict[str, float]]:
+    """Summaries of a capture, predicted and measured."""
+    header, inputs = Trace(path).header, load(Trace(path), "halo")
+    return summary(base.predict(inputs, header), header), summary(measured_times(inputs), header)
+
+
+def table(folder: Path) -> str:
+    """All captures as a Markdown table: predicted / measured, means over rounds."""
+    bases = []
+    while (path := BASE.path(folder, len(bases))).exists():
+        bases.append(Base.read(path))
     lines = [f"| capture | {' | '.join(PARTS)} (ms) | epoch (s) | noise | error |", "|---" * (len(PARTS) + 4) + "|"]
     errors = []
-    for (graph, parts, rate, policy), paths in sorted(kinds.items()):
-        measured = []
-        for path in paths:
-            one = Trace(path)
-            measured.append(summary(measured_times(load(one, "halo")), one.header))
-        mean = {part: float(np.mean([one[part] for one in measured])) for part in measured[0]}
-        noise = np.ptp([one["epoch"] for one in measured]) / 2 / mean["epoch"]
-        predicted = summary(predict(base, fitted, paths[0]), Trace(paths[0]).header)
-        error = predicted["epoch"] / mean["epoch"] - 1
-        cells = " | ".join(f"{predicted[part]:.0f} / {mean[part]:.0f}" for part in PARTS)
-        told = f"±{noise:.1%} of {len(paths)}" if len(paths) > 1 else "one run"
-        epochs = f"{predicted['epoch']:.2f} / {mean['epoch']:.2f}"
-        own = " (fitted on one of these)" if base in paths else ""
-        lines.append(
-            f"| {graph}, {parts} hosts, {rate:g} Mbit/s, {policy}{own} | {cells} | {epochs} | {told} | {error:+.1%} |"
-        )
-        if not own:
-            errors.append(abs(error))
-    told = f"mean absolute error {np.mean(errors):.1%}, largest {max(errors):.1%}, of what was not fitted"
-    return "\n".join(lines) + f"\n\n{told}\n"
-
-
-def scaling(path: Path) -> None:
-    """Print the simulator's time by minibatches and by trainers."""
-    trace = Trace(path)
-    inputs = load(trace, "halo")
-    cost = fit(inputs, trace.header, path.name).cost
-    print("minibatches a trainer, trainers: ms in all, us a minibatch of a trainer, us a message")
-    for epochs in (1, 2, 5, trace.header.epochs):
-        head = [one.head(epochs * trace.header.minibatches_per_epoch) for one in inputs]
-        _time(head, trace.header, cost)
-    with tempfile.TemporaryDirectory() as folder:
-        for trainers in (2, 4, 8, 16, 32, 64):
-            made = Path(folder) / f"{trainers}.parquet"
-            synthetic.write(trace, made, trainers, 2, 1, 0)
-            _time(load(Trace(made), "halo"), Trace(made).header, cost)
-
-
-def _time(inputs: list[TrainerInput], header: Header, cost) -> None:  # type: ignore[no-untyped-def]
-    config = RunConfig(trace="", trace_sha256="captured", agent="none")
-    best_s = np.inf
-    for _ in range(3):
-        start = time.process_time()
-        simulate(inputs, header, resolve("none"), config, cost, from_header(header, None))
-        best_s = min(best_s, time.process_time() - start)
-    each = len(inputs) * inputs[0].stream.minibatches
-    others = len(inputs) - 1  # requests and responses, for sampling and for features; and rounds of the all-reduce
-    messages = each * (4 * others + min(2 * others, ALLREDUCE_ROUNDS))
-    told = f"{inputs[0].stream.minibatches:6d} {len(inputs):4d}: {best_s * 1e3:8.1f} {best_s / each * 1e6:7.1f}"
-    print(f"{told} {best_s / messages * 1e6:6.2f}", flush=True)
+    for kind in KINDS:
+        paths = [kind.path(folder, number) for number in range(len(bases))]
+        rows = [both(path, base) for path, base in zip(paths, bases, strict=True) if path.exists()]
+        if not rows:
+            continue
+        made, real = ({part: float(np.mean([row[i][part] for row in rows])) for part in rows[0][0]} for i in (0, 1))
+        error = made["epoch"] / real["epoch"] - 1
+        if kind != BASE:
+            errors.append(error)
+        noise = np.ptp([row[1]["epoch"] for row in rows]) / 2 / real["epoch"]
+        cells = " | ".join(f"{made[part]:.0f} / {real[part]:.0f}" for part in PARTS)
+        each = ", ".join(f"{one['epoch'] / other['epoch'] - 1:+.1%}" for one, other in rows)
+        epochs = f"{made['epoch']:.2f} / {real['epoch']:.2f}"
+        name = kind.name + (" (fitted)" if kind == BASE else "")
+        lines.append(f"| {name} | {cells} | {epochs} | ±{noise:.1%} | {error:+.1%} ({each}) |")
+    mean, worst = np.mean(np.abs(errors)), np.max(np.abs(errors))
+    return (
+        "\n".join(lines)
+        + f"\n\n{len(bases)} rounds; mean absolute error {mean:.1%}, largest {worst:.1%}, of what was not fitted\n"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("captures", type=Path, nargs="*", help="captured runs to predict")
-    parser.add_argument("--base", type=Path, help="the capture that the cost model is fitted to")
-    parser.add_argument("--markdown", type=Path, help="write the table there")
-    parser.add_argument("--scaling", type=Path, metavar="TRACE", help="measure the simulator's own time instead")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is captured; 0: only the table")
+    parser.add_argument("--out", type=Path, default=Path("results/time"), help="folder of the captures")
+    parser.add_argument("--docs", type=Path, help="write the table there")
     arguments = parser.parse_args()
-    if arguments.scaling:
-        scaling(arguments.scaling)
-        return
-    if not arguments.base or not arguments.captures:
-        parser.error("give --base and some captures, or --scaling")
-    text = table(arguments.base, arguments.captures)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for number in range(arguments.rounds):
+        for kind in KINDS:
+            if not (out := kind.path(arguments.out, number)).exists():
+                print(f"round {number}: {kind.name}", file=sys.stderr, flush=True)
+                kind.capture(out)
+    text = table(arguments.out)
     print(text)
-    if arguments.markdown:
-        arguments.markdown.write_text(text)
+    if arguments.docs:
+        arguments.docs.write_text(text)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import AuthenticationError, get_context, parent_process
 from multiprocessing.connection import Client, Connection, Listener
@@ -25,6 +25,7 @@ from typing import Any
 
 from agents.policy import Decision, Observation, RunFacts
 from agents.registry import ModelOptions, resolve
+from traces.cluster.preflight import resolve as resolve_host
 from traces.errors import InputError
 
 GRACE_S = 1.0
@@ -40,30 +41,42 @@ class Address:
 
 
 @contextmanager
-def agent_process(agent: str, model: ModelOptions, same_host: bool) -> Iterator[Address]:
-    """Run the process for policies `agent`, and end it."""
+def agent_process(agent: str, model: ModelOptions, hosts: Sequence[str] | None) -> Iterator[Address]:
+    """Run the process for policies `agent`, and end it. `hosts` are those of the trainers; None: this one."""
     folder = Path(tempfile.mkdtemp(prefix="rudder-"))  # a socket's path may have no more than 107 characters
     key = os.urandom(16).hex()
     context = get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(
-        target=_serve, args=(str(folder / "agents") if same_host else None, key, agent, model, there), daemon=True
-    )
+    path, own_name = (str(folder / "agents"), "") if hosts is None else (None, name_towards(hosts))
+    process = context.Process(target=_serve, args=(path, key, agent, model, there), daemon=True)
     try:
         process.start()
         there.close()
-        yield Address(here.recv(), key)
+        where = here.recv()
+        yield Address(where if path else (own_name, where), key)
     finally:
         process.kill()
         process.join()
         shutil.rmtree(folder)
 
 
+def name_towards(hosts: Sequence[str]) -> str:
+    """What other hosts reach this one by: the address that a packet to one of them would leave from, or its name where
+    only ssh or Slurm know theirs."""
+    for there in (address for host in hosts for address in resolve_host(host)):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unsent, suppress(OSError):
+            unsent.connect((there, 9))
+            own = str(unsent.getsockname()[0])
+            if not own.startswith("127."):
+                return own
+    return socket.getfqdn()
+
+
 def _serve(path: str | None, key: str, agent: str, model: ModelOptions, started: Pipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the launcher, which ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     listener = Listener(("0.0.0.0", 0) if path is None else path, authkey=bytes.fromhex(key))
-    started.send(path or (socket.getfqdn(), listener.address[1]))
+    started.send(path or listener.address[1])
     while True:
         try:
             trainer = listener.accept()

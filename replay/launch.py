@@ -129,8 +129,10 @@ def _arguments(live: Live, fragments: Path, header: Header, running: ExitStack) 
     agents = None
     if live.plan.calls_model:
         assert model is not None  # as `PolicyPlan` says
-        same_host = live.capture.cluster.shared_clock
-        address = running.enter_context(agent_process(config.agent, model, same_host))
+        cluster = live.capture.cluster
+        address = running.enter_context(
+            agent_process(config.agent, model, None if cluster.shared_clock else cluster.hosts)
+        )
         agents = {"where": address.where, "key": address.key}
     return {
         "config": config.model_dump_json(),

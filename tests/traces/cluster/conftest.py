@@ -19,22 +19,33 @@ HOSTS = "10.77.0.1\n10.77.0.2  # the second\n"
 
 @pytest.fixture
 def on_hosts(tmp_path: Path, part_config: Path, graph_dir: Path) -> Callable[..., subprocess.Popen]:
-    """Starts a capture to out/trace.parquet on two hosts: `on_hosts("ssh", "--epochs", "3", first="mount ...")`.
+    """Starts a capture to out/trace.parquet on two hosts: `on_hosts("ssh", "--epochs", "3", first="mount ...")`; or
+    a live run to out/live, with `program="replay.live"`.
 
     `first` and `after` are commands that a shell beside the machines runs; {ssh} in the first reaches machine 1.
     """
     started = []
 
-    def start(kind: str, *options: str, hosts: str = HOSTS, first: str = ":", after: str = ":") -> subprocess.Popen:
+    def start(
+        kind: str,
+        *options: str,
+        hosts: str = HOSTS,
+        first: str = ":",
+        after: str = ":",
+        program: str = "traces.capture",
+    ) -> subprocess.Popen:
         if reason := hosts_here.refusal(kind):
             pytest.skip(reason)
         folder = tmp_path / "daemons"
         folder.mkdir()
         (tmp_path / "out").mkdir()
         (tmp_path / "hosts.txt").write_text(hosts)
-        command = [sys.executable, "-m", "traces.capture", "--graph", str(graph_dir)]
+        command = [sys.executable, "-m", program, "--graph", str(graph_dir)]
         command += ["--partitions", str(part_config.parent), "--fanout", "4,4", "--batch", "100"]
-        command += ["--overhead-epochs", "0", "--out", str(tmp_path / "out" / "trace.parquet")]
+        if program == "traces.capture":
+            command += ["--overhead-epochs", "0", "--out", str(tmp_path / "out" / "trace.parquet")]
+        else:
+            command += ["--out", str(tmp_path / "out" / "live")]
         ssh = hosts_here.ssh(folder)
         if kind == "ssh":
             command += ["--hosts", str(tmp_path / "hosts.txt"), "--ssh", ssh]

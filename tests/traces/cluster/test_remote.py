@@ -1,6 +1,7 @@
 """Jobs on hosts behind real sshd and slurmd, a network namespace a host: what they give, and how they fail."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from traces.reader import Trace
@@ -46,6 +48,23 @@ def test_capture_over_ssh(on_hosts, tmp_path: Path) -> None:
     assert len(steps) == 2 * 2 * 12
     assert steps["fetch_s"].min() > 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["trace.parquet"]
+
+
+@pytest.mark.parametrize("kind", ["ssh", "slurm"])
+def test_models_decide_for_trainers_on_other_hosts(on_hosts, tmp_path: Path, kind: str) -> None:
+    """They are asked on the launching host, which trainers reach by TCP."""
+    answers = tmp_path / "answers"
+    answer = {"reason": "", "action": "replace", "share_percent": 100, "ranking": "misses", "expected_impact": ""}
+    answers.write_text(json.dumps(answer) + "\n")
+    live = on_hosts(kind, "--agent", f"scripted:{answers}", "--epochs", "3", "--window", "2", program="replay.live")
+    shown, err = live.communicate(timeout=300)
+    assert live.returncode == 0, err
+    assert "replay.compare" in shown
+    decisions = pl.read_parquet(tmp_path / "out" / "live" / "decisions.parquet")
+    assert decisions["rank"].n_unique() == 2
+    assert set(decisions["outcome"]) == {"valid"}
+    assert decisions["replace"].all()
+    assert Trace(tmp_path / "out" / "live" / "trace.parquet").header.cluster.form == kind
 
 
 @pytest.mark.parametrize(
