@@ -23,6 +23,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import psutil
+
 from agents.policy import Decision, Observation, RunFacts
 from agents.registry import ModelOptions, resolve
 from traces.cluster.preflight import resolve as resolve_host
@@ -34,9 +36,10 @@ GRACE_S = 1.0
 
 @dataclass(frozen=True)
 class Address:
-    """Where the process listens: `where` is a path, or a host and a port. `key` (hexadecimal) tells friends apart."""
+    """Where the process listens: `where` has the path of a socket, or pairs of an address and a port, the likeliest
+    first. `key` (hexadecimal) tells friends apart."""
 
-    where: str | tuple[str, int]
+    where: tuple[str | tuple[str, int], ...]
     key: str
 
 
@@ -47,29 +50,29 @@ def agent_process(agent: str, model: ModelOptions, hosts: Sequence[str] | None) 
     key = os.urandom(16).hex()
     context = get_context("spawn")
     here, there = context.Pipe()
-    path, own_name = (str(folder / "agents"), "") if hosts is None else (None, name_towards(hosts))
+    path = str(folder / "agents") if hosts is None else None
     process = context.Process(target=_serve, args=(path, key, agent, model, there), daemon=True)
     try:
         process.start()
         there.close()
-        where = here.recv()
-        yield Address(where if path else (own_name, where), key)
+        port = here.recv()
+        yield Address((path,) if path else tuple((own, port) for own in addresses_towards(hosts or ())), key)
     finally:
         process.kill()
         process.join()
         shutil.rmtree(folder)
 
 
-def name_towards(hosts: Sequence[str]) -> str:
-    """What other hosts reach this one by: the address that a packet to one of them would leave from, or its name where
-    only ssh or Slurm know theirs."""
+def addresses_towards(hosts: Sequence[str]) -> list[str]:
+    """What `hosts` may reach this one by: the addresses that packets to them would leave from, then all others of its
+    own, as only ssh or Slurm may know where hosts are."""
+    found = []
     for there in (address for host in hosts for address in resolve_host(host)):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unsent, suppress(OSError):
             unsent.connect((there, 9))
-            own = str(unsent.getsockname()[0])
-            if not own.startswith("127."):
-                return own
-    return socket.getfqdn()
+            found.append(str(unsent.getsockname()[0]))
+    own = [one.address for of in psutil.net_if_addrs().values() for one in of if one.family == socket.AF_INET]
+    return [one for one in dict.fromkeys([*found, *own]) if not one.startswith("127.")] or ["127.0.0.1"]
 
 
 def _serve(path: str | None, key: str, agent: str, model: ModelOptions, started: Pipe) -> None:
@@ -117,11 +120,19 @@ class DistantPolicy:
         self._number = 0
 
     def reset(self, run: RunFacts, seed: int) -> None:
-        """Raises `InputError` where the policy refuses the run."""
-        self._process: Any = Client(self._address.where, authkey=bytes.fromhex(self._address.key))
+        """Raises `InputError` where the policy refuses the run, and `OSError` where its process can't be reached."""
+        self._process: Any = self._connect()
         self._process.send((run, seed))
         if (refusal := self._process.recv()) is not None:
             raise InputError(refusal)
+
+    def _connect(self) -> Connection:
+        key = bytes.fromhex(self._address.key)
+        *others, last = self._address.where
+        for where in others:
+            with suppress(OSError):
+                return Client(where, authkey=key)
+        return Client(last, authkey=key)
 
     def decide(self, observation: Observation) -> Decision:
         """Ask, and skip where no answer comes in time; one that comes later is thrown away."""

@@ -40,7 +40,7 @@ def _policy(agent: str, arguments: dict[str, Any]) -> Policy:
     """A model is asked through the process that `replay.launch` has started, everything else decides here."""
     if (agents := arguments["agents"]) is None:
         return resolve(agent).make()
-    where = agents["where"] if isinstance(agents["where"], str) else tuple(agents["where"])
+    where = tuple(one if isinstance(one, str) else tuple(one) for one in agents["where"])
     return DistantPolicy(agent, Address(where, agents["key"]), arguments["timeout_s"])
 
 
