@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 INTRODUCTION = """# How far simulations are from live runs
@@ -15,8 +17,8 @@ errors. `noise` is the standard deviation of the live epoch times of repeated ru
 A configuration that happened to run slowly makes the models of the others slow, and not its own, so that rows can't be
 ranked against each other. Kendall's tau is therefore over pairs: both policies of a pair are simulated with one model,
 fitted on neither. The simulator's choice is the policy that wins most of its pairs. `clear` pairs are those whose live
-epoch times differ by more than twice the standard error that noise gives such a difference; what order others are in,
-live runs don't tell.
+epoch times differ by more than twice the standard error that the setting's noise gives such a difference; what order
+others are in, live runs don't tell, nor whether a regret *within noise* is one.
 
 Written{when} by
 
@@ -28,7 +30,7 @@ Written{when} by
 
 SETTING = ["graph", "machines", "link", "batch"]
 RANKING = [
-    *SETTING, "policies", "Kendall's tau", "of clear pairs", "of the table's columns",
+    *SETTING, "policies", "mean error", "noise", "Kendall's tau", "of clear pairs", "of the table's columns",
     "simulator's choice", "live best", "regret",
 ]  # fmt: skip
 CONFIGURATION = [
@@ -49,7 +51,8 @@ def markdown(tables: dict[str, pl.DataFrame], command: str, when: str) -> str:
         f"- Kendall's tau between live and simulated ranking {_number(overall['kendall_tau'])} (mean over settings); "
         f"{_number(overall['clear_tau'])} over the {overall['clear_pairs']} of {overall['pairs']} pairs that live runs "
         f"tell apart; {_number(overall['table_tau'])} of the table's columns as they stand",
-        f"- the simulator's choice is at worst {overall['worst_regret_share']:.1%} slower than the best",
+        f"- the simulator's choice is at worst {overall['worst_regret_share']:.1%} slower than the best; where live "
+        f"runs tell the two apart, at worst {overall['worst_clear_regret_share']:.1%}",
     ]
     configurations = [
         [
@@ -64,8 +67,10 @@ def markdown(tables: dict[str, pl.DataFrame], command: str, when: str) -> str:
     settings = [
         [
             row["graph"], str(row["machines"]), row["link"], str(row["batch"]), str(row["policies"]),
-            _number(row["kendall_tau"]), f"{_number(row['clear_tau'])} ({row['clear_pairs']})",
-            _number(row["table_tau"]), row["chosen"], row["best"], f"{row['regret_share']:.1%}",
+            f"{row['mean_error_share']:.1%}", f"{row['noise_share']:.1%}", _number(row["kendall_tau"]),
+            f"{_number(row['clear_tau'])} ({row['clear_pairs']})",
+            _number(row["table_tau"]), row["chosen"], row["best"],
+            _regret(row),
         ]
         for row in tables["settings"].to_dicts()
     ]  # fmt: skip
@@ -76,6 +81,11 @@ def markdown(tables: dict[str, pl.DataFrame], command: str, when: str) -> str:
         "## Configurations\n" + table(CONFIGURATION, configurations),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _regret(row: dict[str, Any]) -> str:
+    within = " (within noise)" if row["regret_share"] and not row["regret_is_clear"] else ""
+    return f"{row['regret_share']:.1%}{within}"
 
 
 def _number(value: float | None) -> str:

@@ -156,11 +156,13 @@ def summarise(rows: pl.DataFrame, pairs: pl.DataFrame) -> dict[str, pl.DataFrame
     """`configurations`: means over repeats, with the noise of the live ones; `settings`: how the policies of a setting
     are ranked; `overall`: one row.
 
-    `noise_share` is the standard deviation of the live epoch times of a configuration's repeats over their mean.
-    `kendall_tau` is over all pairs of policies, each compared as `predict` says; `clear_tau` over those of them whose
-    live epoch times differ by more than twice the standard error that noise gives such a difference. `table_tau` ranks
+    `noise_share` is the standard deviation of the live epoch times of a configuration's repeats over their mean, and of
+    a setting the mean of its configurations' (of all, where none is repeated). `kendall_tau` is over all pairs of
+    policies, each compared as `predict` says; `clear_tau` over those of them whose live epoch times differ by more than
+    twice the standard error that the setting's noise gives such a difference. `table_tau` ranks
     the epoch times of the table, each simulated with a cost model of its own. The simulator chooses the policy that
-    wins most of its pairs; `regret_share` is what that takes longer, live, than the best.
+    wins most of its pairs; `regret_share` is what that takes longer, live, than the best, and `regret_is_clear` says
+    whether those two are such a pair.
     """
     configurations = rows.group_by(CONFIGURATION, maintain_order=True).agg(
         pl.len().alias("repeats"),
@@ -175,8 +177,11 @@ def summarise(rows: pl.DataFrame, pairs: pl.DataFrame) -> dict[str, pl.DataFrame
         (pl.col("simulated_epoch_s").mean() / pl.col("live_epoch_s").mean() - 1).alias("error_share"),
         (pl.col("live_epoch_s").std() / pl.col("live_epoch_s").mean()).alias("noise_share"),
     )
-    noise_share = configurations["noise_share"].mean()
-    compared = _compared(pairs, configurations, 0.0 if noise_share is None else float(noise_share))  # type: ignore[arg-type]
+    own_noise = pl.col("noise_share")
+    configurations = configurations.with_columns(
+        setting_noise_share=own_noise.mean().over(SETTING).fill_null(own_noise.mean()).fill_null(0.0)
+    )
+    compared = _compared(pairs, configurations)
     settings = []
     for setting, of_setting in configurations.group_by(SETTING, maintain_order=True):
         live, simulated = of_setting["live_epoch_s"].to_numpy(), of_setting["simulated_epoch_s"].to_numpy()
@@ -184,17 +189,24 @@ def summarise(rows: pl.DataFrame, pairs: pl.DataFrame) -> dict[str, pl.DataFrame
         wins = [int((own["faster"] == policy).sum()) for policy in of_setting["policy"]]
         chosen = max(range(len(wins)), key=lambda i: (wins[i], -simulated[i]))
         clear = own.filter(pl.col("clear"))
+        chosen_policy, best_policy = of_setting["policy"][chosen], of_setting["policy"][int(np.argmin(live))]
+        both = pl.concat_list("policy", "other_policy")
         settings.append(
             dict(zip(SETTING, setting, strict=True))
             | {
                 "policies": len(of_setting),
+                "mean_error_share": of_setting["error_share"].abs().mean(),
+                "noise_share": of_setting["setting_noise_share"][0],
                 "kendall_tau": own["agreement"].mean(),
                 "clear_pairs": len(clear),
                 "clear_tau": clear["agreement"].mean(),
                 "table_tau": float(kendalltau(live, simulated).statistic) if len(of_setting) > 1 else None,
-                "chosen": of_setting["policy"][chosen],
-                "best": of_setting["policy"][int(np.argmin(live))],
+                "chosen": chosen_policy,
+                "best": best_policy,
                 "regret_share": float(live[chosen] / live.min() - 1),
+                "regret_is_clear": not clear.filter(
+                    both.list.contains(chosen_policy) & both.list.contains(best_policy)
+                ).is_empty(),
             }
         )
     by_setting = pl.DataFrame(settings)
@@ -210,17 +222,20 @@ def summarise(rows: pl.DataFrame, pairs: pl.DataFrame) -> dict[str, pl.DataFrame
         "clear_pairs": int(compared["clear"].sum()),
         "clear_tau": compared.filter(pl.col("clear"))["agreement"].mean(),
         "worst_regret_share": float(by_setting["regret_share"].max()),  # type: ignore[arg-type]
-        "noise_share": noise_share,
+        "worst_clear_regret_share": by_setting.filter("regret_is_clear")["regret_share"].max() or 0.0,
+        "noise_share": configurations["noise_share"].mean(),
     }
     return {"configurations": configurations, "settings": by_setting, "overall": pl.DataFrame([overall])}
 
 
-def _compared(pairs: pl.DataFrame, configurations: pl.DataFrame, noise_share: float) -> pl.DataFrame:
+def _compared(pairs: pl.DataFrame, configurations: pl.DataFrame) -> pl.DataFrame:
     """Every pair of a setting's policies: which one the simulator takes for the `faster`, its `agreement` with the live
     runs (1, or -1), and whether those differ by more than twice the noise of such a difference (`clear`)."""
-    live = configurations.select(*CONFIGURATION, "live_epoch_s", "repeats")
-    other = live.rename({"policy": "other_policy", "live_epoch_s": "other_live_s", "repeats": "other_repeats"})
-    error_share = noise_share * (1 / pl.col("repeats") + 1 / pl.col("other_repeats")).sqrt()
+    live = configurations.select(*CONFIGURATION, "live_epoch_s", "repeats", "setting_noise_share")
+    other = live.drop("setting_noise_share").rename(
+        {"policy": "other_policy", "live_epoch_s": "other_live_s", "repeats": "other_repeats"}
+    )
+    error_share = pl.col("setting_noise_share") * (1 / pl.col("repeats") + 1 / pl.col("other_repeats")).sqrt()
     live_s, other_s = pl.col("live_epoch_s"), pl.col("other_live_s")
     first = pl.col("simulated_s") < pl.col("other_simulated_s")
     return (

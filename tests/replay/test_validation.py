@@ -82,13 +82,45 @@ def test_the_figures_by_hand() -> None:
     assert setting["table_tau"] == pytest.approx(1 / 3)
     assert (setting["chosen"], setting["best"]) == ("b", "a")
     assert setting["regret_share"] == pytest.approx(0.1)
+    assert not setting["regret_is_clear"]
+    assert setting["noise_share"] == pytest.approx(0.1 * 2**0.5 / 2.1)
     overall = tables["overall"].to_dicts()[0]
     assert overall["mean_error_share"] == pytest.approx((0.0 + 0.2 + 0.0) / 3)
     assert overall["worst_error_share"] == pytest.approx(0.2)
     assert overall["noise_share"] == pytest.approx(0.1 * 2**0.5 / 2.1)  # the standard deviation of 2.0 and 2.2
     assert overall["different_minibatches"] == 1
     page = markdown(tables, "python -m replay.validate", "")
+    assert "10.0% (within noise) |" in page
     assert "| g | 2 | 1gbit | 10 | a | 1 | 50.00% | 50.00% | 50 | 50 | 1.000 | 1.200 | +20.0% |  |" in page
+
+
+def test_pairs_are_told_apart_by_the_noise_of_their_own_setting() -> None:
+    """Epochs that are 5 % apart: told apart at 1 % of noise, and not at 10 %."""
+    rows, pairs = [], []
+    for link, noise in (("100mbit", 0.01), ("1gbit", 0.1)):
+        for policy, mean_s in (("none", 1.0), ("a", 1.05)):
+            for repeat, live_s in enumerate((mean_s * (1 - noise / 2**0.5), mean_s * (1 + noise / 2**0.5))):
+                rows.append(
+                    {
+                        "graph": "g", "machines": 2, "link": link, "batch": 10, "policy": policy, "repeat": repeat,
+                        "live_hit_rows": 0, "simulated_hit_rows": 0, "remote_rows": 1, "live_fetched_rows": 1,
+                        "simulated_fetched_rows": 1, "different_minibatches": 0, "minibatches": 1,
+                        "live_epoch_s": live_s, "simulated_epoch_s": 2 - mean_s, "error_share": 0.0, "fitted_on": "",
+                    }
+                )  # fmt: skip
+        pairs.append(
+            {
+                "graph": "g", "machines": 2, "link": link, "batch": 10, "policy": "none", "other_policy": "a",
+                "simulated_s": 1.0, "other_simulated_s": 0.95,
+            }
+        )  # fmt: skip
+    tables = summarise(pl.DataFrame(rows), pl.DataFrame(pairs))
+    calm, noisy = tables["settings"].to_dicts()
+    assert (calm["clear_pairs"], noisy["clear_pairs"]) == (1, 0)
+    assert (calm["regret_is_clear"], noisy["regret_is_clear"]) == (True, False)
+    overall = tables["overall"].to_dicts()[0]
+    assert overall["worst_clear_regret_share"] == pytest.approx(0.05)
+    assert overall["clear_tau"] == -1.0
 
 
 @pytest.mark.parametrize(
