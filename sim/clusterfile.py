@@ -3,6 +3,8 @@
 ```toml
 cores = 8                        # of every host; or shared_cores = 2 for all hosts together
 agent_cores = 2                  # what a policy that thinks keeps busy of its trainer's host (else it runs elsewhere)
+agent_latency_s = 2.0            # what any policy takes to answer, in the median (else what it took)
+agent_latency_spread = 0.5       # the standard deviation of its logarithm
 
 [link]                           # of every host, in either direction
 rate = "1gbit"
@@ -92,6 +94,8 @@ class ClusterFile(_Part):
     cores: PositiveFloat | None = None
     shared_cores: PositiveFloat | None = None
     agent_cores: NonNegativeFloat = 0.0
+    agent_latency_s: PositiveFloat | None = None
+    agent_latency_spread: NonNegativeFloat = 0.0
     link: LinkPart = LinkPart()
     host: tuple[HostPart, ...] = ()
     rack: tuple[RackPart, ...] = ()
@@ -106,6 +110,12 @@ def read_cluster(path: Path) -> ClusterFile:
         first = error.errors()[0]
         place = ".".join(str(one) for one in first["loc"])
         raise InputError(f"--cluster {path}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def agent_latency(config: RunConfig) -> tuple[float, float] | None:
+    """The median in seconds, and the spread, of what policies take to answer; None: what they took."""
+    said = ClusterFile.model_validate_json(config.cluster) if config.cluster else ClusterFile()
+    return None if said.agent_latency_s is None else (said.agent_latency_s, said.agent_latency_spread)
 
 
 def cluster_of(header: Header, config: RunConfig) -> nx.DiGraph:

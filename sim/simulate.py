@@ -22,8 +22,10 @@ from sim.caches.cache import Cache, Setup
 from sim.capacity import capacity_rows
 from sim.clock import Clock
 from sim.cluster import make_state, record_use, shares_used
+from sim.clusterfile import agent_latency
 from sim.config import RunConfig
 from sim.cost import CostModel
+from sim.delayed import Delayed
 from sim.fetch import Fabric
 from sim.load import TrainerInput
 from sim.scenario import Scenario, periods
@@ -115,7 +117,7 @@ def serve_ahead(inputs: list[TrainerInput], header: Header, plan: PolicyPlan, co
         return [serve_all(one, None) for one in inputs]
     if not decides(config):
         return [serve_all(one, cache) for one, cache in zip(inputs, make_caches(inputs, header, config), strict=True)]
-    if plan.timed:
+    if plan.timed or agent_latency(config):
         return None
     return [
         serve_decided(one, deciding.cache, deciding.gate, header.minibatches_per_epoch)
@@ -157,6 +159,8 @@ def _decided(
         policy = plan.make()
         if isinstance(policy, Oracle):
             policy.foresee = foresight(one, cache)
+        if latency := agent_latency(config):
+            policy = Delayed(policy, *latency, (config.seed, one.rank))
         decided.append(Decided(cache, Gate(policy, facts, config.seed), config.mode == "sync"))
     return decided
 

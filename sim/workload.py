@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from agents.registry import resolve
-from sim.clusterfile import cluster_of
+from sim.clusterfile import agent_latency, cluster_of
 from sim.config import RunConfig
 from sim.cost import CostModel
 from sim.count import fetched_rows
@@ -86,7 +86,7 @@ class Workload:
             config.feature_bytes,
         )
         if decides(config):
-            shared += (plan.name, config.window)
+            shared += (plan.name, config.window, agent_latency(config))
         if self.served[0] != shared:
             self.served = shared, serve_ahead(inputs, header, plan, config)
         cluster = cluster_of(header, config)

@@ -152,6 +152,26 @@ def test_a_model_that_times_out_and_one_that_shares_cores(trace):
     assert seconds(beside) > seconds(apart)
 
 
+def test_what_if_a_policy_took_as_long_as_a_model(trace):
+    """Answers are late by a log-normal time, the same under the same seed; fewer questions fit into the run."""
+    plan = resolve("every:1")
+    at_once = run(trace, plan, buffer="20")
+    slow, again, slower = (
+        run(trace, plan, buffer="20", cluster=said(agent_latency_s=median_s, agent_latency_spread=0.5))
+        for median_s in (0.005, 0.005, 0.05)
+    )
+    took = [np.array([one.decision.latency_s for one in of]) for of in slow.decisions]
+    assert 0.002 < np.median(np.concatenate(took)) < 0.012
+    assert len(set(took[0].tolist())) == len(took[0])
+    assert took[0][0] != took[1][0]
+    assert [one.applied_minibatch for one in slow.decisions[0]] == [one.applied_minibatch for one in again.decisions[0]]
+    assert np.array_equal(slow.times["step_s"], again.times["step_s"])
+    asked = [len(one.decisions[0]) for one in (at_once, slow, slower)]
+    assert asked == sorted(asked, reverse=True)
+    assert asked[0] > asked[2]
+    assert {one.decision.latency_s for one in at_once.decisions[0]} == {0.0}
+
+
 def test_other_owners(trace):
     """All of host 1's nodes move to host 2, and back."""
     inputs = load(trace, "halo")

@@ -49,6 +49,14 @@ def sweep(out, *arguments):
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
+def test_what_was_served_is_shared_only_by_runs_whose_policy_answers_as_fast(trace):
+    workload = Workload.open(trace, {"halo"})
+    at_once = RunConfig(trace="t", trace_sha256="s", agent="every:4", buffer="50")
+    late = at_once.model_copy(update={"cluster": '{"agent_latency_s": 0.05}'})
+    decisions = [workload.run(one)["decisions"] for one in (at_once, late, at_once)]
+    assert decisions[0] == decisions[2] > decisions[1] > 0
+
+
 def test_combinations_that_mean_the_same_are_counted_once(trace):
     grid = Grid(
         trace=[str(trace)], agents=["none", "pipeline", "never", "always"], caches=["score", "lru"],
