@@ -32,7 +32,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    PositiveFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from sim.scenario import read_toml
 from sim.topology import from_header
@@ -100,6 +108,12 @@ class ClusterFile(_Part):
     host: tuple[HostPart, ...] = ()
     rack: tuple[RackPart, ...] = ()
 
+    @model_validator(mode="after")
+    def _spread_of_something(self) -> ClusterFile:
+        if self.agent_latency_spread and self.agent_latency_s is None:
+            raise ValueError("agent_latency_spread needs agent_latency_s, around which latencies spread")
+        return self
+
 
 def read_cluster(path: Path) -> ClusterFile:
     """Read a `cluster.toml`. Raises `InputError` for a file that is none."""
@@ -109,7 +123,8 @@ def read_cluster(path: Path) -> ClusterFile:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(one) for one in first["loc"])
-        raise InputError(f"--cluster {path}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+        told = f"{place}: " if place else ""
+        raise InputError(f"--cluster {path}: {told}{first['msg'].removeprefix('Value error, ')}") from None
 
 
 def agent_latency(config: RunConfig) -> tuple[float, float] | None:

@@ -152,14 +152,14 @@ def decides(config: RunConfig) -> bool:
 def _decided(
     inputs: list[TrainerInput], header: Header, plan: PolicyPlan, config: RunConfig, row_s: float
 ) -> list[Decided]:
-    decided = []
+    decided, latency = [], agent_latency(config)
     for one, cache in zip(inputs, make_caches(inputs, header, config), strict=True):
         minibatches = one.stream.minibatches
         facts = run_facts(header, one.rank, one.stream.universe, minibatches, config, cache.capacity_rows, row_s)
         policy = plan.make()
         if isinstance(policy, Oracle):
             policy.foresee = foresight(one, cache)
-        if latency := agent_latency(config):
+        if latency:
             policy = Delayed(policy, *latency, (config.seed, one.rank))
         decided.append(Decided(cache, Gate(policy, facts, config.seed), config.mode == "sync"))
     return decided

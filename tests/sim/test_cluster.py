@@ -210,6 +210,7 @@ def inputs_of_others(inputs, host):
         ("--cluster", "[link]\nlatency_s = -1", "link.latency_s: Input should be greater than or equal to 0"),
         ("--cluster", "hosts = 3", "hosts: Extra inputs are not permitted"),
         ("--cluster", "cores = 1\nshared_cores = 2", "both cores and shared_cores"),
+        ("--cluster", "agent_latency_spread = 0.5", "agent_latency_spread needs agent_latency_s"),
         ("--cluster", "nonsense", "no TOML file"),
         ("--scenario", "[[straggler]]\nhost = 'nowhere'\nfactor = 0.5", "slows host 'nowhere'; there are machine0"),
         ("--scenario", "[[congestion]]\nfactor = 0.5\nlink = 'x'", "names link 'x'; there are"),
