@@ -54,7 +54,7 @@ def main(
         typer.Option(min=0, help="Latency of each host's link, in seconds.", show_default="as captured", **CHANGED),
     ] = None,
     cluster: Annotated[
-        Path | None, typer.Option(help="Another cluster, or slower agents: a cluster.toml (see docs/time.md).", **CHANGED)
+        Path | None, typer.Option(help="Another cluster, slower agents: a cluster.toml (see docs/time.md).", **CHANGED)
     ] = None,
     scenario: Annotated[
         Path | None, typer.Option(help="What goes wrong meanwhile: a scenario.toml (see docs/time.md).", **CHANGED)
