@@ -28,6 +28,7 @@ Sources:
 Examples:
   python -m traces.graphs debian --out data/debian
   python -m traces.graphs linux --out data/linux
+  python -m traces.graphs debian --width 768 --out data/debian-768
   python -m traces.graphs papers100m-synthetic --scale 1000 --undirected --out data/papers100m
   python -m traces.graphs ogbn-arxiv --root dataset --out data/arxiv
 """
@@ -46,12 +47,15 @@ def main(
     source: Annotated[
         Path | None, typer.Option(metavar="FILE", help="linux: kernel source, a .deb or a tarball.")
     ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="debian, linux: columns of the features (by default 128).")
+    ] = None,
     root: Annotated[Path | None, typer.Option(metavar="DIR", help="ogbn: ogb's folder of data sets.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     _refuse_to_overwrite(out, force)
-    given = {"scale": scale, "seed": seed, "dump": dump, "source": source, "root": root}
+    given = {"scale": scale, "seed": seed, "dump": dump, "source": source, "width": width, "root": root}
     options = {option: value for option, value in given.items() if value is not None}
     graph = _build_with_progress(name, options, quiet or json)
     if undirected:

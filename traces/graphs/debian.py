@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from traces.errors import InputError
-from traces.graphs.features import hashed_words
+from traces.graphs.features import FEATURE_WIDTH, hashed_words
 from traces.graphs.graph import Graph, Report, random_split
 
 RELATIONS = ("Depends", "Pre-Depends", "Recommends", "Suggests", "Enhances")
@@ -24,14 +24,15 @@ PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 WORD = re.compile(r"[a-z0-9]+")
 
 
-def build(*, seed: int = 0, dump: Path | None = None, report: Report) -> Graph:
+def build(*, seed: int = 0, dump: Path | None = None, width: int = FEATURE_WIDTH, report: Report) -> Graph:
     """The graph of all packages that apt knows, or that a saved `apt-cache dumpavail` (`dump`) lists.
 
     An edge leads from a package to each one that refers to it in Depends, Pre-Depends, Recommends, Suggests or
     Enhances: a package learns from what it needs. All alternatives count, versions and architectures don't, and
     no edge is drawn twice. A virtual package stands for its providers, if they are at most `MOST_PROVIDERS`.
-    Labels are the sections (`net` for `contrib/net`), features the hashed words of the one-line description.
-    A random 60/20/20 split depends on `seed`, everything else on the dump alone: packages are sorted by name.
+    Labels are the sections (`net` for `contrib/net`), features the hashed words of the one-line description, in
+    `width` columns. A random 60/20/20 split depends on `seed`, everything else on the dump alone: packages are sorted
+    by name.
 
     Raises `InputError` when apt-cache is missing or knows no packages, or the dump can't be used.
     """
@@ -55,7 +56,7 @@ def build(*, seed: int = 0, dump: Path | None = None, report: Report) -> Graph:
         kind="real",
         src=np.ascontiguousarray(edges[:, 0]),
         dst=np.ascontiguousarray(edges[:, 1]),
-        features=hashed_words([WORD.findall(description.lower()) for description in descriptions]),
+        features=hashed_words([WORD.findall(description.lower()) for description in descriptions], width),
         labels=labels.astype(np.int64),
         train_mask=train,
         valid_mask=valid,

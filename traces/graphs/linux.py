@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from traces.checksum import sha256_of
 from traces.errors import InputError
 from traces.graphs.c_functions import Function, functions
-from traces.graphs.features import hashed_words
+from traces.graphs.features import FEATURE_WIDTH, hashed_words
 from traces.graphs.graph import Graph, Report, random_split
 
 PACKAGE = "linux-source-6.1"
@@ -32,7 +32,7 @@ FILES_A_TASK = 200
 WORD = re.compile(r"[a-z]+|[A-Z][a-z]*|[0-9]+")
 
 
-def build(*, seed: int = 0, source: Path | None = None, report: Report) -> Graph:
+def build(*, seed: int = 0, source: Path | None = None, width: int = FEATURE_WIDTH, report: Report) -> Graph:
     """The call graph of the kernel in `source` (.deb or tarball), by default of Debian's package `PACKAGE`.
 
     Nodes are the functions that `.c` and `.h` files define, sorted by file and name. An edge leads from a function
@@ -40,7 +40,8 @@ def build(*, seed: int = 0, source: Path | None = None, report: Report) -> Graph
     to the definition, among those visible elsewhere (not static, or in a header), whose path has most in common
     with its own. What isn't resolved (mostly macros) is counted in the provenance. The label is the subsystem: the
     first two folders (`drivers/net`), or only the first where those have fewer than `SMALLEST_SUBSYSTEM` functions.
-    Features are the hashed words of the name. A random 60/20/20 split depends on `seed`, the rest on the source.
+    Features are the hashed words of the name, in `width` columns. A random 60/20/20 split depends on `seed`, the rest
+    on the source.
 
     Takes 1 to 2 min on 2 cores, and 2 GB. Raises `InputError` when the source can't be downloaded or read.
     """
@@ -59,7 +60,7 @@ def build(*, seed: int = 0, source: Path | None = None, report: Report) -> Graph
         kind="real",
         src=np.ascontiguousarray(edges[:, 0]),
         dst=np.ascontiguousarray(edges[:, 1]),
-        features=hashed_words([WORD.findall(function.name) for _, function in nodes]),
+        features=hashed_words([WORD.findall(function.name) for _, function in nodes], width),
         labels=labels.astype(np.int64),
         train_mask=train,
         valid_mask=valid,
