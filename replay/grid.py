@@ -114,12 +114,13 @@ def read_grid(path: Path) -> Grid:
 
 
 def runs_of(grid: Grid) -> list[Planned]:
-    """All runs, repeat by repeat, so that an interrupted grid has every configuration once before any twice."""
+    """All runs, repeat by repeat, so that an interrupted grid has every configuration once before any twice. Every
+    second repeat has the policies of a setting in reverse order: a machine that slows down favours none of them."""
     planned = [
         Planned(block=block, machines=machines, link=link, policy=policy, repeat=repeat)
         for block in grid.blocks
         for repeat in range(block.repeats)
-        for machines, link, policy in product(block.machines, block.links, block.policies)
+        for machines, link, policy in product(block.machines, block.links, block.policies[:: -1 if repeat % 2 else 1])
     ]
     if len({one.folder for one in planned}) < len(planned):
         raise InputError("the grid names a run twice")
