@@ -172,7 +172,10 @@ def _waiting(rates: pl.DataFrame, link: str, pipeline: Means, ahead: Means) -> s
         WAITED, link=link, stall=pipeline["stall_share"], idle=pipeline["idle_share"], ahead_s=ahead["last_epoch_s"],
         share=share, pipeline_s=pipeline["epoch_s"],
     )  # fmt: skip
-    return "\n\n".join([paragraph(WAITS, link=link, share=WAITING), markdown_table(head, rows), measured])
+    highest = rates.filter(pl.col("features_share") >= WAITING)["link"][0]
+    here = "" if link == highest else f" (the runs of this page are at {link})"
+    waits = paragraph(WAITS, highest=highest, here=here, share=WAITING)
+    return "\n\n".join([waits, markdown_table(head, rows), measured])
 
 
 def _choice(sweep: pl.DataFrame, live: Live, captures: Captures) -> str:
