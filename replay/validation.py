@@ -112,7 +112,8 @@ def predict(
             }
         )
         tell()
-    for one, other in combinations(runs, 2):
+    ordered = sorted(runs, key=lambda run: run.policy.label)  # repeats are made in different orders
+    for one, other in combinations(ordered, 2):
         if one.setting == other.setting and one.policy != other.policy and one.repeat == other.repeat:
             cost, _ = cost_without(one, other)
             both_s = [_simulated_epoch_s(fits[run.folder].captured, cost) for run in (one, other)]
