@@ -33,11 +33,11 @@ from that of `none`, which is harder, and carries over to predicted speed-ups. O
 so a prediction is not of the very minibatches that were trained."""
 
 WAITS = """The highest rate of these at which features still take half of the epoch of `pipeline`: {highest}{here}.
-Waiting for features does not show as a stall alone: the gradients of the all-reduce cross the same links and queue behind the
-features of the next minibatch, so however slow the link, trainers stall for a small part of the step only, and wait
-for each other and for gradients instead. So what counts is by how much the epoch is shorter when all features are at
-hand (simulated: the same run with no rows to fetch), and it must be {share:.0%} or more. *Stall*: waiting for the
-next minibatch; *idle*: that, waiting for the slowest trainer, and the all-reduce."""
+Waiting for features does not show as a stall alone: the gradients of the all-reduce cross the same links and queue
+behind the features of the next minibatch, so however slow the link, trainers stall for a small part of the step only,
+and wait for each other and for gradients instead. So what counts is by how much the epoch is shorter when all features
+are at hand (simulated: the same run with no rows to fetch), and it must be {share:.0%} or more. *Stall*: waiting for
+the next minibatch; *idle*: that, waiting for the slowest trainer, and the all-reduce."""
 
 WAITED = """Live at {link}, `pipeline` stalls for {stall:.0%} of its steps and is idle for {idle:.0%}. With a buffer
 that keeps every row (`infinite`, one run) the last epoch, in which few rows are new, takes {ahead_s:.2f} s: so

@@ -8,7 +8,7 @@ import polars as pl
 
 INTRODUCTION = """# How far simulations are from live runs
 
-Every row is a live DistDGL run on a local cluster (a network namespace a machine, links shaped by `tc`), and the
+{note}Every row is a live DistDGL run on a local cluster (a network namespace a machine, links shaped by `tc`), and the
 simulation of that run's own recorded trace. Hits and fetched rows are the whole run's; epoch times are means of all
 epochs but the first. The cost model of a row is fitted on all other configurations on the same graph, machines and
 link, never on the one that is predicted; what the model is made of was chosen among some forms while looking at these
@@ -39,8 +39,8 @@ CONFIGURATION = [
 ]  # fmt: skip
 
 
-def markdown(tables: dict[str, pl.DataFrame], command: str, when: str) -> str:
-    """The whole page, out of what `replay.validation.summarise` gives."""
+def markdown(tables: dict[str, pl.DataFrame], note: str, command: str, when: str) -> str:
+    """The whole page, out of what `replay.validation.summarise` gives and the grid's note."""
     overall = tables["overall"].to_dicts()[0]
     noise = overall["noise_share"]
     result = [
@@ -75,7 +75,7 @@ def markdown(tables: dict[str, pl.DataFrame], command: str, when: str) -> str:
         for row in tables["settings"].to_dicts()
     ]  # fmt: skip
     parts = [
-        INTRODUCTION.format(command=command, when=when).strip(),
+        INTRODUCTION.format(note=f"{note.strip()}\n\n" if note else "", command=command, when=when).strip(),
         "## Result\n" + "\n".join(result),
         "## Rankings\n" + table(RANKING, settings),
         "## Configurations\n" + table(CONFIGURATION, configurations),

@@ -62,6 +62,9 @@ class Block(_Strict):
 
 
 class Grid(_Strict):
+    """All blocks, and a note that pages about their runs begin with."""
+
+    note: str = ""
     blocks: tuple[Block, ...] = Field(min_length=1)
 
 

@@ -62,7 +62,8 @@ def main(
     from replay.validation import finished, predict, run_planned, summarise
     from traces.cluster.errors import ClusterError
 
-    runs = runs_of(read_grid(grid))
+    planned = read_grid(grid)
+    runs = runs_of(planned)
     begun, failed = time.monotonic(), []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with terminable(), Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
@@ -91,7 +92,8 @@ def main(
     pairs.write_parquet(out / "pairs.parquet")
     for name in ("configurations", "settings"):
         tables[name].write_parquet(out / f"{name}.parquet")
-    page = markdown(tables, shlex.join(["python", "-m", "replay.validate", *sys.argv[1:]]), f" on {date.today()}")
+    command = shlex.join(["python", "-m", "replay.validate", *sys.argv[1:]])
+    page = markdown(tables, planned.note, command, f" on {date.today()}")
     for path in filter(None, [out / "fidelity.md", docs]):
         path.write_text(page)
     if json:

@@ -28,6 +28,8 @@ def grid(tmp_path: Path, text: str):
 def test_every_configuration_comes_once_before_any_twice(tmp_path: Path) -> None:
     runs = runs_of(grid(tmp_path, BLOCK))
     assert [run.repeat for run in runs] == [0] * 6 + [1] * 6
+    policies = [run.policy.agent for run in runs]
+    assert (policies[:3], policies[6:9]) == (["none", "pipeline", "never"], ["never", "pipeline", "none"])
     assert len({run.folder for run in runs}) == 12
     assert runs[0].config.agent == "none"
 
@@ -89,7 +91,8 @@ def test_the_figures_by_hand() -> None:
     assert overall["worst_error_share"] == pytest.approx(0.2)
     assert overall["noise_share"] == pytest.approx(0.1 * 2**0.5 / 2.1)  # the standard deviation of 2.0 and 2.2
     assert overall["different_minibatches"] == 1
-    page = markdown(tables, "python -m replay.validate", "")
+    page = markdown(tables, "\nOver copper.\n", "python -m replay.validate", "")
+    assert "live runs\n\nOver copper.\n\nEvery row" in page
     assert "10.0% (within noise) |" in page
     assert "| g | 2 | 1gbit | 10 | a | 1 | 50.00% | 50.00% | 50 | 50 | 1.000 | 1.200 | +20.0% |  |" in page
 
