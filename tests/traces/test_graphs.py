@@ -190,7 +190,7 @@ def test_the_command_writes_a_graph_once(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["nonsense"], "choose one of debian, linux, papers100m-synthetic, ogbn-*"),
-        (["debian", "--scale", "10"], "--scale: debian doesn't take it; it takes --dump, --seed"),
+        (["debian", "--scale", "10"], "--scale: debian doesn't take it; it takes --dump, --seed, --width"),
         (["ogbn-arxiv", "--seed", "1"], "--seed: ogbn-arxiv doesn't take it; it takes --root"),
         (["papers100m-synthetic", "--scale", "0"], "--scale 0: give the divisor, 1 to 50000"),
         (["papers100m-synthetic", "--scale", "50001"], "--scale 50001: give the divisor, 1 to 50000"),

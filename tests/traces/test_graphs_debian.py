@@ -87,6 +87,15 @@ def test_labels_are_sections_and_features_descriptions(tmp_path: Path) -> None:
     assert libc6 @ nano == pytest.approx(21**-0.5, rel=1e-5)
 
 
+def test_wider_features_are_of_the_same_graph(tmp_path: Path) -> None:
+    graph = build(tmp_path / "dump", DUMP)
+    wide = debian.build(dump=tmp_path / "dump", width=768, report=lambda *_: None)
+    assert wide.features.shape == (14, 768)
+    assert np.count_nonzero(wide.features[11]) == 4  # gnu, nano, the, editor: none collide
+    for name in ("src", "dst", "labels", "train_mask"):
+        np.testing.assert_array_equal(getattr(wide, name), getattr(graph, name))
+
+
 def test_the_graph_is_a_function_of_dump_and_seed(tmp_path: Path) -> None:
     graph = build(tmp_path / "one", DUMP)
     assert build(tmp_path / "two", DUMP).checksum() == graph.checksum()

@@ -164,6 +164,7 @@ def test_edges_lead_from_a_function_to_its_callers(tarball: Path, monkeypatch: p
     schedule, nice = graph.features[9], graph.features[6]
     assert np.linalg.norm(schedule) == pytest.approx(1)
     assert np.linalg.norm(nice) == pytest.approx(1)
+    assert linux.build(source=tarball, width=7, report=lambda *_: None).features.shape == (11, 7)
 
 
 def test_the_package_holds_the_same_graph_as_its_tarball(tarball: Path, tmp_path: Path) -> None:
