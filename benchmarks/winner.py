@@ -99,7 +99,7 @@ def main(
         rates = _kept(out / "rates.parquet", lambda: _waiting(captures, progress))
         enough = rates.filter(pl.col("features_share") >= WAITING)["link"].to_list()
         if link not in enough:
-            where = f"choose one of {', '.join(enough)}" if enough else "at no rate do they"
+            where = f"choose one of {', '.join(enough)}" if enough else "no rate is slow enough"
             raise InputError(f"--link {link}: features take less than half of the epoch there; {where}")
         table = _kept(out / "sweep.parquet", lambda: _sweep(captures, workers, progress))
         chosen = _chosen(out, table, captures)
