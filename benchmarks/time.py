@@ -109,7 +109,7 @@ class Base:
 def both(path: Path, base: Base) -> tuple[dict[str, float], dict[str, float]]:
     """Summaries of a capture, predicted and measured."""
     header, inputs = Trace(path).header, load(Trace(path), "halo")
-    return summary(base.predict(inputs, header), header), summary(measured_times(inputs), header)
+    return summary(base.predict(inputs, header), header), summary(measured_times(inputs, header), header)
 
 
 def table(folder: Path) -> str:

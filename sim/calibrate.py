@@ -86,7 +86,7 @@ def _held_out(inputs: list[Any], trace: Any, cost: CostModel, sha256: str) -> tu
     from sim.fit import FITTED_EPOCHS
 
     header = trace.header
-    measured = measured_times(inputs)
+    measured = measured_times(inputs, header)
     simulated = simulate_captured(inputs, header, cost, sha256)
     first = min(FITTED_EPOCHS, header.epochs) * header.minibatches_per_epoch
     errors = {}

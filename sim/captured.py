@@ -30,6 +30,9 @@ MEASURED = {
 }
 """The time of every part, measured and simulated."""
 
+PREPARING = ("sample_s", "fetch_s", "label_s", "copy_s")
+"""What preparing a minibatch takes; copying is part of the simulator's labels."""
+
 
 def warm_up(header: Header) -> int:
     """Minibatches at the start that are set aside: the first epoch, in which connections open and memory is touched
@@ -41,10 +44,49 @@ def warm_up(header: Header) -> int:
     )
 
 
-def measured_times(inputs: list[TrainerInput]) -> dict[str, NDArray[np.float64]]:
-    """The times of the captured run by the simulator's names: shape (trainers, minibatches)."""
-    found = {name: np.stack([one.times[name] for one in inputs]) for name in inputs[0].times}
-    return found | {"compute_s": found["forward_s"] + found["backward_s"]}
+def depth_of(header: Header) -> int:
+    """How many minibatches a captured run prepared ahead."""
+    depth = header.training.depth
+    return int(resolve(header.policy, UNASKED).pipelined) if depth is None else depth
+
+
+def measured_times(inputs: list[TrainerInput], header: Header) -> dict[str, NDArray[np.float64]]:
+    """The times of the captured run by the simulator's names: shape (trainers, minibatches).
+
+    A thread that prepares ahead may begin as soon as the minibatch before is prepared and a place is free for the next
+    one. That it does so late, as it waits for the interpreter's lock or a core, counts as sampling, as in the
+    simulator.
+    """
+    found = {name: np.stack([one.times[name] for one in inputs]).astype(np.float64) for name in inputs[0].times}
+    found["compute_s"] = found["forward_s"] + found["backward_s"]
+    if depth := depth_of(header):
+        late_s = _late_s(found, depth, header.minibatches_per_epoch)
+        found["sample_s"] += late_s
+        found["prepare_start_s"] -= late_s
+    return found
+
+
+def _late_s(times: dict[str, NDArray[np.float64]], depth: int, per_epoch: int) -> NDArray[np.float64]:
+    """How much later than it may a thread begins to prepare; 0 for those of an epoch that it prepares before any is
+    taken."""
+    prepared = prepared_at(times)
+    taken = np.maximum(times["start_s"], prepared)  # a trainer that turns to one that isn't there takes it as it comes
+    late_s = np.zeros_like(prepared)
+    may_begin = np.maximum(prepared[:, depth - 1 : -1], taken[:, :-depth])
+    late_s[:, depth:] = np.maximum(times["prepare_start_s"][:, depth:] - may_begin, 0.0)
+    late_s[:, np.arange(late_s.shape[1]) % per_epoch < depth] = 0.0
+    return late_s
+
+
+def prepared_at(times: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """When minibatches were prepared, measured or simulated."""
+    return sum((times[part] for part in PREPARING if part in times), times["prepare_start_s"])
+
+
+def switches_s(times: dict[str, NDArray[np.float64]]) -> float:
+    """What passes until a trainer has a minibatch that is prepared and that it has turned to; the mean."""
+    there = np.maximum(times["start_s"], prepared_at(times))
+    return float((times["start_s"] + times["stall_s"] - there).mean())
 
 
 def simulate_captured(
@@ -67,13 +109,18 @@ class Captured:
     served: list[Served] | None
 
     @property
+    def depth(self) -> int:
+        """How many minibatches were prepared ahead."""
+        return depth_of(self.header)
+
+    @property
     def skip(self) -> int:
         """Minibatches at the start that are set aside."""
         return warm_up(self.header)
 
     def measured(self) -> dict[str, NDArray[np.float64]]:
         """The times that are fitted to, without warm-up."""
-        return {part: values[:, self.skip :] for part, values in measured_times(self.inputs).items()}
+        return {part: values[:, self.skip :] for part, values in measured_times(self.inputs, self.header).items()}
 
     def counted(self, what: Callable[[TrainerInput], NDArray[np.int64]]) -> NDArray[np.int64]:
         """A count of every minibatch after the warm-up, shape (trainers, minibatches)."""

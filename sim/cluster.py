@@ -21,14 +21,17 @@ def make_state(
     """Nothing under way, all links rested. `sample_s_per_edge` is what sampling takes a trainer; `periods` has the
     columns of `sim.state`."""
     hosts, trainers, servers = header.cluster.hosts, header.trainers, header.cluster.servers_per_host
-    count, messages = trainers * at.THREADS_PER_TRAINER + len(hosts) * servers, trainers * (len(hosts) + 1)
     pools, cores = [graph.nodes[host].get("pool", 0) for host in hosts], graph.graph.get("cores", [np.inf])
 
+    of_trainers = [header.partition_of(rank) for rank in range(trainers) for _ in range(at.THREADS_PER_TRAINER)]
+    of_hosts = [host for host in range(len(hosts)) for _ in range(servers)]
+    of_senders = [host for _ in range(trainers) for host in range(len(hosts))]
+    count, messages = len(of_trainers + of_hosts + of_senders), trainers * (len(hosts) + 1)
     threads = np.zeros((count, len(at.THREAD)))
     threads[:, [at.INBOX, at.INBOX_END, at.SERVED, at.SIBLING]] = -1
     threads[:, at.CORES] = 1.0
-    of_trainers = [header.partition_of(rank) for rank in range(trainers) for _ in range(at.THREADS_PER_TRAINER)]
-    threads[:, at.HOST] = of_trainers + [host for host in range(len(hosts)) for _ in range(servers)]
+    threads[len(of_trainers) : len(of_trainers + of_hosts), at.ASLEEP] = 1.0
+    threads[:, at.HOST] = of_trainers + of_hosts + of_senders
     threads[:, at.POOL] = [pools[int(host)] for host in threads[:, at.HOST]]
     first = np.arange(trainers) * at.THREADS_PER_TRAINER
     threads[first + at.PREPARE, at.SIBLING] = first + at.TRAIN
@@ -49,14 +52,14 @@ def make_state(
         pools=state_of_pools,
         messages=np.zeros((messages, len(at.MESSAGE))),
         links=links,
-        due_at=np.zeros(messages),
+        due_at=np.zeros(messages + count),
         ready=np.zeros((len(at.QUEUES), 2 + count), np.int64),
         jobs=np.zeros((len(cores), count), np.int64),
         following=np.full(messages, -1, np.int64),
         flowing=np.zeros(messages, np.int64),
         crossing=np.zeros(messages * routes.paths.shape[2], np.int64),
-        due=np.zeros(messages, np.int64),
-        due_order=np.zeros(messages, np.int64),
+        due=np.zeros(messages + count, np.int64),
+        due_order=np.zeros(messages + count, np.int64),
         queues=np.full((len(hosts), 2), -1, np.int64),
         paths=routes.paths,
         latency_s=routes.latency_s,
@@ -69,12 +72,11 @@ def make_state(
 
 def _kinds(cost: CostModel, header: Header, sample_s_per_edge: float) -> np.ndarray:
     row_bytes = header.graph.feature_bytes
-    transfer_s = cost.transfer_s_per_byte / 2 * row_bytes
-    server_s, scatter_s = cost.server_s_per_row + transfer_s, cost.scatter_s_per_row + transfer_s
+    sending_s = cost.transfer_s_per_byte * row_bytes
     kinds = np.zeros((3, len(at.KIND_COLUMNS)))
-    kinds[at.SAMPLE] = ID_BYTES, EDGE_BYTES, cost.server_s, sample_s_per_edge * SERVED_SHARE, 0.0
-    kinds[at.LABEL] = ID_BYTES, ID_BYTES, cost.server_s, 0.0, 0.0
-    kinds[at.FETCH] = ID_BYTES, row_bytes, cost.server_s, server_s, scatter_s
+    kinds[at.SAMPLE] = ID_BYTES, EDGE_BYTES, cost.server_s, sample_s_per_edge * SERVED_SHARE, 0.0, 0.0
+    kinds[at.LABEL] = ID_BYTES, ID_BYTES, cost.server_s, 0.0, 0.0, 0.0
+    kinds[at.FETCH] = ID_BYTES, row_bytes, cost.server_s, cost.server_s_per_row, sending_s, cost.scatter_s_per_row
     return kinds
 
 

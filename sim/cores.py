@@ -1,8 +1,9 @@
 """Cores as a processor-sharing resource: the threads that compute on a host get equal parts of its cores.
 
 A pool with C cores and work for n has a virtual time that goes on at min(1, C / n) of the real one, so that a job that
-starts now ends when the virtual time has gone on by its work (Parekh and Gallager, 1993). Does not model priorities or
-the interpreter lock, beyond what two threads of an interpreter cost each other.
+starts now ends when the virtual time has gone on by its work (Parekh and Gallager, 1993). A thread that has slept gets
+a core at once, or after a time slice if none is free. Two threads of one interpreter hold its lock in turn: while both
+work, each keeps a part of a core busy, and takes as much longer. Does not model priorities.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import math
 
 import numpy as np
 
+from sim.arrivals import arrive_at
 from sim.kernel import part
 from sim.state import (
+    ASLEEP,
     BUSY,
     CORES,
     DONE_AT,
@@ -28,6 +31,7 @@ from sim.state import (
     POOL_NEXT,
     POOL_SINCE,
     REPEAT_S,
+    SENDING,
     SERVING,
     SIBLING,
     STAGE,
@@ -42,17 +46,36 @@ from sim.state import (
 EDGE_S = 1e-9
 """So close to its edge a period has begun or ended: rounding must not decide."""
 
+TIME_SLICE_S = 1e-3
+"""How long a thread that wakes up waits for one of the cores that others keep busy. Linux's scheduler lets a thread run
+for 0.7 ms times 1 + log2 of the cores, at most 2.8 ms, before another one may have its core (EEVDF, its default); a
+thread that wakes up waits for what is left of that, somewhat less."""
+
 
 @part
 def start_job(thread, work_s, now, c):  # type: ignore[no-untyped-def]
-    """Let a thread compute for as long as `work_s` seconds take on a core of its own."""
+    """Let a thread compute for as long as `work_s` seconds take on a core of its own, as soon as it has one."""
+    pool, slept = int(c.threads[thread, POOL]), c.threads[thread, ASLEEP]
+    c.threads[thread, ASLEEP] = 0.0
+    if slept and c.pools[pool, BUSY] + c.threads[thread, CORES] > c.pools[pool, POOL_CORES]:
+        c.threads[thread, DONE_AT] = work_s
+        arrive_at(c.messages.shape[0] + thread, now + TIME_SLICE_S, c)
+    else:
+        begin_job(thread, work_s, now, c)
+
+
+@part
+def begin_job(thread, work_s, now, c):  # type: ignore[no-untyped-def]
+    """Put a job among those of its pool."""
     sibling = int(c.threads[thread, SIBLING])
-    if sibling >= 0 and c.threads[sibling, STAGE] != IDLE and c.threads[sibling, STAGE] != WAITING:
-        work_s *= c.fixed[TOGETHER]
+    if sibling >= 0:
+        both = c.threads[sibling, STAGE] != IDLE and c.threads[sibling, STAGE] != WAITING
+        c.threads[thread, CORES] = 1.0 / c.fixed[TOGETHER] if both else 1.0
+        work_s /= c.threads[thread, CORES]
     for i in range(c.periods.shape[0]):
         if c.periods[i, WHICH] == c.threads[thread, HOST] and within(i, now, c):
-            what = c.periods[i, WHAT]
-            if what == OF_HOST or (what == OF_SERVERS and c.threads[thread, STAGE] == SERVING):
+            what, stage = c.periods[i, WHAT], c.threads[thread, STAGE]
+            if what == OF_HOST or (what == OF_SERVERS and stage in (SERVING, SENDING)):
                 work_s /= c.periods[i, FACTOR]
     pool = int(c.threads[thread, POOL])
     c.pools[pool, VIRTUAL] += (now - c.pools[pool, POOL_SINCE]) * pace(pool, c)

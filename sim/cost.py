@@ -31,13 +31,15 @@ class CostModel:
     """Work in seconds of a core that nothing else uses, beside what the links take.
 
     A trainer spends `request_s` on a fetch from any remote owner at all and `scatter_s_per_row` on putting a row in its
-    place; an owner's server spends `server_s` on a request and `server_s_per_row` on a row of features. Sending and
-    receiving a byte of features costs both ends `transfer_s_per_byte` together. `handover_s` is spent in every step
-    between its parts. A trainer with a buffer looks every remote row up, at `buffer_s_per_row`. While both threads of a
-    trainer compute, the work of either grows to `together` times as much.
-    `link_efficiency` is the part of a link's rate that carries payload. DistDGL writes a message in several small
-    pieces, the last of which TCP holds back until the first has been acknowledged (Nagle's algorithm): that is how
-    often a message waits for an acknowledgement, `acknowledged`.
+    place; an owner's server spends `server_s` on a request and `server_s_per_row` on a row of features. While rows
+    cross links, threads beside the server spend `transfer_s_per_byte` on moving them through sockets. A trainer spends
+    `handover_s` in every step between preparing and computing where these take turns, and `switch_s` where one thread
+    hands the minibatch over to the other. With a buffer, it looks every remote row up, at `buffer_s_per_row`. While
+    both threads of a trainer work, they share the interpreter's lock, so that a job takes `together` times as long.
+    `link_efficiency` is the part of a link's rate that carries payload. DistDGL writes a message in several pieces, the
+    first of them small. If the last one is small, too, TCP holds it back until the first has been acknowledged (Nagle's
+    algorithm in Minshall's variant, as Linux has it): `acknowledged` is how often that makes a short message wait. When
+    the last one of a long message is written, the first has been acknowledged long since.
 
     The rest of a minibatch takes a share of what it took in the captured run, less than 1 where processes shared cores
     or waited for each other: `shares` has one by part for every trace that this was fitted on, by its SHA-256. Other
@@ -51,6 +53,7 @@ class CostModel:
     scatter_s_per_row: float
     server_s: float = 0.0
     handover_s: float = 0.0
+    switch_s: float = 0.0
     transfer_s_per_byte: float = 0.0
     together: float = 1.0
     acknowledged: float = 1.0
@@ -65,7 +68,8 @@ class CostModel:
     def row_s(self, feature_bytes: int, link_bytes_per_s: float) -> float:
         """What one more row takes over a link that nothing else uses, request and response."""
         on_link_s = (ID_BYTES + feature_bytes) / (link_bytes_per_s * self.link_efficiency)
-        return on_link_s + self.server_s_per_row + self.scatter_s_per_row + self.transfer_s_per_byte * feature_bytes
+        moving_s = max(on_link_s, self.transfer_s_per_byte * feature_bytes)
+        return moving_s + self.server_s_per_row + self.scatter_s_per_row
 
 
 def read_cost(path: Path) -> CostModel:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sim.clock import Clock
 from sim.state import (
     ASKING,
+    ASLEEP,
     AT,
     CORES,
     GIVEN,
@@ -69,7 +70,7 @@ class Fabric:
 
     def work(self, trainer: int, thread: int, work_s: float, cores: float) -> simpy.Event:
         """Happens when a trainer's thread has computed on `cores` what takes `work_s` where nothing else runs."""
-        self._state.threads[trainer * THREADS_PER_TRAINER + thread, CORES] = cores
+        self._state.threads[trainer * THREADS_PER_TRAINER + thread, [CORES, ASLEEP]] = cores, 1.0
         return self.run(trainer, thread, np.array([[[0.0, work_s, 0.0, 0.0]]]))
 
     def times(self, trainer: int, thread: int) -> NDArray[np.float64]:
@@ -83,7 +84,7 @@ class Fabric:
         return None if whose == NOBODY else (at, self._done.pop(whose))
 
     def _line_up(self, which: int, thread: int) -> None:
-        """As `sim.calls.line_up`."""
+        """As `sim.threads.line_up`."""
         ready = self._state.ready[which]
         ready[2 + ready[0] % (len(ready) - 2)] = thread
         ready[0] += 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.captured import MEASURED, Captured
+from sim.captured import MEASURED, Captured, prepared_at, switches_s
 from sim.cost import PARTS, CostModel
 from sim.laws import fit_laws, line
 from sim.load import TrainerInput
@@ -28,13 +28,16 @@ ROUNDS, CLOSE_SHARE = 10, 0.002
 """How often the run is simulated at most, and how close shares must come."""
 
 SERVER_S = 0.3e-3
-TRANSFER_S_PER_BYTE = 3.5e-9
-TOGETHER = 1.17
-"""Not in any trace, because they are spent by threads that no trainer waits for; from the processor clocks of all
-threads of a captured run (docs/time.md tells how)."""
+TRANSFER_S_PER_BYTE = 2.5e-9
+TOGETHER = 1.4
+"""Not in any trace, because they are spent by threads that no trainer waits for, or show in two runs only; from the
+processor clocks of all threads of captured runs (docs/time.md tells how)."""
 
 BUFFER_S_PER_ROW = 0.4e-6
-"""Nor is this in a run without buffers; it is what runs with buffers were fitted with (docs/time.md)."""
+HANDOVER_S = 0.1e-3
+SWITCH_S = 1e-3
+"""Nor are these in a run without buffers, one that prepares ahead, and one that doesn't; it is what such runs were
+fitted with (docs/time.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,9 +76,11 @@ def fit(
     share = dict.fromkeys(PARTS, 1.0)
     cost = CostModel(
         request_s=0.0, server_s_per_row=gathered_s, scatter_s_per_row=0.0, server_s=SERVER_S,
-        transfer_s_per_byte=TRANSFER_S_PER_BYTE, together=TOGETHER, handover_s=_handover_s(measured, header),
+        transfer_s_per_byte=TRANSFER_S_PER_BYTE, together=TOGETHER, handover_s=HANDOVER_S, switch_s=SWITCH_S,
         buffer_s_per_row=BUFFER_S_PER_ROW, shares={sha256: share}, fitted_on=name,
     )  # fmt: skip
+    if not run.depth:
+        cost = replace(cost, handover_s=_handover_s(measured))
     for _ in range(ROUNDS):
         simulated = run.simulated(cost)
         late_s = measured["fetch_s"] - simulated["fetch_s"]
@@ -85,7 +90,10 @@ def fit(
             took_s = float(simulated[name_s].mean())
             ratios[part] = float(measured[name_s].mean()) / took_s if part != "label" and took_s else 1.0
         ratios["label"] = ratios["compute"]  # labels of other hosts wait for them
-        share = {part: share[part] * min(max(ratios[part], 0.3), 3.0) for part in PARTS}
+        if run.depth:
+            ratios["switch"] = switches_s(measured) / max(switches_s(simulated), 1e-9)
+            cost = replace(cost, switch_s=cost.switch_s * _bounded(ratios["switch"]))
+        share = {part: share[part] * _bounded(ratios[part]) for part in PARTS}
         cost = replace(
             cost,
             request_s=max(cost.request_s + request_s / 2, 0.0),  # half, because what is late in one fetch delays others
@@ -109,9 +117,12 @@ def fit(
     return Fitted(replace(cost, laws=laws), errors, doubts, run)
 
 
-def _handover_s(measured: dict[str, NDArray[np.float64]], header: Header) -> float:
-    """What passes in a step between its parts, as far as a trace shows it."""
-    if header.policy != "none":
-        return 0.0
-    prepared_s = measured["sample_s"] + measured["fetch_s"] + measured["label_s"] + measured["copy_s"]
-    return max(float(np.median(measured["stall_s"] - prepared_s)), 0.0)
+def _bounded(ratio: float) -> float:
+    """By which something is changed in one round."""
+    return min(max(ratio, 0.3), 3.0)
+
+
+def _handover_s(measured: dict[str, NDArray[np.float64]]) -> float:
+    """What passes in a step between its parts, as far as a trace shows it, where these take turns."""
+    preparing_s = prepared_at(measured) - measured["prepare_start_s"]
+    return max(float(np.median(measured["stall_s"] - preparing_s)), 0.0)

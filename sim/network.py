@@ -1,9 +1,9 @@
 """Links as fluid: messages share every link of their path max-min fairly, and re-share when one starts or ends.
 
 A link may carry a burst at once before its rate limits it (a token bucket, as `tc` shapes links). Of every connection
-no more than a window stands in the queues: what is shorter than that flows past the others, but waits behind what
-stands there. Does not model packets, TCP's slow start or losses; protocol overhead is in the cost model's
-`link_efficiency`.
+no more than a window stands in the queue of the link that limits it: what is shorter than that flows past the others,
+but waits behind what stands there. Does not model packets, TCP's slow start or losses; protocol overhead is in the cost
+model's `link_efficiency`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sim.state import (
     EXTRA_S,
     FACTOR,
     FLOWING,
+    FULL,
     LEFT,
     LINK_SINCE,
     NEXT_DONE,
@@ -50,15 +51,15 @@ DONE_S = 1e-9
 
 
 @part
-def send(message, source, target, size, extra_s, trips, acknowledged, now, c):  # type: ignore[no-untyped-def]
-    """Put `size` bytes on the way; they arrive `extra_s` later than they are through the links and the latency is over.
+def send(message, source, target, size, least_s, extra_s, trips, held, now, c):  # type: ignore[no-untyped-def]
+    """Put `size` bytes on the way, on which they are for `least_s` at least; they arrive `extra_s` later than they are
+    through the links and the latency is over.
 
-    The last of them goes that way `trips` times, one after another, and as often as `acknowledged` says it must wait
-    for an acknowledgement to come back: each of that takes the latency, and waits in the links' queues.
+    It stands for `trips` messages that go that way one after another, each of them after an answer to the one before.
+    And the end of a short one is `held` back so often, until its beginning has been acknowledged. Each way takes the
+    latency, and waits in the links' queues if the message is short.
     """
     c.messages[message, SOURCE], c.messages[message, TARGET] = source, target
-    extra_s += trips * c.latency_s[source, target]
-    extra_s += acknowledged * (c.latency_s[target, source] + standing_s(target, source, c))
     short = size <= c.fixed[WINDOW]
     at_once, slowest_s = size, 0.0
     for hop in range(c.paths.shape[2]):
@@ -69,6 +70,7 @@ def send(message, source, target, size, extra_s, trips, acknowledged, now, c):  
             at_once = min(at_once, max(c.links[link, TOKENS], 0.0))
             short &= rate > 0.0  # a failed link lets nothing past
             slowest_s = max(slowest_s, (size - max(c.links[link, TOKENS], 0.0)) / rate)
+    extra_s += max(least_s - max(slowest_s, 0.0), 0.0)
     if short:
         at_once = size
     for hop in range(c.paths.shape[2]):
@@ -77,9 +79,16 @@ def send(message, source, target, size, extra_s, trips, acknowledged, now, c):  
             c.links[link, TOKENS] -= at_once
             count(link, at_once, now, c)
     if short:
-        extra_s += trips * standing_s(source, target, c)  # a flow's waiting is its part of the rate
-        arrive_at(message, now + slowest_s + extra_s, c)
+        due_s, back = now + slowest_s + extra_s, False
+        ways = 2.0 * (trips + held) - 1.0
+        while ways > 0.0:
+            one, other = (target, source) if back else (source, target)
+            due_s += min(ways, 1.0) * (c.latency_s[one, other] + standing_s(one, other, due_s, c))
+            back, ways = not back, ways - 1.0
+        arrive_at(message, due_s, c)
         return
+    # a flow's waiting is its part of the rate
+    extra_s += trips * c.latency_s[source, target] + (trips - 1.0) * c.latency_s[target, source]
     c.messages[message, LEFT], c.messages[message, RATE], c.messages[message, EXTRA_S] = size - at_once, 0.0, extra_s
     if not c.clock[CHANGED]:
         settle(now, c)
@@ -89,13 +98,17 @@ def send(message, source, target, size, extra_s, trips, acknowledged, now, c):  
 
 
 @part
-def standing_s(source, target, c):  # type: ignore[no-untyped-def]
-    """How long it takes what stands in the queues of a path to leave them."""
-    waits_s = 0.0
+def standing_s(source, target, at_s, c):  # type: ignore[no-untyped-def]
+    """How long what then stands in the queues of a path takes to leave them, if flows go on as they do now."""
+    waits_s, later_s = 0.0, at_s - c.clock[SINCE]
     for hop in range(c.paths.shape[2]):
         link = c.paths[source, target, hop]
-        if link >= 0:
-            waits_s += c.links[link, STANDING] / c.links[link, BYTES_PER_S]
+        if link >= 0 and c.links[link, STANDING]:
+            for i in range(int(c.links[link - 1, CROSSED]) if link else 0, int(c.links[link, CROSSED])):
+                message = c.crossing[i]
+                if c.messages[message, FULL] == link:
+                    left = c.messages[message, LEFT] - c.messages[message, RATE] * later_s
+                    waits_s += max(min(left, c.fixed[WINDOW]), 0.0) / c.links[link, BYTES_PER_S]
     return waits_s
 
 
@@ -195,7 +208,8 @@ def share(now, c):  # type: ignore[no-untyped-def]
             source, target = int(c.messages[message, SOURCE]), int(c.messages[message, TARGET])
             c.messages[message, RATE] = level
             unfixed -= 1
-            c.links[full, STANDING] += c.fixed[WINDOW]
+            c.messages[message, FULL] = full
+            c.links[full, STANDING] += 1.0
             if level > 0.0:
                 c.clock[NEXT_DONE] = min(c.clock[NEXT_DONE], now + c.messages[message, LEFT] / level)
             for hop in range(hops):

@@ -4,7 +4,7 @@ A *call* is DistDGL's way to ask for anything remote: build the requests, send t
 the work, and put the responses in place one after another as they come. A *program* is some calls in a row: what one
 thread of a trainer does for a minibatch. Between its programs it may have to wait for a permit, which the trainer's
 other thread gives: a minibatch that is prepared, or a place for one. Work is done on cores (`sim.cores`), calls are
-made in `sim.calls`.
+made in `sim.calls`, gradients summed up in `sim.allreduce`.
 
 These are compiled functions over arrays, because a run has dozens of such events for every minibatch of every trainer.
 """
@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.allreduce import added, join
 from sim.arrivals import next_due
-from sim.calls import answer, arrived, ask, join, line_up, lined_up, next_of
-from sim.cores import end_job, start_job
+from sim.calls import answer, arrived, ask, copy
+from sim.cores import begin_job, end_job, start_job
 from sim.kernel import kernel, part
 from sim.network import share
 from sim.state import (
@@ -23,6 +24,7 @@ from sim.state import (
     AFTER_S,
     ASKED_AT,
     ASKING,
+    ASLEEP,
     AT,
     BEFORE,
     BEFORE_S,
@@ -32,6 +34,7 @@ from sim.state import (
     BESIDE_S,
     BESIDE_TOOK_S,
     CHANGED,
+    DONE_AT,
     DUE,
     ENDED_AT,
     FLOWING,
@@ -53,6 +56,7 @@ from sim.state import (
     PUTTING,
     REDUCE,
     ROWS,
+    SENDING,
     SERVING,
     SIBLING,
     SINCE,
@@ -86,10 +90,7 @@ def advance(now, until, c):  # type: ignore[no-untyped-def]
             take(next_of(WOKEN, c), now, c)
         elif lined_up(BEGINNING, c):
             thread = next_of(BEGINNING, c)
-            if c.threads[thread, STAGE] == IDLE:
-                c.threads[thread, STEP] = -1
-            else:  # the all-reduce that it waited for is done
-                c.threads[thread, STAGE] = AFTER
+            c.threads[thread, STEP] = -1
         else:
             soonest, pool = np.inf, -1
             for i in range(c.pools.shape[0]):
@@ -110,10 +111,38 @@ def advance(now, until, c):  # type: ignore[no-untyped-def]
                 if c.threads[thread, STAGE] == SERVING:
                     answer(thread, now, c)
                     thread = NOBODY
+                elif c.threads[thread, STAGE] == SENDING:
+                    copy(thread, now, c)
+                    thread = NOBODY
             else:
-                thread = arrived(next_due(c), now, c)
+                message = next_due(c)
+                woken = message - c.messages.shape[0]
+                if woken < 0:
+                    thread = arrived(message, now, c)
+                else:
+                    begin_job(woken, c.threads[woken, DONE_AT], now, c)
         if thread != NOBODY and go_on(thread, now, c) and ended(thread, now, c):
             return now, thread
+
+
+@part
+def line_up(which, thread, c):  # type: ignore[no-untyped-def]
+    """Put a thread at the end of a queue."""
+    c.ready[which, 2 + c.ready[which, 0] % c.threads.shape[0]] = thread
+    c.ready[which, 0] += 1
+
+
+@part
+def lined_up(which, c):  # type: ignore[no-untyped-def]
+    """Whether there is a thread in a queue."""
+    return c.ready[which, 0] > c.ready[which, 1]
+
+
+@part
+def next_of(which, c):  # type: ignore[no-untyped-def]
+    """Take the first thread out of a queue."""
+    c.ready[which, 1] += 1
+    return c.ready[which, 2 + (c.ready[which, 1] - 1) % c.threads.shape[0]]
 
 
 @part
@@ -126,6 +155,8 @@ def next_program(thread, now, c):  # type: ignore[no-untyped-def]
         take(thread, now, c)
     else:
         c.threads[thread, WAITS] = 1.0
+        turns = c.threads[thread, GIVES] == ON_ASKING or c.threads[int(c.threads[thread, SIBLING]), GIVES] == ON_ASKING
+        c.threads[thread, ASLEEP] = 0.0 if turns else 1.0  # those that take turns are one thread in reality
 
 
 @part
@@ -183,7 +214,7 @@ def go_on(thread, now, c):  # type: ignore[no-untyped-def]
                 return True
             c.threads[thread, STAGE], work_s = BEFORE, c.programs[thread, at, step, BEFORE_S]
         elif stage == BEFORE and c.programs[thread, at, step, KIND] == REDUCE:
-            c.threads[thread, STAGE] = WAITING
+            c.threads[thread, STAGE], c.threads[thread, ASLEEP] = WAITING, 1.0
             join(thread, now, c)
             return False
         elif stage == BEFORE:
@@ -194,6 +225,8 @@ def go_on(thread, now, c):  # type: ignore[no-untyped-def]
         else:
             if stage == BESIDE:
                 c.times[thread, at, BESIDE_TOOK_S + step] += now
+            elif stage == PUTTING and c.programs[thread, at, step, KIND] == REDUCE:
+                added(thread, now, c)
             message = int(c.threads[thread, INBOX])
             if message >= 0:
                 c.threads[thread, INBOX] = c.following[message]
@@ -201,7 +234,7 @@ def go_on(thread, now, c):  # type: ignore[no-untyped-def]
                 c.threads[thread, STAGE] = PUTTING
                 work_s = c.messages[message, ROWS] * c.kinds[int(c.programs[thread, at, step, KIND]), PUT_S_PER_ROW]
             elif c.threads[thread, PENDING]:
-                c.threads[thread, STAGE] = WAITING
+                c.threads[thread, STAGE], c.threads[thread, ASLEEP] = WAITING, 1.0
                 return False
             else:
                 c.threads[thread, STAGE], work_s = AFTER, c.programs[thread, at, step, AFTER_S]

@@ -111,7 +111,8 @@ class Trainer:
         tell: Callable[[], None],
     ) -> None:
         self._env, self._in, self._served, self._fabric = env, source, served, fabric
-        self._work, self._request_s, self._handover_s = work, cost.request_s, cost.handover_s
+        self._work, self._request_s = work, cost.request_s
+        self._handover_s = cost.switch_s if depth else cost.handover_s
         self._epochs = epochs
         self._per_epoch = minibatches_per_epoch
         self._decided, self._tell = decided, tell

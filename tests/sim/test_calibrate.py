@@ -69,6 +69,8 @@ def test_a_run_with_buffers_tells_what_these_cost(write_trace, minibatch):
         ]
         ranks.append([[minibatch(ids, of) for ids, of in zip(rows, times, strict=True)]] * 2)
     trace = Trace(write_trace(ranks, nodes_per_partition=1000, policy="never"))
+    training = trace.header.training.model_copy(update={"depth": 0})  # nothing beside anything else
+    trace = Trace(write_trace(ranks, nodes_per_partition=1000, policy="never", training=training))
     inputs = load(trace, "halo")
     with pytest.raises(InputError, match="captured under policy 'never'"):
         fit(inputs, trace.header, "hand")
@@ -82,6 +84,38 @@ def test_a_run_with_buffers_tells_what_these_cost(write_trace, minibatch):
     assert fitted.cost.laws["gather_s_per_row"] == pytest.approx(1e-5, rel=0.02)
     assert fitted.cost.laws["gather_s"] == pytest.approx(0.0, abs=2e-6)
     assert fitted.cost.buffer_s_per_row == pytest.approx(2e-6, rel=0.02)
+
+
+def test_what_threads_take_to_turn_to_their_work_is_told_from_waiting(write_trace, minibatch):
+    """Prepared ahead by one, 5 ms each. The thread may begin the second at 5 ms, when the trainer takes the first, and
+    the third at 20 ms, when that takes the second; it does so 2 ms and 1 ms late. The trainer has the first 1 ms after
+    it is there, and the others 3 ms after it turns to them."""
+    from sim.captured import measured_times, switches_s
+    from sim.load import load
+    from traces.reader import Trace
+
+    when = [(0.000, 0.000, 0.006), (0.007, 0.020, 0.003), (0.021, 0.040, 0.003)]
+    epoch = [
+        minibatch([], {"prepare_start_s": begun, "start_s": start, "stall_s": stall, "sample_s": 0.005})
+        for begun, start, stall in when
+    ]
+    trace = Trace(write_trace([[epoch]], policy="pipeline"))
+    times = measured_times(load(trace, "halo"), trace.header)
+    assert times["sample_s"] * 1e3 == pytest.approx(np.array([[5.0, 7.0, 6.0]]))
+    assert times["prepare_start_s"] * 1e3 == pytest.approx(np.array([[0.0, 5.0, 20.0]]))
+    assert switches_s(times) * 1e3 == pytest.approx((1 + 3 + 3) / 3)
+    alone = Trace(write_trace([[epoch]], policy="none", name="none.parquet"))
+    assert measured_times(load(alone, "halo"), alone.header)["sample_s"] == pytest.approx(0.005)
+
+
+def test_seeds_that_belong_elsewhere_are_asked_for_beside_home(write_trace, minibatch):
+    from sim.work import seeds_elsewhere
+    from traces.reader import Trace
+
+    header = Trace(write_trace([[[minibatch([])]]] * 4)).header
+    rows = seeds_elsewhere([0.001, 0.005, 0.001, 0.004], header)
+    assert rows.tolist() == [[0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
+    assert not seeds_elsewhere([0.001, 0.0015, 0.001, 0.0019], header).any()
 
 
 def test_several_runs_make_one_model_by_which_they_take_as_long_as_measured(write):
@@ -106,7 +140,7 @@ def test_several_runs_make_one_model_by_which_they_take_as_long_as_measured(writ
 
     plain, plain_s = model(0.0)
     assert plain.straggle_s == 0.0
-    assert plain.laws["compute_s_per_row"] == pytest.approx(1e-4, rel=0.1)
+    assert plain.laws["compute_s_per_row"] == pytest.approx(1e-4, rel=0.15)  # work is drawn around the law
     late, late_s = model(plain_s + 0.003)
     assert 0.002 < late.straggle_s < 0.01
     assert late_s == pytest.approx(plain_s + 0.003, rel=0.03)

@@ -65,10 +65,27 @@ def test_threads_of_one_machine_share_its_cores(write_trace, minibatch):
     assert seconds(run(unlike, cluster=said(cores=1))) == pytest.approx(0.020)
 
 
-def test_two_threads_of_an_interpreter_cost_each_other(trace):
+def test_two_threads_of_an_interpreter_hold_its_lock_in_turn(trace, write_trace, minibatch):
     alone, together = (CostModel(request_s=0, server_s_per_row=0, scatter_s_per_row=0, together=x) for x in (1.0, 1.5))
     assert seconds(run(trace, "none", alone)) == seconds(run(trace, "none", together))
     assert seconds(run(trace, "pipeline", alone)) < seconds(run(trace, "pipeline", together))
+
+    one = minibatch([], {"sample_s": 0.010, "forward_s": 0.010})
+    alike = Trace(write_trace([[[one] * 8]], name="alike.parquet"))
+    on_two = seconds(run(alike, "pipeline", together)) / seconds(run(alike, "pipeline", alone))
+    assert on_two == pytest.approx((7 * 1.5 + 2) / 9, rel=0.1)  # both work, but at first and at last
+    on_one = [seconds(run(alike, "pipeline", cost, cluster=said(shared_cores=1))) for cost in (alone, together)]
+    assert on_one[1] == pytest.approx(on_one[0], rel=0.05)  # where they share a core they are never both at work
+
+
+@pytest.mark.parametrize(("cores", "fetch_ms"), [(1, 5.0), (2, 2.0)])
+def test_a_server_that_has_slept_gets_a_busy_core_after_a_time_slice(write_trace, minibatch, cores, fetch_ms):
+    """Trainer 1 samples for 10 ms, when trainer 0 asks its host for a row, which takes the server 2 ms. On the only
+    core, that begins after a time slice of 1 ms, and takes twice as long as half of the core is the trainer's."""
+    cost = CostModel(request_s=0.0, server_s_per_row=0.0, scatter_s_per_row=0.0, server_s=0.002)
+    ranks = [[[minibatch([15])]], [[minibatch([], {"sample_s": 0.010})]]]
+    times = run(Trace(write_trace(ranks)), cost=cost, cluster=said(shared_cores=cores), link_bytes_per_s=1e12).times
+    assert times["fetch_s"][:, 0] * 1e3 == pytest.approx([fetch_ms, 0.0], abs=1e-3)
 
 
 @pytest.mark.parametrize("agent", ["none", "pipeline"])
@@ -125,6 +142,16 @@ def test_a_straggler_makes_all_others_wait(trace):
     assert times["compute_s"][1] == pytest.approx(0.040)
     assert times["compute_s"][[0, 2]] == pytest.approx(0.010)
     assert (times["wait_s"][[0, 2]] > 0.02).all()
+
+
+def test_a_straggler_holds_up_the_ring_after_it(write_trace, minibatch):
+    """Four rounds of 1 ms, 2 ms at machine1. Trainer 1 adds a part every 2 ms; what trainer 2 adds last comes from it
+    at 6 ms; and trainer 0 has to wait for trainer 2 once, at 3 ms, for what took trainer 1 until 2 ms."""
+    one = minibatch([], {"allreduce_s": 0.004})
+    trace = Trace(write_trace([[[one]]] * 3))
+    assert run(trace).times["allreduce_s"][:, 0] * 1e3 == pytest.approx([4.0, 4.0, 4.0])
+    late = run(trace, scenario=said(straggler=[{"host": "machine1", "factor": 0.5}]))
+    assert late.times["allreduce_s"][:, 0] * 1e3 == pytest.approx([6.0, 8.0, 7.0])
 
 
 class Thinks:

@@ -58,7 +58,7 @@ def make_network(messages, rate=1000.0, latency_s=0.0, burst_bytes=0.0, window=0
     )  # fmt: skip
 
 
-def finish_times(flows, **options):
+def finish_times(flows, least_s=0.0, extra_s=0.0, trips=1.0, held=0.0, **options):
     """When each (start, source, target, bytes) is there, on a star of four hosts with links of 1000 bytes a second."""
     state, done = make_network(len(flows), **options), [0.0] * len(flows)
     clock = state.clock
@@ -76,7 +76,7 @@ def finish_times(flows, **options):
 
     for number, (start, source, target, size) in sorted(enumerate(flows), key=lambda one: one[1][0]):
         wait(start)
-        send(number, source, target, float(size), 0.0, 1.0, 0.0, float(start), state)
+        send(number, source, target, float(size), least_s, extra_s, trips, held, float(start), state)
     wait(np.inf)
     return done
 
@@ -122,6 +122,30 @@ def test_a_short_message_waits_behind_what_stands_in_the_queue():
     """Two flows have 100 bytes each in c's queue: a message of 50 waits .2 s for them and takes .05 s itself."""
     done = finish_times([(0, 0, 2, 500), (0, 1, 2, 500), (0.2, 3, 2, 50)], window=100.0)
     assert done == pytest.approx([1.0, 1.0, 0.45])
+
+
+def test_it_waits_no_longer_than_for_what_is_left_of_a_flow():
+    """What 20 bytes take .02 s for is over when the flow has 30 bytes left, which all stand in the queue, or none."""
+    assert finish_times([(0, 0, 2, 500), (0.45, 0, 1, 20)], window=100.0) == pytest.approx([0.5, 0.5])
+    assert finish_times([(0, 0, 2, 500), (0.49, 0, 1, 20)], window=100.0) == pytest.approx([0.5, 0.51])
+
+
+def test_only_the_end_of_a_short_message_is_held_back():
+    """A way takes 20 ms: the short one goes there, back, and there again."""
+    assert finish_times([(0, 0, 1, 50)], window=100.0, latency_s=0.01, held=1.0) == pytest.approx([0.11])
+    assert finish_times([(0, 0, 1, 500)], window=100.0, latency_s=0.01, held=1.0) == pytest.approx([0.52])
+
+
+def test_messages_that_stand_for_several_take_the_latency_there_and_back():
+    for size in (50, 500):
+        there = finish_times([(0, 0, 1, size)], window=100.0, latency_s=0.01, trips=3.0)
+        assert there == pytest.approx([size / 1000 + 5 * 0.02])
+
+
+def test_a_message_takes_no_less_than_its_copying():
+    assert finish_times([(0, 0, 1, 50)], window=100.0, least_s=0.2) == pytest.approx([0.2])
+    assert finish_times([(0, 0, 1, 500)], window=100.0, least_s=0.7) == pytest.approx([0.7])
+    assert finish_times([(0, 0, 1, 500)], window=100.0, least_s=0.4, extra_s=0.1) == pytest.approx([0.6])
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40))
@@ -197,7 +221,7 @@ def test_rates_are_those_of_linear_programs(data):
     flows = data.draw(st.lists(pairs, min_size=1, max_size=8))
     state = make_network(len(flows))
     for number, (source, target) in enumerate(flows):
-        send(number, source, target, 1e6, 0.0, 1.0, 0.0, 0.0, state)
+        send(number, source, target, 1e6, 0.0, 0.0, 1.0, 0.0, 0.0, state)
     share(0.0, state)
     assert state.messages[:, 2] == pytest.approx(by_linear_programs(flows, 1000.0))
 

@@ -1,5 +1,7 @@
 """Timelines worked out by hand, to the microsecond."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,11 +18,11 @@ COST = CostModel(request_s=1e-3, server_s_per_row=1e-5, scatter_s_per_row=2e-5, 
 TIMES = {"forward_s": 0.004, "backward_s": 0.006, "allreduce_s": 0.002, "update_s": 0.001}
 
 
-def run(path, plan, **options):
+def run(path, plan, cost=COST, **options):
     trace = Trace(path)
     config = RunConfig(trace="hand", trace_sha256="", agent="never", **options)
     inputs = load(trace, "halo")
-    return simulate(inputs, trace.header, plan, config, COST, from_header(trace.header, config.link_bytes_per_s))
+    return simulate(inputs, trace.header, plan, config, cost, from_header(trace.header, config.link_bytes_per_s))
 
 
 def milliseconds(simulated, name):
@@ -61,6 +63,15 @@ def test_another_link_rate(two_trainers):
     simulated = run(two_trainers, resolve("none"), link_bytes_per_s=1e7)
     assert milliseconds(simulated, "stall_s") == [[15.08], [23.04]]
     assert milliseconds(simulated, "step_s") == [[36.04], [36.04]]
+
+
+def test_a_server_copies_rows_into_sockets_while_links_carry_them(two_trainers):
+    """At 10 MB/s, where 10,000 bytes need 1 ms of a link and 10 ms of copying: 11.08 + 1 + 10 + 2 ms, and 5,000 bytes:
+    21.04 + .5 + 5 + 1 ms. At 1 MB/s and a tenth of the copying, links take as long as without any."""
+    slow, quick = (replace(COST, transfer_s_per_byte=seconds) for seconds in (1e-6, 1e-7))
+    simulated = run(two_trainers, resolve("none"), slow, link_bytes_per_s=1e7)
+    assert milliseconds(simulated, "stall_s") == [[24.08], [27.54]]
+    assert milliseconds(run(two_trainers, resolve("none"), quick), "stall_s") == [[25.2], [28.3]]
 
 
 @pytest.fixture
