@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.registry import UNASKED, PolicyPlan, resolve
-from replay.launch import TRACE, read_config
+from replay.launch import TRACE, read_config, refuse_checked
 from replay.results import as_simulated
 from sim.config import RunConfig
 from sim.cost import CostModel
@@ -76,11 +76,12 @@ class Comparison:
 
 def fit_trace(path: Path) -> Fitted:
     """The cost model of another captured run: without buffers, or in the folder of a live run, which tells what they
-    held. Raises `InputError` for one that it can't be fitted on."""
+    held. Raises `InputError` for one that it can't be fitted on, as one that ran with `--check`."""
     trace = Trace(path)
     if path.name != TRACE:
         return fit(load(trace, "halo"), trace.header, path.name, str(path))
     config = read_config(path.parent)
+    refuse_checked(path.parent)
     inputs, plan = load(trace, config.universe), resolve(config.agent, UNASKED)
     served = _serve_again(path.parent, inputs, trace.header, plan, config)[0] if plan.buffered else None
     return fit(inputs, trace.header, path.parent.name, str(path), served)
@@ -89,8 +90,10 @@ def fit_trace(path: Path) -> Fitted:
 def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
     """Simulate the trace of the live run in `folder` under its own policy, and compare; with a cost model, also time.
 
-    Raises `InputError` for a folder that holds no live run.
+    Raises `InputError` for a folder that holds no live run, and, with a cost model, for one that ran with `--check`.
     """
+    if cost is not None:
+        refuse_checked(folder)
     config, trace = read_config(folder), Trace(folder / TRACE)
     inputs, header = load(trace, config.universe), trace.header
     plan = resolve(config.agent, UNASKED)

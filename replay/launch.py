@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -168,3 +169,13 @@ def read_config(folder: Path) -> RunConfig:
         raise InputError(
             f"{folder}: holds no live run ({str(error).splitlines()[0]}); give what replay.live wrote"
         ) from None
+
+
+def refuse_checked(folder: Path) -> None:
+    """Raise `InputError` for a live run whose rows were checked: that makes its steps longer, so that its times tell
+    nothing."""
+    if "checked_rows" in json.loads((folder / "summary.json").read_text()):
+        raise InputError(
+            f"{folder}: ran with --check, under which every fetch is made twice, so times can't be compared or fitted "
+            "to; make the run without it, or leave --fitted-on out to compare counts"
+        )

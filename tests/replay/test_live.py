@@ -48,6 +48,14 @@ def test_every_row_was_its_owners(from_command_line) -> None:
     assert summary["wrong_rows"] == 0
 
 
+def test_times_of_a_checked_run_are_not_compared(from_command_line, run_cli) -> None:
+    folder, _ = from_command_line
+    assert run_cli("replay.compare", str(folder))[0] == 0  # counts can be
+    code, _, err = run_cli("replay.compare", str(folder), "--fitted-on", "traces/debian.parquet")
+    assert code == 2
+    assert f"{folder}: ran with --check" in err.replace("\n", "")
+
+
 def test_a_live_run_has_a_page(from_command_line, tmp_path, run_cli) -> None:
     folder, _ = from_command_line
     code, printed, _ = run_cli("sim.report", str(folder), "--html", str(tmp_path / "live.html"))

@@ -144,6 +144,14 @@ def test_a_straggler_makes_all_others_wait(trace):
     assert (times["wait_s"][[0, 2]] > 0.02).all()
 
 
+def test_a_server_answers_while_earlier_rows_are_still_copied(trace):
+    """A slow host takes a hundred times as long to copy rows into sockets, longer than until it is asked again; but it
+    has cores enough, and links carry what is copied first."""
+    cost = CostModel(request_s=0.0, server_s_per_row=0.0, scatter_s_per_row=0.0, transfer_s_per_byte=1e-7)
+    slow = said(slow_server=[{"host": "machine1", "factor": 0.01}])
+    assert seconds(run(trace, cost=cost, scenario=slow)) == pytest.approx(seconds(run(trace, cost=cost)))
+
+
 def test_a_straggler_holds_up_the_ring_after_it(write_trace, minibatch):
     """Four rounds of 1 ms, 2 ms at machine1. Trainer 1 adds a part every 2 ms; what trainer 2 adds last comes from it
     at 6 ms; and trainer 0 has to wait for trainer 2 once, at 3 ms, for what took trainer 1 until 2 ms."""
