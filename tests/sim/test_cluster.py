@@ -148,8 +148,10 @@ def test_a_server_answers_while_earlier_rows_are_still_copied(trace):
     """A slow host takes a hundred times as long to copy rows into sockets, longer than until it is asked again; but it
     has cores enough, and links carry what is copied first."""
     cost = CostModel(request_s=0.0, server_s_per_row=0.0, scatter_s_per_row=0.0, transfer_s_per_byte=1e-7)
-    slow = said(slow_server=[{"host": "machine1", "factor": 0.01}])
-    assert seconds(run(trace, cost=cost, scenario=slow)) == pytest.approx(seconds(run(trace, cost=cost)))
+    slow, cores = said(slow_server=[{"host": "machine1", "factor": 0.01}]), said(cores=8)
+    steady_s = seconds(run(trace, cost=cost, cluster=cores))
+    assert seconds(run(trace, cost=cost, cluster=cores, scenario=slow)) == pytest.approx(steady_s)
+    assert seconds(run(trace, cost=cost, scenario=slow)) > 1.2 * steady_s  # where copying takes cores from others
 
 
 def test_a_straggler_holds_up_the_ring_after_it(write_trace, minibatch):
