@@ -208,6 +208,7 @@ def draw(table: pl.DataFrame, path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
     figure, axes = plt.subplots(2, 2, figsize=(11, 9), layout="constrained", sharey=True)
     names: list[str] = []
@@ -235,6 +236,9 @@ def draw(table: pl.DataFrame, path: Path) -> None:
             if mine := pick(at, cache=CACHE):
                 axis.axvline(mine[0]["epoch_s"], color="#009E73", lw=1, label=CACHE)
             axis.set_xscale("log")
+            axis.xaxis.set_major_locator(MaxNLocator(6))
+            axis.xaxis.set_major_formatter(ScalarFormatter())
+            axis.xaxis.set_minor_locator(NullLocator())
             axis.set_title(f"{trace}, {network} network, {BUFFERS[1]} buffer", fontsize="small")
             axis.set_xlabel("mean epoch time (simulated, s; log scale)")
             axis.spines[["top", "right"]].set_visible(False)

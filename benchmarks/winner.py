@@ -50,7 +50,7 @@ AT_HAND = PolicyChoice(agent="never", cache="infinite", universe="remote")
 def main(
     graph: Annotated[Path, typer.Option(help="Folder that `python -m traces.graphs` made.")] = Path("data/linux"),
     machines: Annotated[int, typer.Option(help="Machines.")] = 4,
-    link: Annotated[str, typer.Option(help=f"Rate of each machine's link: one of {', '.join(RATES)}.")] = "100mbit",
+    link: Annotated[str, typer.Option(help=f"Rate of each machine's link: one of {', '.join(RATES)}.")] = "50mbit",
     batch: Annotated[int, typer.Option(help="Seeds a minibatch a trainer.")] = 2000,
     epochs: Annotated[int, typer.Option(min=2, help="Epochs of every live run; the first is left out.")] = 4,
     repeats: Annotated[int, typer.Option(help="Live runs of every configuration.")] = 3,
