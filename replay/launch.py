@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -163,19 +163,28 @@ def _write(config: RunConfig, plan: PolicyPlan, check: bool, folder: Path, recor
 
 def read_config(folder: Path) -> RunConfig:
     """The configuration of a live run. Raises `InputError` for a folder that holds none."""
-    try:
+    with _of_live_run(folder):
         return RunConfig.model_validate_json((folder / CONFIG_FILE).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{folder}: holds no live run ({str(error).splitlines()[0]}); give what replay.live wrote"
-        ) from None
 
 
 def refuse_checked(folder: Path) -> None:
     """Raise `InputError` for a live run whose rows were checked: that makes its steps longer, so that its times tell
-    nothing."""
-    if "checked_rows" in json.loads((folder / "summary.json").read_text()):
+    nothing; and for a folder that holds no live run."""
+    with _of_live_run(folder):
+        checked = "checked_rows" in json.loads((folder / "summary.json").read_text())
+    if checked:
         raise InputError(
             f"{folder}: ran with --check, under which every fetch is made twice, so times can't be compared or fitted "
             "to; make the run without it, or leave --fitted-on out to compare counts"
         )
+
+
+@contextmanager
+def _of_live_run(folder: Path) -> Iterator[None]:
+    """Say of a file of a live run's folder, if it can't be read, that the folder holds none."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder}: holds no live run ({str(error).splitlines()[0]}); give what replay.live wrote"
+        ) from None

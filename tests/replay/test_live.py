@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -54,6 +55,14 @@ def test_times_of_a_checked_run_are_not_compared(from_command_line, run_cli) -> 
     code, _, err = run_cli("replay.compare", str(folder), "--fitted-on", "traces/debian.parquet")
     assert code == 2
     assert f"{folder}: ran with --check" in err.replace("\n", "")
+
+
+def test_times_of_half_a_run_are_not_compared(from_command_line, tmp_path, run_cli) -> None:
+    half = shutil.copytree(from_command_line[0], tmp_path / "half", ignore=shutil.ignore_patterns("summary.json"))
+    code, _, err = run_cli("replay.compare", str(half), "--fitted-on", "traces/debian.parquet")
+    assert code == 2
+    assert "holds no live run" in err
+    assert "summary.json" in err
 
 
 def test_a_live_run_has_a_page(from_command_line, tmp_path, run_cli) -> None:

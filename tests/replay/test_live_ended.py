@@ -91,7 +91,8 @@ def test_options_that_cannot_be(options, message, graph_dir, part_config, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_folders_that_hold_no_live_run(tmp_path: Path, run_cli) -> None:
-    code, _, err = run_cli("replay.compare", str(tmp_path))
+@pytest.mark.parametrize("fitted_on", [[], ["--fitted-on", "traces/debian.parquet"]])
+def test_folders_that_hold_no_live_run(fitted_on, tmp_path: Path, run_cli) -> None:
+    code, _, err = run_cli("replay.compare", str(tmp_path), *fitted_on)
     assert code == 2
     assert "holds no live run" in err
