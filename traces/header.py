@@ -66,6 +66,7 @@ class TrainingInfo(_Frozen):
     batch_size: int = Field(gt=0, description="seeds a minibatch a trainer")
     depth: int | None = Field(default=None, ge=0, description="minibatches prepared ahead; else as the policy says")
     seed: int
+    device: str = Field(default="cpu", description="what trainers computed on: cpu or cuda")
 
 
 class OverheadInfo(_Frozen):

@@ -97,7 +97,8 @@ def show(trace: Trace, console: Console) -> None:
     form = f"{cluster.form}, {cluster.cores} cores"
     facts.add_row("cluster", f"{len(cluster.hosts)} hosts ({form}), {header.trainers} trainers, links {rate}")
     model = f"{training.model} {training.hidden}, fanout {','.join(map(str, training.fanout))}"
-    facts.add_row("training", f"{model}, batch {training.batch_size}, seed {training.seed}, policy {header.policy}")
+    options = f"batch {training.batch_size}, seed {training.seed}, policy {header.policy}, on {training.device}"
+    facts.add_row("training", f"{model}, {options}")
     facts.add_row("run", f"{header.epochs} epochs of {header.minibatches_per_epoch} minibatches a trainer")
     if cost := header.overhead:
         error = f"± {cost.step_share_standard_error:.2%} over {cost.pairs} pairs"

@@ -164,8 +164,7 @@ def recover(out: Path, keep: Keep = lambda fragments, header: None) -> Header:
 
 
 def _finish(header: Header, fragments: Path, out: Path, cost: OverheadInfo | None, ended_well: bool) -> Header:
-    gradient_bytes = json.loads((fragments / MODEL_FILE).read_text())["gradient_bytes"]
-    training = header.training.model_copy(update={"gradient_bytes": gradient_bytes})
+    training = header.training.model_copy(update=json.loads((fragments / MODEL_FILE).read_text()))
     header = header.model_copy(update={"training": training, "overhead": cost, "complete": ended_well})
     nodes = (Nodes.load(nodes_file(fragments, partition)) for partition in range(header.partition.parts))
     try:

@@ -41,7 +41,8 @@ def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dic
     fragments = Path(arguments["fragments"])
     recorder = _recorder(connection, fragments, arguments["shared_clock"])
     if connection.rank == 0:
-        (fragments / MODEL_FILE).write_text(json.dumps({"gradient_bytes": training.gradient_bytes}))
+        facts = {"gradient_bytes": training.gradient_bytes, "device": training.device.type}
+        (fragments / MODEL_FILE).write_text(json.dumps(facts))
     for epoch in range(epochs):
         torch.distributed.barrier()
         _epoch(training, minibatches, recorder)
