@@ -171,6 +171,12 @@ def test_info_prints_provenance_and_shape(path, run_cli):
     assert code == 0
     assert out.startswith("SYNTHETIC graph: made by hand for a test")
     assert "2 epochs of 2 minibatches a trainer" in out
+    assert "on cpu" in out
+
+
+def test_info_says_that_trainers_computed_on_gpus(path, run_cli):
+    on_gpus = rewrite(path, change_header=lambda text: text.replace('"device":"cpu"', '"device":"cuda"'))
+    assert "on cuda" in run_cli("traces.info", str(on_gpus))[1]
 
 
 def test_info_of_something_else_is_a_clear_error(tmp_path, run_cli):
