@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from traces.errors import run_command
+from traces.output import file_to_write
 from traces.terminal import Json, Quiet, console, print_json
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -26,7 +27,7 @@ python -m sim.run --trace traces/papers100m.parquet --agent classifier:results/x
 @app.command(epilog=EXAMPLES)
 def main(
     judged: Annotated[list[Path], typer.Option(help="Judged decisions, from python -m sim.judge; may be repeated.")],
-    out: Annotated[Path, typer.Option(help="The classifier's file, JSON.")],
+    out: Annotated[Path, typer.Option(help="The classifier's file, JSON.", callback=file_to_write)],
     model: Annotated[
         Literal["logistic", "forest", "xgboost", "svm", "mlp", "tabnet"], typer.Option(help="What to train.")
     ] = "logistic",

@@ -29,7 +29,9 @@ from sim.load import TrainerInput, load
 from sim.results import epoch_seconds
 from sim.simulate import simulate
 from sim.topology import from_header
+from traces.errors import run_command
 from traces.header import Header
+from traces.output import file_to_write, folder_to_write, whole
 from traces.reader import Trace
 
 PARTS = ("sample", "fetch", "label", "compute", "wait", "allreduce", "step")
@@ -147,6 +149,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/time"), help="folder of the captures")
     parser.add_argument("--docs", type=Path, help="write the table there")
     arguments = parser.parse_args()
+    folder_to_write(arguments.out)
+    file_to_write(arguments.docs)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for number in range(arguments.rounds):
         for kind in KINDS:
@@ -156,8 +160,9 @@ def main() -> None:
     text = table(arguments.out)
     print(text)
     if arguments.docs:
-        arguments.docs.write_text(text)
+        with whole(arguments.docs) as partial:
+            partial.write_text(text)
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

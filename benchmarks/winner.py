@@ -34,7 +34,9 @@ from benchmarks.winner_choice import LARGEST, RATES, WAITING, Captures, choose, 
 from benchmarks.winner_report import write_page
 from replay.grid import Block, Planned, PolicyChoice
 from replay.validation import finished, run_planned
+from sim.sweep.store import write_whole
 from traces.errors import InputError, run_command, terminable
+from traces.output import file_to_write, folder_to_write, whole
 
 app = typer.Typer(add_completion=False)
 
@@ -54,8 +56,12 @@ def main(
     batch: Annotated[int, typer.Option(help="Seeds a minibatch a trainer.")] = 2000,
     epochs: Annotated[int, typer.Option(min=2, help="Epochs of every live run; the first is left out.")] = 4,
     repeats: Annotated[int, typer.Option(help="Live runs of every configuration.")] = 3,
-    out: Annotated[Path, typer.Option(help="Folder of the runs and tables.")] = Path("results/winner"),
-    docs: Annotated[Path | None, typer.Option(help="Markdown page to write; its figure lies beside it.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the runs and tables.", callback=folder_to_write)] = Path(
+        "results/winner"
+    ),
+    docs: Annotated[
+        Path | None, typer.Option(help="Markdown page to write; its figure lies beside it.", callback=file_to_write)
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes that simulate.")] = os.cpu_count() or 1,
     stop_after_s: Annotated[float, typer.Option(help="After a live run, stop when so many seconds are over.")] = float(
         "inf"
@@ -120,7 +126,7 @@ def main(
 def _kept(path: Path, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
     """A table out of its file, which is made where there is none."""
     if not path.exists():
-        make().write_parquet(path)
+        write_whole(make(), path)
     return pl.read_parquet(path)
 
 
@@ -143,7 +149,8 @@ def _chosen(out: Path, table: pl.DataFrame, captures: Captures) -> dict[str, dic
         if largest not in kept:
             kept[largest] = {role: one.model_dump() for role, one in choose(table, largest, captures).items()}
         found[largest] = PLAIN | {role: PolicyChoice(**one) for role, one in kept[largest].items()}
-    path.write_text(json.dumps(kept, indent=2) + "\n")
+    with whole(path) as partial:
+        partial.write_text(json.dumps(kept, indent=2) + "\n")
     return found
 
 

@@ -18,6 +18,7 @@ from replay.grid import Planned, PolicyChoice
 from replay.launch import TRACE
 from sim.figures.fidelity import predicted as draw_predicted
 from sim.figures.style import STYLE, caption
+from traces.output import whole
 from traces.reader import Trace
 
 Live = dict[str, dict[str, list[Planned]]]
@@ -101,7 +102,8 @@ def write_page(
     ]  # fmt: skip
     text = "\n\n".join(parts) + "\n"
     _draw(runs, page.with_suffix(".png"), f"{command}; {when}")
-    page.write_text(text)
+    with whole(page) as partial:
+        partial.write_text(text)
     return text
 
 
@@ -223,4 +225,5 @@ def _draw(runs: pl.DataFrame, path: Path, origin: str) -> None:
         draw_predicted(table, figure.subplots(), band=0.03)
         caption(figure, origin)
         FigureCanvasAgg(figure)
-        figure.savefig(path, dpi=130, bbox_inches="tight", metadata={"Software": None})
+        with whole(path) as partial:
+            figure.savefig(partial, format="png", dpi=130, bbox_inches="tight", metadata={"Software": None})

@@ -12,6 +12,7 @@ from agents.options import ModelHost, TimeoutS
 from sim.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Window
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
 from traces.errors import InputError, run_command, terminable
+from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, console, print_json
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def main(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of processes, policies and caches.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results.", show_default="results/live-DATE-TIME")
+        Path | None,
+        typer.Option(help="Folder for the results.", show_default="results/live-DATE-TIME", callback=folder_to_write),
     ] = None,
     model_host: ModelHost = None,
     timeout_s: TimeoutS = 60.0,

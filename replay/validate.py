@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from traces.errors import InputError, run_command, terminable
+from traces.output import file_to_write, folder_to_write, whole
 from traces.terminal import Json, Quiet, console, print_json
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -26,10 +27,11 @@ python -m replay.validate --grid benchmarks/fidelity.toml --stop-after-s 200
 @app.command(epilog=EXAMPLES)
 def main(
     grid: Annotated[Path | None, typer.Option(help="The runs to make, in TOML (see benchmarks/fidelity.toml).")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the live runs and tables; whole runs in it are kept.")] = Path(
-        "results/validate"
-    ),
-    docs: Annotated[Path | None, typer.Option(help="Markdown page to write too.")] = None,
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of the live runs and tables; whole runs in it are kept.", callback=folder_to_write),
+    ] = Path("results/validate"),
+    docs: Annotated[Path | None, typer.Option(help="Markdown page to write too.", callback=file_to_write)] = None,
     stop_after_s: Annotated[
         float,
         typer.Option(
@@ -60,6 +62,7 @@ def main(
     from replay.fidelity import markdown
     from replay.grid import read_grid, runs_of
     from replay.validation import finished, predict, run_planned, summarise
+    from sim.sweep.store import write_whole
     from traces.cluster.errors import ClusterError
 
     planned = read_grid(grid)
@@ -88,14 +91,14 @@ def main(
         progress.update(task, description="simulating", total=len(done), completed=0)
         rows, pairs = predict(done, out, lambda: progress.advance(task))
     tables = summarise(rows, pairs)
-    rows.write_parquet(out / "runs.parquet")
-    pairs.write_parquet(out / "pairs.parquet")
-    for name in ("configurations", "settings"):
-        tables[name].write_parquet(out / f"{name}.parquet")
+    written = {"runs": rows, "pairs": pairs} | {name: tables[name] for name in ("configurations", "settings")}
+    for name, table in written.items():
+        write_whole(table, out / f"{name}.parquet")
     command = shlex.join(["python", "-m", "replay.validate", *sys.argv[1:]])
     page = markdown(tables, planned.note, command, f" on {date.today()}")
     for path in filter(None, [out / "fidelity.md", docs]):
-        path.write_text(page)
+        with whole(path) as partial:
+            partial.write_text(page)
     if json:
         print_json({"folder": out, "live_runs": len(done), "failed": failed, "overall": tables["overall"].to_dicts()})
     console(quiet or json).print(page.partition("## Configurations")[0], markup=False)

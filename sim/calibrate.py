@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from traces.errors import InputError, run_command
+from traces.output import file_to_write, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,9 +34,10 @@ HELD_OUT = ("sample_s", "fetch_s", "compute_s", "allreduce_s", "step_s")
 @app.command(epilog=EXAMPLES)
 def main(
     traces: Annotated[list[Path], typer.Argument(help="Captured runs, under policy none or pipeline.")],
-    out: Annotated[Path, typer.Option(help="The cost model to write.")],
+    out: Annotated[Path, typer.Option(help="The cost model to write.", callback=file_to_write)],
     plot: Annotated[
-        Path | None, typer.Option(help="Where to draw the residuals.", show_default="OUT with .png")
+        Path | None,
+        typer.Option(help="Where to draw the residuals.", show_default="OUT with .png", callback=file_to_write),
     ] = None,
 ) -> None:
     """Fit the cost model to captured runs.
@@ -43,6 +45,7 @@ def main(
     Prints every parameter with its standard error, and the error on the epochs that were held out. Refuses runs that
     can't tell two parameters apart. The first epoch is warm-up and set aside.
     """
+    from matplotlib.figure import Figure
     from rich.console import Console
 
     from sim.cost import cost_document
@@ -52,6 +55,9 @@ def main(
     from traces.checksum import sha256_of
     from traces.reader import Trace
 
+    drawn = plot or out.with_suffix(".png")
+    if drawn.suffix[1:] not in (formats := Figure().canvas.get_supported_filetypes()):
+        raise InputError(f"--plot {drawn}: give it one of the endings {', '.join(formats)}")
     console, fits, provenance, residuals = Console(), [], [], {}
     for path in traces:
         trace = Trace(path)
@@ -72,10 +78,8 @@ def main(
         console.print(f"{path}: simulated over measured on what was held out: {told or 'nothing was'}")
     cost, standard_errors = pooled(fits)
     _print(console, cost, standard_errors)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(cost_document(cost, {"standard_errors": standard_errors, "fitted_on": provenance}))
-    partial.replace(out)
-    drawn = plot or out.with_suffix(".png")
+    with whole(out) as partial:
+        partial.write_text(cost_document(cost, {"standard_errors": standard_errors, "fitted_on": provenance}))
     _draw(residuals, drawn)
     console.print(f"written: {out} and {drawn}")
 
@@ -124,7 +128,8 @@ def _draw(residuals: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]], path: 
         axes.set_xlabel(f"measured {name[:-2]} (ms)")
         axes.set_ylabel("simulated - measured (ms)" if place == 0 else "")
     figure.axes[0].legend(fontsize=7)
-    figure.savefig(path, format=path.suffix[1:] or "png", dpi=120)
+    with whole(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:], dpi=120)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import typer
 from agents.options import AskAgain, ModelHost, TimeoutS
 from sim.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Window
 from traces.errors import InputError, run_command
+from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, console, print_json
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ def main(
     seconds: Annotated[bool, typer.Option(help="Compare the branches in time as well (slow).")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 0, 1, ...")] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for judged.parquet, a row a decision; sim.report shows it.")
+        Path | None,
+        typer.Option(
+            help="Folder for judged.parquet, a row a decision; sim.report shows it.", callback=folder_to_write
+        ),
     ] = None,
     model_host: ModelHost = None,
     ask_again: AskAgain = False,

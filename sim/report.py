@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from traces.errors import InputError, run_command
+from traces.output import file_to_write, folder_to_write, whole
 from traces.terminal import Json, Quiet, console, print_json
 
 if TYPE_CHECKING:
@@ -37,8 +37,13 @@ TEXT_COLUMNS = ("trace", "cache", "agent", "policy", "buffer", "universe", "init
 @app.command(epilog=EXAMPLES)
 def main(
     folder: Annotated[Path, typer.Argument(help="A folder that sim.sweep, sim.run or sim.judge wrote.")],
-    html: Annotated[Path | None, typer.Option(help="Write a self-contained page: tables, figures, decisions.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="Write the page's figures into a folder, as PNGs.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a self-contained page: tables, figures, decisions.", callback=file_to_write),
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Write the page's figures into a folder, as PNGs.", callback=folder_to_write)
+    ] = None,
     where: Annotated[
         Conditions | None,
         typer.Option(help="Sweeps: only runs that meet a condition: agent=every:16, window>1. Repeat it."),
@@ -51,8 +56,13 @@ def main(
     pareto: Annotated[
         bool, typer.Option("--pareto", help="Sweeps: only what no other betters in --by and in buffer bytes.")
     ] = False,
-    csv: Annotated[Path | None, typer.Option(help="Sweeps: write all columns of what is shown to a CSV file.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Sweeps: write what is shown as a Markdown table.")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Sweeps: write all columns of what is shown to a CSV file.", callback=file_to_write),
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Sweeps: write what is shown as a Markdown table.", callback=file_to_write)
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -83,15 +93,15 @@ def main(
             if standings.failed.height:
                 print(f"{standings.failed.height} runs failed, the first with: {standings.failed['error'][0]}")
         if csv is not None:
-            csv.write_text(standings.csv())
+            _write(csv, standings.csv().encode())
         if markdown is not None:
-            markdown.write_text(standings.markdown())
+            _write(markdown, standings.markdown().encode())
         if html is not None or figures is not None:
             from sim.page.sweep import page as page_of_sweep
 
             page = page_of_sweep(standings, out)
     if page is not None:
-        _write(page, html, figures, quiet or json)
+        _write_page(page, html, figures, quiet or json)
 
 
 def _one(folder: Path, out: Path, wanted: bool, json: bool, quiet: bool) -> Page | None:
@@ -130,21 +140,20 @@ def _print(notices: list[str], names: list[str], rows: list[list[str]], title: s
     shown.print(table)
 
 
-def _write(page: Page, html: Path | None, figures: Path | None, quiet: bool) -> None:
-    """Write a page and its figures, each under a temporary name first."""
+def _write(path: Path, content: bytes) -> None:
+    with whole(path) as partial:
+        partial.write_bytes(content)
+
+
+def _write_page(page: Page, html: Path | None, figures: Path | None, quiet: bool) -> None:
+    """Write a page and its figures."""
     from sim.page.render import render
 
     files = {} if html is None else {html: render(page).encode()}
     pictures = [section.picture for section in page.sections if section.picture is not None]
     files |= {} if figures is None else {figures / f"{one.name}.png": one.png for one in pictures}
     for path, content in files.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(path.name + ".partial")
-            partial.write_bytes(content)
-            os.replace(partial, path)
-        except OSError as error:
-            raise InputError(f"{path}: can't be written ({error.strerror}); choose another place") from None
+        _write(path, content)
         if not quiet:
             print(f"{path}: {len(content) / 1e3:,.0f} kB")
 

@@ -11,6 +11,7 @@ import typer
 from agents.options import AskAgain, ModelHost, TimeoutS
 from sim.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Window
 from traces.errors import InputError, run_command
+from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, console, print_json, progress
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ def main(
         bool, typer.Option("--breakdown", help="Also print where every trainer's time went (means a minibatch).")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of policies and caches.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results.", show_default="results/ID")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results.", show_default="results/ID", callback=folder_to_write)
+    ] = None,
     model_host: ModelHost = None,
     ask_again: AskAgain = False,
     timeout_s: TimeoutS = 60.0,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from traces.errors import InputError, run_command
+from traces.output import folder_to_write, whole
 from traces.terminal import Json, Quiet, console, print_json, progress
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ def main(
     link: Annotated[str | None, typer.Option(help="Rate of each host's link, such as 1gbit.  [as captured]")] = None,
     first_epochs: Annotated[int, typer.Option(min=1, help="Epochs after which a hopeless trial is given up.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder of the study; the same command goes on with it.")] = Path(
-        "results/tune"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder of the study; the same command goes on with it.", callback=folder_to_write)
+    ] = Path("results/tune"),
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -174,8 +175,10 @@ def _finish(study: optuna.Study, out: Path, shown: Any) -> list[dict[str, Any]]:
         | {name: trial.user_attrs["config"][name] for name in ("cache", "agent", "buffer", "universe", "init")}
         for trial in front
     ]
-    pl.DataFrame(rows).write_csv(out / "front.csv")
-    (out / "best.json").write_text(json.dumps(front[0].user_attrs["config"], indent=2, sort_keys=True) + "\n")
+    with whole(out / "front.csv") as partial:
+        pl.DataFrame(rows).write_csv(partial)
+    with whole(out / "best.json") as partial:
+        partial.write_text(json.dumps(front[0].user_attrs["config"], indent=2, sort_keys=True) + "\n")
     table = Table(*rows[0], title="Pareto front", title_justify="left")
     for row in rows:
         table.add_row(f"{row['epoch_s_mean']:.4g}", f"{row['buffer_bytes']:,}", *list(row.values())[2:])

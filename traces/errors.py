@@ -31,12 +31,17 @@ def terminable() -> Iterator[None]:
 
 
 def run_command(command: Callable[[], object]) -> None:
-    """Run a command line: an `InputError` becomes one line on stderr and exit code 2, Ctrl-C exit code 130, SIGTERM
-    where it is caught (`terminable`) exit code 143."""
+    """Run a command line: an `InputError`, or a file that can't be read or written, becomes one line on stderr and exit
+    code 2, Ctrl-C exit code 130, SIGTERM where it is caught (`terminable`) exit code 143."""
     try:
         command()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # a full disk, say
         sys.exit(2)
     except Terminated:
         print("terminated", file=sys.stderr)

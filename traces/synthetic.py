@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from traces.errors import InputError, run_command
+from traces.output import file_to_write
 from traces.terminal import Json, Quiet, print_json
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _header(trace: Trace, trainers: int, epochs: int, scale: int, seed: int, own
 @app.command(epilog=EXAMPLES)
 def main(
     like: Annotated[Path, typer.Option(help="The captured trace whose statistics are kept.")],
-    out: Annotated[Path, typer.Option(help="The trace to write.")],
+    out: Annotated[Path, typer.Option(help="The trace to write.", callback=file_to_write)],
     trainers: Annotated[int | None, typer.Option(help="Trainers, one a host.  [as captured]")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs.  [as captured]")] = None,
     scale: Annotated[int, typer.Option(min=1, help="How many times the nodes and rows a minibatch.")] = 1,

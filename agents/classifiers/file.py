@@ -12,6 +12,7 @@ from agents.classifiers.features import FEATURES
 from agents.classifiers.models import Data, Model, Row, Trees, Vector
 from agents.files import read_file
 from traces.errors import InputError
+from traces.output import whole
 
 
 class ClassifierFile(Data):
@@ -35,8 +36,8 @@ class ClassifierFile(Data):
 
 def save(classifier: ClassifierFile, path: Path) -> None:
     """Write the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(classifier.model_dump_json(indent=1) + "\n")
+    with whole(path) as partial:
+        partial.write_text(classifier.model_dump_json(indent=1) + "\n")
 
 
 def load(path: Path) -> ClassifierFile:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from traces.errors import InputError, run_command
+from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, print_json, progress
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ def main(
     links: Annotated[Lists | None, typer.Option(help="Link rates, such as 1gbit, or captured.  [captured]")] = None,
     scenarios: Annotated[Lists | None, typer.Option(help="Files as sim.run --scenario takes, or none.  [none]")] = None,
     seeds: Annotated[Lists | None, typer.Option(help="Seeds of policies and caches.  [0]")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the results; runs that it has are not run again.")] = Path(
-        "results/sweep"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder of the results; runs that it has are not run again.", callback=folder_to_write)
+    ] = Path("results/sweep"),
     workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.  [one a core]")] = None,
     ray: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster to run on instead: auto, local, or ray://HOST:PORT.")

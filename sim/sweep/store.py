@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import polars as pl
 
 from sim.config import RunConfig
 from traces.errors import InputError
+from traces.output import whole
 
 COMPACT_PARTS = 500
 """So many small files are put together while a sweep runs, so that folders stay small."""
@@ -83,6 +83,5 @@ class Store:
 
 def write_whole(table: pl.DataFrame, path: Path) -> None:
     """Write a parquet file under a temporary name, and then give it its own."""
-    partial = path.with_name(path.name + ".partial")
-    table.write_parquet(partial, compression="zstd")
-    os.replace(partial, path)
+    with whole(path) as partial:
+        table.write_parquet(partial, compression="zstd")

@@ -11,6 +11,7 @@ import typer
 from traces.capture.options import parse_fanout, require_distdgl
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
 from traces.errors import InputError, run_command, terminable
+from traces.output import file_to_write
 from traces.terminal import Json, Quiet, progress
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -30,7 +31,7 @@ python -m traces.capture --recover --out traces/debian.parquet
 
 @app.command(epilog=EXAMPLES)
 def main(
-    out: Annotated[Path, typer.Option(help="The trace to write.")],
+    out: Annotated[Path, typer.Option(help="The trace to write.", callback=file_to_write)],
     graph: Annotated[Path | None, typer.Option(help="Folder that `python -m traces.graphs` made.")] = None,
     parts: Annotated[
         int | None, typer.Option(help="Machines, each with one METIS partition.", show_default="4, or all hosts")

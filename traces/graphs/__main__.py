@@ -12,6 +12,7 @@ import typer
 
 from traces.errors import InputError, run_command
 from traces.graphs import SOURCES, build
+from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, console, print_json, progress
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @app.command(help=HELP)
 def main(
     name: Annotated[str, typer.Argument(metavar="NAME", help="One of the sources above.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; made if it isn't there.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder to write; made if it isn't there.", callback=folder_to_write)
+    ],
     undirected: Annotated[bool, typer.Option("--undirected", help="Add the reverse of every edge.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the graph in DIR.")] = False,
     scale: Annotated[int | None, typer.Option(metavar="N", help="papers100m-synthetic: divide its size by N.")] = None,

@@ -1,0 +1,52 @@
+"""Places that commands write to: looked at before the work begins, and written under a temporary name first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from traces.errors import InputError
+
+
+def file_to_write(path: Path | None) -> Path | None:
+    """Callback of an option. Raises `InputError` for a file that can't be written, before the work it would lose."""
+    if path is not None:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; give the name of a file")
+        _look_at(path.parent, path)
+    return path
+
+
+def folder_to_write(path: Path | None) -> Path | None:
+    """Callback of an option. Raises `InputError` for a folder that can't be made or written to."""
+    if path is not None:
+        _look_at(path, path)
+    return path
+
+
+def _look_at(folder: Path, asked: Path) -> None:
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise InputError(f"{asked}: {there} is a file, not a folder; choose another place")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{asked}: nothing can be written to {there}; choose another place")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """The name to write a file under, in a folder that is made if need be; it is renamed when the block ends well.
+
+    Raises `InputError` where that can't be done.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written ({error.strerror or error}); choose another place") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
