@@ -20,6 +20,7 @@ from agents.recorded import FACTS
 from sim.load import TrainerInput
 from sim.simulate import Simulated
 from traces.header import Header
+from traces.output import parquet, writing
 
 
 def minibatch_table(simulated: Simulated, inputs: list[TrainerInput], header: Header) -> pl.DataFrame:
@@ -123,19 +124,26 @@ def write(
 ) -> None:
     """Write a run's folder: `NAME.parquet`, `NAME.json`, `figure.png` when it is drawn, and `files` moved in by name.
 
-    It is made under a temporary name and renamed, and takes the place of an earlier folder of the same run.
+    It is made under a temporary name and renamed, and takes the place of an earlier folder of the same run. Raises
+    `InputError` where it can't be written; then `files` are where they were.
     """
+    contents = {f"{name}.parquet": parquet(table) for name, table in tables.items()}
+    for name, document in documents.items():
+        contents[f"{name}.json"] = (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
+    if figure is not None:
+        contents["figure.png"] = figure()
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name, table in tables.items():
-        table.write_parquet(partial / f"{name}.parquet", compression="zstd")
-    for name, document in documents.items():
-        (partial / f"{name}.json").write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
-    if figure is not None:
-        (partial / "figure.png").write_bytes(figure())
-    for name, file in (files or {}).items():
-        os.replace(file, partial / name)
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(partial, folder)
+    with writing(folder):
+        try:
+            partial.mkdir(parents=True)
+            for name, content in contents.items():
+                (partial / name).write_bytes(content)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        for name, file in (files or {}).items():
+            os.replace(file, partial / name)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(partial, folder)

@@ -1,11 +1,12 @@
 """Where commands write: places that can't be are refused before the work, and files are whole or not there."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from traces.errors import InputError
+from traces.errors import InputError, run_command
 from traces.output import file_to_write, folder_to_write, whole
 
 TRACE = "traces/debian.parquet"
@@ -92,11 +93,23 @@ def test_residuals_in_a_format_that_nobody_knows_are_refused_first(tmp_path: Pat
     assert not (tmp_path / "cost.json").exists()
 
 
-def test_a_full_disk_is_no_traceback(run_cli, tmp_path: Path, monkeypatch) -> None:
-    def full(path: Path, *_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device", str(path))
+def test_a_full_disk_is_no_traceback_and_leaves_nothing(run_cli, tmp_path: Path, monkeypatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("sim.experiment.write", full)
-    code, _, err = run_cli("sim.run", *POLICY, "--out", str(tmp_path / "run"))
+    monkeypatch.setattr(Path, "write_bytes", full)
+    (place := tmp_path / "place").mkdir()
+    code, _, err = run_cli("sim.run", *POLICY, "--out", str(place / "run"))
     assert code == 2
-    assert err.splitlines()[-1] == f"error: {tmp_path / 'run'}: No space left on device"
+    assert err.splitlines()[-1] == f"error: {place / 'run'}: can't be written (No space left on device)"
+    assert not list(place.iterdir())
+
+
+def test_a_file_that_cannot_be_read_is_named_wherever_that_comes_up(capsys) -> None:
+    def read() -> None:
+        Path("nowhere").read_text()
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(read)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: nowhere: No such file or directory\n"

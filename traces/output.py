@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from traces.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def file_to_write(path: Path | None) -> Path | None:
@@ -35,6 +40,15 @@ def _look_at(folder: Path, asked: Path) -> None:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise `InputError` for what can't be written in the block, as on a full disk: `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: can't be written ({error.strerror or error})") from error
+
+
+@contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """The name to write a file under, in a folder that is made if need be; it is renamed when the block ends well.
 
@@ -42,11 +56,16 @@ def whole(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written ({error.strerror or error}); choose another place") from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            os.replace(partial, path)
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def parquet(table: pl.DataFrame) -> bytes:
+    """A table as a parquet file. Polars itself says of a full disk that the file is out of specification."""
+    table.write_parquet(content := BytesIO(), compression="zstd")
+    return content.getvalue()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from traces.errors import InputError, run_command
-from traces.output import file_to_write
+from traces.output import file_to_write, writing
 from traces.terminal import Json, Quiet, print_json
 
 if TYPE_CHECKING:
@@ -184,7 +184,8 @@ def main(
     from traces.reader import Trace
 
     trace = Trace(like)
-    write(trace, out, trainers or trace.header.trainers, epochs or trace.header.epochs, scale, seed)
+    with writing(out):
+        write(trace, out, trainers or trace.header.trainers, epochs or trace.header.epochs, scale, seed)
     written = Trace(out)
     if json:
         print_json({"file": out, "notice": written.header.notice, "remote_rows": written.remote_rows})

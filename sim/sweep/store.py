@@ -12,7 +12,7 @@ import polars as pl
 
 from sim.config import RunConfig
 from traces.errors import InputError
-from traces.output import whole
+from traces.output import parquet, whole
 
 COMPACT_PARTS = 500
 """So many small files are put together while a sweep runs, so that folders stay small."""
@@ -84,4 +84,4 @@ class Store:
 def write_whole(table: pl.DataFrame, path: Path) -> None:
     """Write a parquet file under a temporary name, and then give it its own."""
     with whole(path) as partial:
-        table.write_parquet(partial, compression="zstd")
+        partial.write_bytes(parquet(table))

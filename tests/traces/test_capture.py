@@ -1,5 +1,6 @@
 """Captures of real DistDGL runs: what the trace says is true, and what a run that dies leaves is kept."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,13 +12,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from traces.capture.launch import Capture, capture, fragments_of
+from traces.capture.launch import Capture, capture, fragments_of, recover
 from traces.capture.nodes import PartitionedGraph, inclusion_probability, remote_nodes
 from traces.cluster.errors import ClusterError
 from traces.cluster.local import LocalCluster
 from traces.cluster.partition import read_facts
 from traces.errors import InputError
 from traces.graphs.graph import Graph
+from traces.output import writing
 from traces.reader import Trace
 
 DYING = Path(__file__).with_name("dying_worker.py")
@@ -152,6 +154,30 @@ def test_a_capture_that_is_killed_can_be_recovered(graph_dir: Path, part_config:
     assert Trace(out).header.epochs >= 2
     assert not Trace(out).header.complete
     assert [file.name for file in tmp_path.iterdir()] == ["killed.parquet"]
+
+
+@pytest.mark.parametrize("full", ["trace", "results"])
+def test_on_a_full_disk_what_was_recorded_is_kept(full, plan, tmp_path: Path, monkeypatch) -> None:
+    out = tmp_path / "full.parquet"
+
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def keep(*_: object) -> None:
+        if full == "results":
+            with writing(tmp_path / "results"):
+                no_space()
+
+    with monkeypatch.context() as patched:
+        if full == "trace":
+            patched.setattr("traces.capture.launch.assemble", no_space)
+        with pytest.raises(InputError) as refused:
+            capture(plan(epochs=1), out, keep=keep)
+    place = out if full == "trace" else tmp_path / "results"
+    assert f"{place}: can't be written (No space left on device); what was recorded is kept" in str(refused.value)
+    assert fragments_of(out).is_dir()
+    assert recover(out).epochs == Trace(out).header.epochs == 1
+    assert not fragments_of(out).exists()
 
 
 @pytest.mark.parametrize(

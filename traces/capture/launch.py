@@ -31,6 +31,7 @@ from traces.errors import InputError, Terminated
 from traces.graphs.graph import Graph
 from traces.header import ClusterInfo, GraphInfo, Header, OverheadInfo, PartitionInfo, TrainingInfo
 from traces.nodes import Nodes
+from traces.output import writing
 
 HEADER_FILE = "header.json"
 ENTRY = "traces.capture.worker:main"
@@ -127,8 +128,7 @@ def capture(
         header = header.model_copy(update={"cluster": header.cluster.model_copy(update={"form": done.form})})
     finally:
         if ended_well or whole_epochs(fragments, header.trainers):
-            header = _finish(header, fragments, out, cost, ended_well)
-            keep(fragments, header)
+            header = _finish(header, fragments, out, cost, ended_well, keep)
         if not sys.exc_info()[0] or isinstance(sys.exc_info()[1], ENDINGS):
             shutil.rmtree(fragments)
     return header
@@ -157,23 +157,26 @@ def recover(out: Path, keep: Keep = lambda fragments, header: None) -> Header:
     if not (fragments / HEADER_FILE).is_file():
         raise InputError(f"{fragments}: no interrupted capture of {out} is there to recover")
     header = Header.model_validate_json((fragments / HEADER_FILE).read_text())
-    header = _finish(header, fragments, out, None, False)
-    keep(fragments, header)
+    header = _finish(header, fragments, out, None, False, keep)
     shutil.rmtree(fragments)
     return header
 
 
-def _finish(header: Header, fragments: Path, out: Path, cost: OverheadInfo | None, ended_well: bool) -> Header:
+def _finish(
+    header: Header, fragments: Path, out: Path, cost: OverheadInfo | None, ended_well: bool, keep: Keep
+) -> Header:
     training = header.training.model_copy(update=json.loads((fragments / MODEL_FILE).read_text()))
     header = header.model_copy(update={"training": training, "overhead": cost, "complete": ended_well})
     nodes = (Nodes.load(nodes_file(fragments, partition)) for partition in range(header.partition.parts))
     try:
-        return assemble(out, header, nodes, fragments)
-    except OSError as error:  # a full disk
+        with writing(out):
+            header = assemble(out, header, nodes, fragments)
+        keep(fragments, header)
+    except InputError as error:  # a full disk
         raise InputError(
-            f"{out}: can't be written ({error.strerror or error}); what was recorded is kept in {fragments}: "
-            "make room, then run the same command with --recover"
+            f"{error}; what was recorded is kept in {fragments}: make room, then run the same command with --recover"
         ) from error
+    return header
 
 
 def _nodes(plan: Capture, graph: Graph) -> Iterator[Nodes]:
