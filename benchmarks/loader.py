@@ -18,6 +18,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from traces.errors import run_command
+
 app = typer.Typer(add_completion=False)
 
 
@@ -123,4 +125,4 @@ def _one_ahead(training: Any, loader: Any) -> Iterator[tuple[Any, Any, Any]]:
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from agents.registry import resolve
 from sim.config import RunConfig
+from sim.documents import from_toml
 from traces.cluster.link import parse_link
 from traces.errors import InputError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 BASELINE = "none"
 
@@ -97,15 +92,7 @@ class Planned:
 
 def read_grid(path: Path) -> Grid:
     """Raises `InputError` naming the block and field that is wrong."""
-    try:
-        grid = Grid.model_validate(tomllib.loads(path.read_text()))
-    except OSError as error:
-        raise InputError(f"--grid {path}: can't be read ({error.strerror})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"--grid {path}: {error}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"--grid {path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    grid = from_toml(Grid, path, "--grid")
     for block in grid.blocks:
         for link in block.links:
             parse_link(link)

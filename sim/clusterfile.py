@@ -37,12 +37,11 @@ from pydantic import (
     ConfigDict,
     NonNegativeFloat,
     PositiveFloat,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from sim.scenario import read_toml
+from sim.documents import from_toml
 from sim.topology import from_header
 from traces.cluster.link import parse_link
 from traces.errors import InputError
@@ -117,14 +116,7 @@ class ClusterFile(_Part):
 
 def read_cluster(path: Path) -> ClusterFile:
     """Read a `cluster.toml`. Raises `InputError` for a file that is none."""
-    found = read_toml(path, "--cluster")
-    try:
-        return ClusterFile(**found)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(one) for one in first["loc"])
-        told = f"{place}: " if place else ""
-        raise InputError(f"--cluster {path}: {told}{first['msg'].removeprefix('Value error, ')}") from None
+    return from_toml(ClusterFile, path, "--cluster")
 
 
 def agent_latency(config: RunConfig) -> tuple[float, float] | None:

@@ -6,11 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sim.caches.cache import Init
+from sim.documents import from_json
 from sim.stream import UniverseKind
-from traces.errors import InputError
 
 Mode = Literal["async", "sync"]
 
@@ -57,11 +57,4 @@ class RunConfig(BaseModel):
 def read_policy(path: Path) -> RunConfig:
     """The configuration in a JSON file (`best.json` of `sim.tune`, `config.json` of `sim.run`): policy, cache and
     buffer are meant, whatever trace and links it was found on. Raises `InputError` for a file that is none."""
-    try:
-        return RunConfig.model_validate_json(path.read_text())
-    except OSError as error:
-        raise InputError(f"--policy {path}: can't be read ({error.strerror})") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise InputError(f"--policy {path}: {field + ': ' if field else ''}{first['msg']}") from None
+    return from_json(RunConfig, path, "--policy")

@@ -26,14 +26,13 @@ A period begins at 0 and never ends where nothing else is said. `repeat_s` repea
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, model_validator
 
 from sim import state as at
+from sim.documents import from_toml
 from sim.topology import Links
 from traces.errors import InputError
 
@@ -125,27 +124,7 @@ class Scenario(BaseModel):
 
 def read_scenario(path: Path) -> Scenario:
     """Read a `scenario.toml`. Raises `InputError` for a file that is none."""
-    found = read_toml(path, "--scenario")
-    try:
-        return Scenario(**found)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(one) for one in first["loc"])
-        raise InputError(f"--scenario {path}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
-
-
-def read_toml(path: Path, option: str) -> dict[str, Any]:
-    """A TOML file as a dictionary. Raises `InputError` for a file that is none."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"{option} {path}: can't be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{option} {path}: no TOML file ({error})") from None
+    return from_toml(Scenario, path, "--scenario")
 
 
 def periods(scenario: Scenario, routes: Links, hosts: tuple[str, ...]) -> np.ndarray:

@@ -39,9 +39,9 @@ def run_command(command: Callable[[], object]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None:  # no file's fault: a lost connection, say
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # a full disk, say
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
     except Terminated:
         print("terminated", file=sys.stderr)

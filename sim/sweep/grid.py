@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import product
@@ -15,6 +14,7 @@ from agents.registry import resolve
 from agents.spec import parse_spec
 from sim.caches import cache_class
 from sim.config import RunConfig
+from sim.documents import read_toml
 from sim.scenario import read_scenario
 from sim.workload import checksum
 from traces.cluster.link import parse_link
@@ -66,33 +66,20 @@ def read_grid(path: Path | None, given: Mapping[str, Sequence[str]]) -> Grid:
 
     Raises `InputError` for a file that is none, for keys that there are not, and for lists that are empty or missing.
     """
-    lists: dict[str, Any] = {} if path is None else _read_toml(path)
+    lists: dict[str, Any] = {} if path is None else read_toml(path, "--config")
     names = [one.name for one in fields(Grid)]
     for name, values in lists.items():
         if name not in names:
-            raise InputError(f"{path}: there is no {name!r}; there are {', '.join(names)}")
+            raise InputError(f"--config {path}: there is no {name!r}; there are {', '.join(names)}")
         if not isinstance(values, list) or not all(isinstance(value, str | int) for value in values):
-            raise InputError(f"{path}: {name} must be a list of strings or numbers, as in {name} = [...]")
+            raise InputError(f"--config {path}: {name} must be a list of strings or numbers, as in {name} = [...]")
     lists |= {name: values for name, values in given.items() if values}
     if not lists.get("trace"):
         raise InputError("--trace is missing: name one or more traces, such as traces/debian.parquet")
     for name, values in lists.items():
         if not values:
-            raise InputError(f"{path}: {name} is an empty list; leave it out for its default")
+            raise InputError(f"--config {path}: {name} is an empty list; leave it out for its default")
     return Grid(**lists)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: no TOML file ({error})") from None
 
 
 def expand(grid: Grid) -> Plan:
