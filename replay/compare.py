@@ -34,7 +34,8 @@ def main(
     fitted_on: Annotated[
         Path | None,
         typer.Option(
-            help="Another captured run of the same cluster, with policy none, that the cost model is fitted on.",
+            help="Trace of another run of the same cluster, on which the cost model is fitted; best is one that "
+            "prepares as many minibatches ahead (pipeline, or the trace.parquet of a live run).",
             show_default="no epoch times",
         ),
     ] = None,
