@@ -31,9 +31,9 @@ from sim.judging import judge, verdict
 from sim.results import decision_table, summarise
 from sim.scenario import Congestion, Scenario
 from sim.simulate import serve_recorded, simulate
-from sim.sweep.store import write_whole
 from sim.topology import from_header
 from sim.workload import Workload, checksum
+from traces.output import write_table
 
 TRACES = ("debian", "papers100m")
 BUFFERS = ("5%", "15%", "25%")
@@ -172,7 +172,7 @@ class Bench:
         simulated = simulate(inputs, header, plan, config, workload.cost, from_header(header, None), served=served)
         if plan.calls_model and served is None:
             log.parent.mkdir(exist_ok=True)
-            write_whole(decision_table(simulated, prompts=True), log)
+            write_table(decision_table(simulated, prompts=True), log)
         summary = summarise(simulated, inputs, header)
         row = {name: summary[name] for name in ("fetched_rows", "hit_rate_remote", "replacements", "decisions")}
         row |= {"epoch_s": summary["epoch_s_mean"], "valid": summary["answers_valid"]}

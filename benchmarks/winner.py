@@ -34,9 +34,8 @@ from benchmarks.winner_choice import LARGEST, RATES, WAITING, Captures, choose, 
 from benchmarks.winner_report import write_page
 from replay.grid import Block, Planned, PolicyChoice
 from replay.validation import finished, run_planned
-from sim.sweep.store import write_whole
 from traces.errors import InputError, run_command, terminable
-from traces.output import file_to_write, folder_to_write, whole
+from traces.output import file_to_write, folder_to_write, whole, write_table
 
 app = typer.Typer(add_completion=False)
 
@@ -126,7 +125,7 @@ def main(
 def _kept(path: Path, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
     """A table out of its file, which is made where there is none."""
     if not path.exists():
-        write_whole(make(), path)
+        write_table(make(), path)
     return pl.read_parquet(path)
 
 

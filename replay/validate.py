@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from traces.errors import InputError, run_command, terminable
-from traces.output import file_to_write, folder_to_write, whole
+from traces.output import file_to_write, folder_to_write, whole, write_table
 from traces.terminal import Json, Quiet, console, print_json
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -62,7 +62,6 @@ def main(
     from replay.fidelity import markdown
     from replay.grid import read_grid, runs_of
     from replay.validation import finished, predict, run_planned, summarise
-    from sim.sweep.store import write_whole
     from traces.cluster.errors import ClusterError
 
     planned = read_grid(grid)
@@ -93,7 +92,7 @@ def main(
     tables = summarise(rows, pairs)
     written = {"runs": rows, "pairs": pairs} | {name: tables[name] for name in ("configurations", "settings")}
     for name, table in written.items():
-        write_whole(table, out / f"{name}.parquet")
+        write_table(table, out / f"{name}.parquet")
     command = shlex.join(["python", "-m", "replay.validate", *sys.argv[1:]])
     page = markdown(tables, planned.note, command, f" on {date.today()}")
     for path in filter(None, [out / "fidelity.md", docs]):

@@ -12,7 +12,7 @@ import typer
 from agents.options import AskAgain, ModelHost, TimeoutS
 from sim.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Window
 from traces.errors import InputError, run_command
-from traces.output import folder_to_write
+from traces.output import folder_to_write, write_table
 from traces.terminal import Json, Quiet, console, print_json
 
 if TYPE_CHECKING:
@@ -125,12 +125,9 @@ def _write(out: Path, tables: dict[str, list[pl.DataFrame]], reports: list[dict[
     """Write PART.parquet, the decisions of the policy and of its control, and report.parquet."""
     import polars as pl
 
-    from sim.sweep.store import write_whole
-
-    out.mkdir(parents=True, exist_ok=True)
     for part, judged in tables.items():
-        write_whole(pl.concat(judged), out / f"{part}.parquet")
-    write_whole(pl.DataFrame(reports, infer_schema_length=None), out / "report.parquet")
+        write_table(pl.concat(judged), out / f"{part}.parquet")
+    write_table(pl.DataFrame(reports, infer_schema_length=None), out / "report.parquet")
 
 
 def _mean(values: list[float]) -> str:

@@ -65,6 +65,12 @@ def whole(path: Path) -> Iterator[Path]:
             partial.unlink()
 
 
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """Write a parquet file, whole. Raises `InputError` where that can't be done."""
+    with whole(path) as partial:
+        partial.write_bytes(parquet(table))
+
+
 def parquet(table: pl.DataFrame) -> bytes:
     """A table as a parquet file. Polars itself says of a full disk that the file is out of specification."""
     table.write_parquet(content := BytesIO(), compression="zstd")

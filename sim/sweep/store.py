@@ -12,7 +12,7 @@ import polars as pl
 
 from sim.config import RunConfig
 from traces.errors import InputError
-from traces.output import parquet, whole
+from traces.output import write_table
 
 COMPACT_PARTS = 500
 """So many small files are put together while a sweep runs, so that folders stay small."""
@@ -48,7 +48,7 @@ class Store:
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
         """Add finished runs; they are safe when this returns."""
         path = self._parts / f"{rows[0]['run']}.parquet"
-        write_whole(pl.DataFrame(rows, infer_schema_length=None), path)
+        write_table(pl.DataFrame(rows, infer_schema_length=None), path)
         self._count += 1
         if self._count % COMPACT_PARTS == 0:
             self.compact()
@@ -57,7 +57,7 @@ class Store:
         """Move all rows into `runs.parquet`, sorted by the runs' ids: the same rows give the same bytes."""
         parts = sorted(self._parts.glob("*.parquet"))
         if parts:
-            write_whole(self.read(), self._table)
+            write_table(self.read(), self._table)
             for part in parts:
                 part.unlink()
 
@@ -79,9 +79,3 @@ class Store:
         first = ["run", *RunConfig.model_fields]
         results = sorted(name for name in table.columns if name not in first)
         return table.select(*(name for name in first if name in table.columns), *results)
-
-
-def write_whole(table: pl.DataFrame, path: Path) -> None:
-    """Write a parquet file under a temporary name, and then give it its own."""
-    with whole(path) as partial:
-        partial.write_bytes(parquet(table))

@@ -156,6 +156,16 @@ def test_a_capture_that_is_killed_can_be_recovered(graph_dir: Path, part_config:
     assert [file.name for file in tmp_path.iterdir()] == ["killed.parquet"]
 
 
+def test_a_disk_that_is_full_before_anything_is_recorded(plan, tmp_path: Path, monkeypatch) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("traces.nodes.Nodes.save", no_space)
+    with pytest.raises(InputError, match=r"full\.parquet\.fragments: can't be written \(No space left on device\)$"):
+        capture(plan(), tmp_path / "full.parquet")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("full", ["trace", "results"])
 def test_on_a_full_disk_what_was_recorded_is_kept(full, plan, tmp_path: Path, monkeypatch) -> None:
     out = tmp_path / "full.parquet"

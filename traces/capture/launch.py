@@ -118,9 +118,11 @@ def capture(
     cost: OverheadInfo | None = None
     ended_well = False
     try:
-        (fragments / HEADER_FILE).write_text(header.model_dump_json())
+        with writing(fragments):
+            (fragments / HEADER_FILE).write_text(header.model_dump_json())
         for partition, nodes in enumerate(_nodes(plan, graph)):
-            nodes.save(nodes_file(fragments, partition))
+            with writing(fragments):
+                nodes.save(nodes_file(fragments, partition))
         given = _arguments(plan, graph, fragments) | arguments(fragments, header)
         with _watching(fragments, header.trainers, tell):
             done = plan.cluster.run(plan.part_config, plan.entry, given, fragments / "logs", plan.seed)
