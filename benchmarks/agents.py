@@ -26,13 +26,14 @@ import polars as pl
 from agents.classifiers.file import load, save
 from agents.classifiers.training import FITS, accuracy, read, train
 from agents.registry import ModelOptions, PolicyPlan, resolve
+from sim.cluster.scenario import Congestion, Scenario
+from sim.cluster.topology import from_header
 from sim.config import RunConfig
-from sim.judging import judge, verdict
-from sim.results import decision_table, summarise
-from sim.scenario import Congestion, Scenario
-from sim.simulate import serve_recorded, simulate
-from sim.topology import from_header
-from sim.workload import Workload, checksum
+from sim.counts.policy_runs import serve_recorded
+from sim.runs.judging import judge, verdict
+from sim.runs.results import decision_table, summarise
+from sim.runs.twin import Workload, checksum
+from sim.simulation.simulate import simulate
 from traces.output import write_table
 
 TRACES = ("debian", "papers100m")

@@ -21,10 +21,10 @@ from time import perf_counter
 import numpy as np
 
 from agents.policy import Decision
-from sim.caches import CACHES, make_cache
 from sim.caches.cache import Setup
-from sim.kernel import kernel
-from sim.stream import Stream, Universe
+from sim.caches.registry import CACHES, make_cache
+from sim.compiled import kernel
+from sim.workload.stream import Stream, Universe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "sim" / "caches"))
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau
 
+from sim.runs.twin import Workload
+from sim.sweep.batches import batches
 from sim.sweep.grid import Grid, expand
 from sim.sweep.pool import run_local
-from sim.sweep.work import batches
-from sim.workload import Workload
 
 
 def epoch_times(configs, workload: Workload, sha256: str, workers: int) -> np.ndarray:

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 from sim.config import RunConfig
-from sim.count import count
-from sim.load import load
-from sim.simulate import make_trainer_cache
+from sim.counts.count import count
+from sim.counts.policy_runs import make_trainer_cache
+from sim.workload.load import load
 from traces.reader import Trace
 
 

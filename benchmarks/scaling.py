@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from agents.registry import resolve
-from sim.cluster import ALLREDUCE_ROUNDS
+from sim.calibration.fit import fit
+from sim.cluster.topology import from_header
 from sim.config import RunConfig
-from sim.cost import CostModel
-from sim.fit import fit
-from sim.load import TrainerInput, load
-from sim.simulate import simulate
-from sim.topology import from_header
+from sim.cost.model import CostModel
+from sim.simulation.engine_state import ALLREDUCE_ROUNDS
+from sim.simulation.simulate import simulate
+from sim.workload.load import TrainerInput, load
 from traces import synthetic
 from traces.header import Header
 from traces.reader import Trace

@@ -17,12 +17,12 @@ from pathlib import Path
 import psutil
 
 from agents.registry import resolve
-from sim.count import count
-from sim.simulate import make_caches
+from sim.counts.count import count
+from sim.counts.policy_runs import make_caches
+from sim.runs.twin import Workload
+from sim.sweep.batches import batches
 from sim.sweep.grid import Grid, Plan, expand
 from sim.sweep.pool import run_local
-from sim.sweep.work import batches
-from sim.workload import Workload
 
 GRIDS = {
     "kept by policies": {

@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.registry import resolve
-from sim.captured import measured_times, warm_up
+from sim.calibration.fit import fit
+from sim.calibration.measured_run import measured_times, warm_up
+from sim.cluster.topology import from_header
 from sim.config import RunConfig
-from sim.cost import CostModel
-from sim.fit import fit
-from sim.load import TrainerInput, load
-from sim.results import epoch_seconds
-from sim.simulate import simulate
-from sim.topology import from_header
+from sim.cost.model import CostModel
+from sim.runs.results import epoch_seconds
+from sim.simulation.simulate import simulate
+from sim.workload.load import TrainerInput, load
 from traces.errors import run_command
 from traces.header import Header
 from traces.output import file_to_write, folder_to_write, whole

@@ -19,19 +19,19 @@ from agents.registry import resolve
 from replay.comparison import fit_trace
 from replay.grid import PolicyChoice
 from replay.launch import TRACE
-from sim.captured import warm_up
-from sim.clusterfile import cluster_of
+from sim.calibration.joint_fit import pooled
+from sim.calibration.measured_run import warm_up
+from sim.cluster.clusterfile import cluster_of
 from sim.config import RunConfig
-from sim.cost import CostModel
-from sim.load import load
-from sim.pool import pooled
-from sim.results import epoch_seconds, summarise
-from sim.serve import Served, serve_all
-from sim.simulate import Simulated, simulate
+from sim.cost.model import CostModel
+from sim.counts.cache_replay import Served, serve_all
+from sim.runs.results import epoch_seconds, summarise
+from sim.runs.twin import Workload, checksum
+from sim.simulation.simulate import Simulated, simulate
+from sim.sweep.batches import batches
 from sim.sweep.grid import Grid, expand
 from sim.sweep.pool import run_local
-from sim.sweep.work import batches
-from sim.workload import Workload, checksum
+from sim.workload.load import load
 from traces.cluster.link import parse_link
 from traces.reader import Trace
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from agents.gate import Gate
 from agents.policy import Observation
 from sim.caches.cache import Cache
-from sim.stream import Universe
+from sim.workload.stream import Universe
 from traces.capture.fetch import DistStore, FetchTimes, Rows
 
 

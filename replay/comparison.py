@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from agents.registry import UNASKED, PolicyPlan, resolve
 from replay.launch import TRACE, read_config, refuse_checked
 from replay.results import as_simulated
+from sim.calibration.fit import Fitted, fit
+from sim.cluster.topology import from_header
 from sim.config import RunConfig
-from sim.cost import CostModel
-from sim.fit import Fitted, fit
-from sim.load import TrainerInput, load
-from sim.results import epoch_seconds
-from sim.serve import Served
-from sim.simulate import serve_ahead, serve_recorded, simulate
-from sim.topology import from_header
+from sim.cost.model import CostModel
+from sim.counts.cache_replay import Served
+from sim.counts.policy_runs import serve_ahead, serve_recorded
+from sim.runs.results import epoch_seconds
+from sim.simulation.simulate import simulate
+from sim.workload.load import TrainerInput, load
 from traces.header import Header
 from traces.reader import Trace
 

@@ -1,4 +1,4 @@
-"""A live trainer's decisions, kept an epoch a file beside what the recorder keeps."""
+"""What a live trainer keeps beside its record: decisions, an epoch a file, and how long its buffer took to fill."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from pydantic import TypeAdapter
 from agents.gate import Gate, LoggedDecision
 
 ENTRIES = TypeAdapter(list[LoggedDecision])
+
+
+def fill_file(fragments: Path, rank: int) -> Path:
+    """Where a trainer tells how many seconds filling its buffer took."""
+    return fragments / f"rank{rank}-fill.json"
 
 
 class DecisionLog:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.registry import resolve
 from sim.config import RunConfig
-from sim.documents import from_toml
+from sim.config_files import from_toml
 from traces.cluster.link import parse_link
 from traces.errors import InputError
 

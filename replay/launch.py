@@ -16,9 +16,9 @@ from agents.registry import UNASKED, PolicyPlan, resolve
 from replay.agent_process import agent_process
 from replay.results import Recorded, read_recorded, tables_of
 from sim.config import RunConfig
-from sim.load import make_universe
-from sim.results import write
-from sim.simulate import make_trainer_cache, run_facts
+from sim.counts.policy_runs import make_trainer_cache, run_facts
+from sim.runs.results import write
+from sim.workload.load import make_universe
 from traces.capture.launch import Capture, capture, nodes_file, recover
 from traces.checksum import sha256_of
 from traces.cluster.errors import ClusterError

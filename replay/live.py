@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agents.options import ModelHost, TimeoutS
-from sim.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Window
+from sim.runs.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Window
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
 from traces.errors import InputError, run_command, terminable
 from traces.output import folder_to_write
@@ -116,8 +116,8 @@ def main(
     from agents.registry import ModelOptions
     from replay.launch import Live, run_live, trace_file
     from replay.table import shown
-    from sim.choice import choose
     from sim.config import RunConfig
+    from sim.runs.choose import choose
     from traces.capture.launch import Capture, fragments_of
     from traces.cluster.errors import ClusterError
     from traces.cluster.partition import partition

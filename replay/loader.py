@@ -34,8 +34,8 @@ from replay.asking import asker
 from replay.buffered import BufferedStore
 from replay.check import Checked
 from sim.config import RunConfig, read_policy
-from sim.load import make_universe
-from sim.simulate import make_trainer_cache, run_facts
+from sim.counts.policy_runs import make_trainer_cache, run_facts
+from sim.workload.load import make_universe
 from traces.capture.device import CPU
 from traces.capture.fetch import DistStore, FeatureSource
 from traces.capture.minibatches import Minibatches, Prepared

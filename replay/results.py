@@ -15,20 +15,16 @@ from numpy.typing import NDArray
 
 from agents.gate import LoggedDecision
 from agents.registry import PolicyPlan
-from replay.decisions import read_decisions
+from replay.decisions import fill_file, read_decisions
 from sim.config import RunConfig
-from sim.load import TrainerInput, load
-from sim.results import decision_table, epoch_times, minibatch_table, summarise
-from sim.simulate import Simulated, make_trainer_cache
-from sim.trainer import TIMED
+from sim.counts.policy_runs import make_trainer_cache
+from sim.runs.results import decision_table, epoch_times, minibatch_table, summarise
+from sim.simulation.simulate import Simulated
+from sim.simulation.trainer import TIMED
+from sim.workload.load import TrainerInput, load
 from traces.capture.recorder import LOSS, SCORES_FILE, fragment
 from traces.header import Header
 from traces.reader import Trace
-
-
-def fill_file(fragments: Path, rank: int) -> Path:
-    """Where a trainer tells how many seconds filling its buffer took."""
-    return fragments / f"rank{rank}-fill.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

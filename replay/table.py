@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from replay.decisions import count_decisions
-from sim.results import epoch_seconds
+from sim.runs.results import epoch_seconds
 from traces.capture.recorder import LOSS
 
 COLUMNS = ["input_nodes", "local_nodes", "hit_rows", "replacement_rows", "stall_s", "step_s", "start_s", LOSS]

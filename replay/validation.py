@@ -23,10 +23,10 @@ from agents.registry import resolve
 from replay.comparison import compare, fit_trace
 from replay.grid import Planned
 from replay.launch import TRACE, Live, run_live
-from sim.captured import Captured
-from sim.cost import CostModel
-from sim.pool import pooled
-from sim.results import epoch_seconds
+from sim.calibration.joint_fit import pooled
+from sim.calibration.measured_run import Captured
+from sim.cost.model import CostModel
+from sim.runs.results import epoch_seconds
 from traces.capture.launch import Capture
 from traces.cluster.link import parse_link
 from traces.cluster.local import LocalCluster

@@ -9,9 +9,8 @@ from agents.policy import Policy
 from agents.registry import resolve
 from replay.agent_process import Address, DistantPolicy
 from replay.check import Checked
-from replay.decisions import DecisionLog
+from replay.decisions import DecisionLog, fill_file
 from replay.loader import make_store
-from replay.results import fill_file
 from sim.config import RunConfig
 from traces.capture import worker
 from traces.capture.fetch import FeatureSource

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
 
-    from sim.cost import CostModel
+    from sim.cost.model import CostModel
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -48,10 +48,10 @@ def main(
     from matplotlib.figure import Figure
     from rich.console import Console
 
-    from sim.cost import cost_document
-    from sim.fit import fit
-    from sim.load import load
-    from sim.pool import pooled
+    from sim.calibration.fit import fit
+    from sim.calibration.joint_fit import pooled
+    from sim.cost.model import cost_document
+    from sim.workload.load import load
     from traces.checksum import sha256_of
     from traces.reader import Trace
 
@@ -86,8 +86,8 @@ def main(
 
 def _held_out(inputs: list[Any], trace: Any, cost: CostModel, sha256: str) -> tuple[dict[str, float], dict[str, Any]]:
     """Simulated over measured, less 1, on the epochs that nothing was fitted to; and all residuals in seconds."""
-    from sim.captured import measured_times, simulate_captured, warm_up
-    from sim.fit import FITTED_EPOCHS
+    from sim.calibration.fit import FITTED_EPOCHS
+    from sim.calibration.measured_run import measured_times, simulate_captured, warm_up
 
     header = trace.header
     measured = measured_times(inputs, header)

@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sim.caches.cache import Init
-from sim.documents import from_json
-from sim.stream import UniverseKind
+from sim.config_files import from_json
+from sim.workload.stream import UniverseKind
 
 Mode = Literal["async", "sync"]
 
@@ -22,8 +22,8 @@ class RunConfig(BaseModel):
     observations. In `async` mode training goes on while a policy thinks; in `sync` mode it waits. `link_bytes_per_s`
     is the rate of every host's link, in both directions, and `link_latency_s` its latency; None keeps that of the
     captured run. `depth` is how many minibatches are prepared ahead (None: as the policy says). What-ifs are those of
-    `sim.whatif`, `owners_sha256` being the checksum of a file of owners. `cluster` and `scenario` are the contents of
-    such files, as JSON (`sim.clusterfile`, `sim.scenario`).
+    `sim.runs.whatif`, `owners_sha256` being the checksum of a file of owners. `cluster` and `scenario` are the contents
+    of such files, as JSON (`sim.cluster.clusterfile`, `sim.cluster.scenario`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

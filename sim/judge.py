@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agents.options import AskAgain, ModelHost, TimeoutS
-from sim.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Window
+from sim.runs.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Window
 from traces.errors import InputError, run_command
 from traces.output import folder_to_write, write_table
 from traces.terminal import Json, Quiet, console, print_json
@@ -69,11 +69,11 @@ def main(
     from rich.table import Table
 
     from agents.registry import ModelOptions
-    from sim.choice import choose
     from sim.config import RunConfig
-    from sim.judging import judged_run
-    from sim.simulate import decides
-    from sim.workload import Workload, checksum
+    from sim.counts.policy_runs import decides
+    from sim.runs.choose import choose
+    from sim.runs.judging import judged_run
+    from sim.runs.twin import Workload, checksum
 
     plan, options = choose(
         policy=policy,

@@ -12,7 +12,7 @@ from traces.output import file_to_write, folder_to_write, whole
 from traces.terminal import Json, Quiet, console, print_json
 
 if TYPE_CHECKING:
-    from sim.page.content import Page
+    from sim.reports.page.content import Page
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -69,7 +69,7 @@ def main(
     """Print what came out: a row a configuration of a sweep, a policy of a run, or a seed of a judged policy.
 
     Rows of a sweep are means over its seeds with 95 % confidence intervals. --html writes it all as one page with
-    figures, decisions and commands, which opens from disk. Notebooks get data frames from `sim.leaderboard`.
+    figures, decisions and commands, which opens from disk. Notebooks get data frames from `sim.sweep.leaderboard`.
     """
     page, out = None, html or folder / "page.html"
     if (folder / "judged.parquet").exists() or (folder / "summary.json").exists():
@@ -77,7 +77,7 @@ def main(
             raise InputError(f"{folder} is no sweep; leave out --where, --group, --pareto, --csv and --markdown")
         page = _one(folder, out, html is not None or figures is not None, json, quiet)
     else:
-        from sim.standings import Standings
+        from sim.reports.leaderboard_view import Standings
 
         standings = Standings.open(folder, where=where or [], groups=group or [], by=by, top=top, pareto=pareto)
         if json:
@@ -97,7 +97,7 @@ def main(
         if markdown is not None:
             _write(markdown, standings.markdown().encode())
         if html is not None or figures is not None:
-            from sim.page.sweep import page as page_of_sweep
+            from sim.reports.page.sweep import page as page_of_sweep
 
             page = page_of_sweep(standings, out)
     if page is not None:
@@ -107,11 +107,11 @@ def main(
 def _one(folder: Path, out: Path, wanted: bool, json: bool, quiet: bool) -> Page | None:
     """Print the results of a run, simulated or live, or of a judge, and make its page where one is wanted."""
     if (folder / "judged.parquet").exists():
-        from sim.page.judged import Judged as Kind
+        from sim.reports.page.judged import Judged as Kind
     elif (folder / "trace.parquet").exists():
-        from sim.page.live import LiveRun as Kind  # type: ignore[assignment]
+        from sim.reports.page.live import LiveRun as Kind  # type: ignore[assignment]
     else:
-        from sim.page.run import Run as Kind  # type: ignore[assignment]
+        from sim.reports.page.run import Run as Kind  # type: ignore[assignment]
     found = Kind.open(folder)
     if json:
         print_json({"notices": found.notices, "rows": found.rows})
@@ -147,7 +147,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def _write_page(page: Page, html: Path | None, figures: Path | None, quiet: bool) -> None:
     """Write a page and its figures."""
-    from sim.page.render import render
+    from sim.reports.page.render import render
 
     files = {} if html is None else {html: render(page).encode()}
     pictures = [section.picture for section in page.sections if section.picture is not None]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agents.options import AskAgain, ModelHost, TimeoutS
-from sim.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Window
+from sim.runs.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Window
 from traces.errors import InputError, run_command
 from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, console, print_json, progress
@@ -112,10 +112,10 @@ def main(
 
     gc.disable()  # what is imported and loaded stays; looking through it for garbage takes a fifth of a short run
     from agents.registry import ModelOptions
-    from sim.choice import choose
-    from sim.experiment import Experiment
-    from sim.figure import Artist
-    from sim.whatif import what_if
+    from sim.reports.run_figure import Artist
+    from sim.runs.choose import choose
+    from sim.runs.experiment import Experiment
+    from sim.runs.whatif import what_if
 
     plan, options = choose(
         policy=policy,
@@ -144,7 +144,7 @@ def main(
     with _progress(experiment.steps, quiet) as tell:
         experiment.run(tell)
     folder = out or Path("results") / experiment.config.id
-    experiment.write(folder, artist)
+    experiment.write(folder, artist.begin)
     check = experiment.check()
     if json:
         found = {"run": experiment.config.id, "folder": folder, "notice": experiment.header.notice}
@@ -207,7 +207,7 @@ def _print(console: Console, rows: list[dict[str, Any]]) -> None:
 def _print_breakdown(console: Console, table: Any) -> None:
     from rich.table import Table
 
-    from sim.timeline import breakdown
+    from sim.runs.timeline import breakdown
 
     found = breakdown(table)
     shown = Table(box=None, pad_edge=False, title="a minibatch of each trainer, ms", title_justify="left")
@@ -222,7 +222,7 @@ def _list(console: Console, json: bool) -> None:
     from rich.table import Table
 
     from agents.registry import POLICIES
-    from sim.caches import CACHES, cache_class
+    from sim.caches.registry import CACHES, cache_class
 
     if json:
         policies_and_caches = {

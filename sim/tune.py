@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import optuna
 
     from sim.config import RunConfig
-    from sim.workload import Workload
+    from sim.runs.twin import Workload
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -71,8 +71,8 @@ def main(
 
     from agents.registry import resolve
     from agents.spec import parse_spec
-    from sim.caches import cache_class
-    from sim.workload import Workload, checksum
+    from sim.caches.registry import cache_class
+    from sim.runs.twin import Workload, checksum
     from traces.cluster.link import parse_link
 
     if not smallest <= largest:

@@ -7,7 +7,7 @@ import numpy as np
 from sim.caches.cache import Setup
 from sim.caches.demand import SLOT, USED, Demand, Ids, look_up
 from sim.caches.queues import PLACE, SIZE, append, empty_queues, oldest, remove
-from sim.kernel import kernel, part
+from sim.compiled import kernel, part
 
 ONCE, OFTEN, GHOST_ONCE, GHOST_OFTEN = 0, 1, 2, 3  # T1, T2, B1, B2 in the paper
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.kernel import kernel, part
+from sim.compiled import kernel, part
 
 SLOT, WORTH, LAST = 0, 1, 2  # a row's record: its slot or -1, its worth, the minibatch of its last access
 NEVER = -2  # LAST of a row that was neither held at first nor asked for

@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from sim.kernel import kernel, part
+from sim.compiled import kernel, part
 
 
 def empty_tree(buckets: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

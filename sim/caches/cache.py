@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.policy import Decision
-from sim.stream import Stream, Universe
+from sim.workload.stream import Stream, Universe
 from traces.errors import InputError
 
 Init = Literal["degree", "empty", "random"]

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from agents.policy import Decision
 from sim.caches.cache import Access, Cache, Setup, initial_ids
-from sim.kernel import part
+from sim.compiled import part
 from traces.errors import InputError
 
 Ids = NDArray[np.int32]

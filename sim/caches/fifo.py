@@ -6,7 +6,7 @@ import numpy as np
 
 from sim.caches.cache import Setup
 from sim.caches.demand import SLOT, USED, Demand, Ids, fill, look_up, put
-from sim.kernel import kernel
+from sim.compiled import kernel
 
 
 class FIFO(Demand):

@@ -8,7 +8,7 @@ from sim.caches.blocks import BELOW, LAST, NEVER, NOTHING, SLOT, WORTH, blocks, 
 from sim.caches.cache import Setup
 from sim.caches.demand import Ids
 from sim.caches.managed import SEEN, Keys, Managed
-from sim.kernel import kernel
+from sim.compiled import kernel
 from traces.errors import InputError
 
 _LARGEST = 2.0**60  # of an access's weight, before all weights are scaled down; float32 ends at 2^127

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.caches.cache import Setup
 from sim.caches.demand import SLOT, Demand, Ids
-from sim.kernel import kernel
+from sim.compiled import kernel
 
 
 class Infinite(Demand):

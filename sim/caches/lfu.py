@@ -7,7 +7,7 @@ import numpy as np
 from sim.caches.cache import Setup
 from sim.caches.demand import SLOT, USED, Demand, Ids, look_up
 from sim.caches.rings import AFTER, alone, link_last, more_rings, unlink
-from sim.kernel import kernel
+from sim.compiled import kernel
 
 COUNT = 2  # a further field of a row's record: how often it was used since it came in
 

@@ -9,7 +9,7 @@ from sim.caches.cache import Setup, constant
 from sim.caches.demand import SLOT, Demand, Ids, look_up
 from sim.caches.min import PENDING, drop, free_slots, settle
 from sim.caches.static import most_likely
-from sim.kernel import kernel
+from sim.compiled import kernel
 
 
 class Likeliest(Demand):

@@ -9,7 +9,7 @@ from sim.caches.cache import Setup, constant, initial_ids, known_future
 from sim.caches.demand import SLOT, USED, Demand, Ids
 from sim.caches.min import PENDING, drop, free_slots, next_uses, settle
 from sim.caches.queues import PLACE, SIZE, append, empty_queues, oldest, remove
-from sim.kernel import kernel
+from sim.compiled import kernel
 from traces.errors import InputError
 
 

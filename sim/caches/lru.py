@@ -6,7 +6,7 @@ import numpy as np
 
 from sim.caches.cache import Setup
 from sim.caches.demand import SLOT, Demand, Ids, fill
-from sim.kernel import kernel, part
+from sim.compiled import kernel, part
 
 PLACE = 1  # of a row's record: where in the log it stands
 

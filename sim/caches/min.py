@@ -13,7 +13,7 @@ from numba import njit
 from sim.caches.buckets import clear, empty_tree, furthest, pop, push, push_if
 from sim.caches.cache import Setup, constant, known_future
 from sim.caches.demand import SLOT, Demand, Ids
-from sim.kernel import kernel, part
+from sim.compiled import kernel, part
 from traces.errors import InputError
 
 LINK = 1  # of a row's record: the next row of its bucket

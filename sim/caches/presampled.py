@@ -10,7 +10,7 @@ from agents.policy import Decision
 from sim.caches.cache import Access, Cache, Setup, initial_ids
 from sim.caches.demand import Ids
 from sim.caches.static import best_first
-from sim.kernel import kernel
+from sim.compiled import kernel
 from traces.errors import InputError
 
 _NONE = np.empty(0, np.int32)

@@ -10,7 +10,7 @@ from sim.caches.blocks import BELOW
 from sim.caches.cache import Access, Cache, Setup, initial_ids
 from sim.caches.demand import Ids
 from sim.caches.score import check_score_options
-from sim.kernel import kernel
+from sim.compiled import kernel
 
 HELD = -1.0  # the misses of a row that the buffer holds
 FAR = 1 << 30  # a minibatch that never comes: of rows that don't go stale

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel import kernel, part
+from sim.compiled import kernel, part
 
 PLACE = 2  # of a row's record, behind those of `sim.caches.demand`
 TAIL, HEAD, SIZE = 0, 1, 2

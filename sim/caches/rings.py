@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel import kernel, part
+from sim.compiled import kernel, part
 
 BEFORE, AFTER = 0, 1
 

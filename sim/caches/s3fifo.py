@@ -6,7 +6,7 @@ import numpy as np
 
 from sim.caches.cache import Setup
 from sim.caches.demand import SLOT, USED, Demand, Ids
-from sim.kernel import kernel, part
+from sim.compiled import kernel, part
 
 # Further fields of a row's record: hits, 3 at most; its place in the ghost queue, or one of the two below.
 COUNT, GHOST = 2, 3

@@ -26,7 +26,7 @@ from sim.caches.cache import Setup, constant
 from sim.caches.demand import Ids
 from sim.caches.managed import SEEN, Keys, Managed
 from sim.caches.rings import AFTER, alone, link_last, more_rings, unlink
-from sim.kernel import kernel, part
+from sim.compiled import kernel, part
 from traces.errors import InputError
 
 BIN = 3  # of a held row: the minibatch whose bin it is in or, of a stale one, was in last; three fields precede it

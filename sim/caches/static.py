@@ -11,7 +11,7 @@ from agents.policy import Decision
 from sim.caches.blocks import BELOW
 from sim.caches.cache import Access, Cache, Setup, constant, degree_order, initial_ids, known_future
 from sim.caches.demand import Ids
-from sim.kernel import kernel
+from sim.compiled import kernel
 from traces.errors import InputError
 
 _NONE = np.empty(0, np.int32)

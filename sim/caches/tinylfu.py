@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.caches.cache import Setup
 from sim.caches.demand import SLOT, USED, Demand, Ids, look_up
 from sim.caches.queues import PLACE, SIZE, append, empty_queues, oldest, remove, touch
-from sim.kernel import kernel, part
+from sim.compiled import kernel, part
 
 COUNT, AGE = 3, 4  # further fields of a row's record: accesses, 15 at most; how often they were halved
 WINDOW, PROBATION, PROTECTED = 0, 1, 2

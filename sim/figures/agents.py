@@ -1,4 +1,5 @@
-"""Agents: how good their decisions were, and how long they thought. Tables of `sim.judging.judge` and of decisions."""
+"""Agents: how good their decisions were, and how long they thought. Tables of `sim.runs.judging.judge` and of
+decisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run minibatch by minibatch: tables of `sim.results.minibatch_table`, with a column `policy`."""
+"""A run minibatch by minibatch: tables of `sim.runs.results.minibatch_table`, with a column `policy`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def step_breakdown(minibatches: pl.DataFrame, axis: Axes) -> Axes:
 
     The upper one is the step itself: stall, compute, waiting for the slowest trainer, all-reduce and update. The lower
     one is what preparing a minibatch takes, sampling and fetching: in a pipelined run it goes on during the step
-    before, and only what sticks out of that is stall. Takes `policy` and the times of `sim.trainer.TIMED`.
+    before, and only what sticks out of that is stall. Takes `policy` and the times of `sim.simulation.trainer.TIMED`.
     """
     columns = ("stall_s", "compute_s", "wait_s", "step_s", "sample_s", "fetch_s")
     means = minibatches.group_by("policy", maintain_order=True).agg(pl.col(columns).mean())

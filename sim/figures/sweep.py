@@ -1,4 +1,4 @@
-"""Many configurations beside each other: tables of `sim.leaderboard`."""
+"""Many configurations beside each other: tables of `sim.sweep.leaderboard`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from agents.spec import parse_spec
-from sim.caches import cache_class
+from sim.caches.registry import cache_class
 from sim.figures.style import FIXED, GREEN, GREY, LABELS, OTHERS
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def epoch_times(board: pl.DataFrame, axis: Axes, named: int = 8) -> Axes:
 
     Takes a leaderboard of one trace and one rate of links. Up to `named` points of the front get their names.
     """
-    from sim.leaderboard import pareto
+    from sim.sweep.leaderboard import pareto
 
     real = board.filter(~pl.col("bound"))
     buffered = real.filter(pl.col("buffer_rows") > 0)

@@ -117,8 +117,8 @@ def _describe(plan: Plan, done: set[str]) -> str:
 def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | None) -> Iterator[list[dict[str, Any]]]:
     import os
 
-    from sim.sweep.work import batches
-    from sim.workload import Workload
+    from sim.runs.twin import Workload
+    from sim.sweep.batches import batches
 
     if not todo:
         return
@@ -127,7 +127,7 @@ def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | No
         universes.setdefault(config.trace_sha256, set()).add(config.universe)
     workloads = {sha256: Workload.open(plan.files[sha256], kinds) for sha256, kinds in universes.items()}
     if ray is not None:
-        from sim.sweep.cluster import run_on_ray
+        from sim.sweep.ray_workers import run_on_ray
 
         yield from run_on_ray(batches(todo), workloads, ray)
     else:

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from agents.registry import resolve
 from agents.spec import parse_spec
-from sim.caches import cache_class
+from sim.caches.registry import cache_class
+from sim.cluster.scenario import read_scenario
 from sim.config import RunConfig
-from sim.documents import read_toml
-from sim.scenario import read_scenario
-from sim.workload import checksum
+from sim.config_files import read_toml
+from sim.runs.twin import checksum
 from traces.cluster.link import parse_link
 from traces.errors import InputError
 

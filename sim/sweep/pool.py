@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from sim.config import RunConfig
-from sim.sweep.work import Batch, Workloads, run_batch
+from sim.sweep.batches import Batch, Workloads, run_batch
 
 Row = dict[str, Any]
 

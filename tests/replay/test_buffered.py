@@ -13,9 +13,9 @@ from agents.policy import RunFacts
 from agents.registry import resolve
 from replay.asking import ask_at_once
 from replay.buffered import BufferedStore
-from sim.caches import make_cache
 from sim.caches.cache import Setup
-from sim.stream import Universe
+from sim.caches.registry import make_cache
+from sim.workload.stream import Universe
 from traces.capture.fetch import FetchTimes
 
 Tell = Callable[[str], None]

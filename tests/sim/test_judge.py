@@ -7,12 +7,13 @@ import polars as pl
 import pytest
 
 from agents.registry import resolve
+from sim.cluster.topology import from_header
 from sim.config import RunConfig
-from sim.judging import judge, judged_run, verdict
-from sim.results import decision_table
-from sim.simulate import serve_recorded, simulate
-from sim.topology import from_header
-from sim.workload import Workload
+from sim.counts.policy_runs import serve_recorded
+from sim.runs.judging import judge, judged_run, verdict
+from sim.runs.results import decision_table
+from sim.runs.twin import Workload
+from sim.simulation.simulate import simulate
 
 # One trainer's minibatches ask for other rows from the fifth on, so a buffer of three is worth replacing there.
 EARLY, LATE = [10, 11, 12], [13, 14, 15]

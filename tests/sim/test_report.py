@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from sim import leaderboard
 from sim.config import RunConfig
+from sim.sweep import leaderboard
 from sim.sweep.store import Store
 from traces.errors import InputError
 

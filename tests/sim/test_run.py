@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from sim import figure
+from sim.reports import run_figure
 from traces.schema import HEADER_KEY
 
 TRACES = Path(__file__).parents[2] / "traces"
@@ -160,7 +160,7 @@ def test_a_model_without_a_server_is_one_clear_error(trace, tmp_path, run_cli, m
 def test_a_run_that_ends_before_it_draws_is_no_fault_of_the_drawing_process():
     here, there = Pipe()
     here.close()
-    figure._draw(there)  # raises nothing, and so prints nothing
+    run_figure._draw(there)  # raises nothing, and so prints nothing
 
 
 def test_help_is_fast():

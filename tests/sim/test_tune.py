@@ -80,8 +80,8 @@ def test_a_policy_file_that_is_none(run_cli, trace, tmp_path, text, message):
 @pytest.mark.parametrize(("given", "depth"), [(None, 3), (1, 1)])
 def test_a_policy_files_depth_counts_unless_another_is_given(tmp_path, given, depth):
     from agents.registry import UNASKED
-    from sim.choice import choose
     from sim.config import RunConfig
+    from sim.runs.choose import choose
 
     path = tmp_path / "best.json"
     path.write_text(RunConfig(trace="", trace_sha256="", agent="pipeline", depth=3).model_dump_json())
@@ -105,8 +105,8 @@ def test_a_trial_is_given_up_when_one_with_no_larger_buffer_was_clearly_faster(
     import optuna
 
     from sim.config import RunConfig
+    from sim.runs.twin import Workload
     from sim.tune import objective
-    from sim.workload import Workload
 
     study = optuna.create_study(directions=["minimize", "minimize"])
     attributes = {"first_epoch_s": first_epoch_s}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sim.config import RunConfig
-from sim.count import count
-from sim.load import load
-from sim.simulate import make_caches
+from sim.counts.count import count
+from sim.counts.policy_runs import make_caches
+from sim.workload.load import load
 from traces.placement import epoch_counts, place
 from traces.reader import Trace
 from traces.synthetic import fit

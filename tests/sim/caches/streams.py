@@ -4,7 +4,7 @@ import numpy as np
 
 from agents.policy import Decision
 from sim.caches.cache import Cache, Setup
-from sim.stream import Stream, Universe
+from sim.workload.stream import Stream, Universe
 
 REPLACE = Decision(replace=True)
 

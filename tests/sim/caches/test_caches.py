@@ -8,9 +8,9 @@ import pytest
 from streams import REPLACE, run, setup, skewed, stream, universe
 
 from agents.policy import Decision
-from sim.caches import CACHES, cache_class, make_cache
 from sim.caches.cache import degree_order
-from sim.stream import Stream
+from sim.caches.registry import CACHES, cache_class, make_cache
+from sim.workload.stream import Stream
 from traces.errors import InputError
 
 ROWS, CAPACITY = 300, 40

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from streams import REPLACE, setup
 
-from sim.caches import CACHES, make_cache
-from sim.stream import Stream, Universe
+from sim.caches.registry import CACHES, make_cache
+from sim.workload.stream import Stream, Universe
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden.txt"

@@ -14,7 +14,7 @@ import pytest
 import twins
 from streams import setup, stream
 
-from sim.caches import make_cache
+from sim.caches.registry import make_cache
 
 libcachesim = pytest.importorskip("libcachesim")
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import run, setup, stream
 
-from sim.caches import make_cache
+from sim.caches.registry import make_cache
 from traces.errors import InputError
 
 MINIBATCHES = st.lists(st.sets(st.integers(0, 4), max_size=3), min_size=1, max_size=6)

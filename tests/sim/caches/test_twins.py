@@ -16,8 +16,8 @@ from hypothesis.stateful import (
 from streams import setup, skewed, stream
 
 from agents.policy import Decision
-from sim.caches import CACHES, make_cache
 from sim.caches.cache import degree_order, initial_ids
+from sim.caches.registry import CACHES, make_cache
 
 ROWS = 24
 MINIBATCH = st.lists(st.integers(0, ROWS - 1), max_size=12, unique=True).map(sorted)

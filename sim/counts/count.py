@@ -1,0 +1,25 @@
+"""Counting without a clock: what a cache does with a stream when no decision depends on time."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.caches.cache import Cache
+from sim.workload.stream import Stream
+
+
+def count(cache: Cache, stream: Stream) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Hits and replacement rows of every minibatch under a cache that no policy decides for: shapes (minibatches,)."""
+    hits = np.zeros(stream.minibatches, np.int64)
+    replacements = np.zeros(stream.minibatches, np.int64)
+    for minibatch in range(stream.minibatches):
+        served = cache.access(stream.minibatch(minibatch))
+        hits[minibatch], replacements[minibatch] = served.hit_rows, served.replacement_rows
+    return hits, replacements
+
+
+def fetched_rows(cache: Cache, stream: Stream) -> NDArray[np.int64]:
+    """Rows that cross the network in every minibatch, shape (minibatches,); what fills the cache comes on top."""
+    hits, replacements = count(cache, stream)
+    return stream.remote_rows - hits + replacements

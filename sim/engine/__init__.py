@@ -1,0 +1,3 @@
+"""Discrete events on cores, links, servers and the all-reduce."""
+
+__all__ = ["allreduce", "cores", "engine", "environment", "event_heap", "layout", "links", "rpc", "threads"]

@@ -1,0 +1,95 @@
+"""A sweep's leaderboard as it is shown: what was asked for, as text, Markdown or CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sim.sweep import leaderboard
+from sim.sweep.grid import UNBUFFERED
+
+SHOWN = ("cache", "agent", "buffer", "universe", "init", "window", "mode", "link_bytes_per_s")
+RESULTS = ("seeds", "epoch_s_mean", "vs_none", "hit_rate_remote", "fetched_over_min", "buffer_bytes")
+
+
+def text_of(name: str, value: Any) -> str:
+    """A value as people read it, by the unit in its column's name."""
+    if value is None or value != value:
+        return "as captured" if name == "link_bytes_per_s" else ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name == "link_bytes_per_s":
+        return f"{value * 8 / 1e6:g} Mbit/s"
+    if name.startswith("vs_"):
+        return f"{value:+.1%}"
+    if "rate" in name or name.endswith("share") or name == "pass_at_1":
+        return f"{value:.1%}"
+    if name.endswith("_bytes"):
+        return f"{value / 1e6:,.1f} MB"
+    if name.endswith("_rows"):
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class Standings:
+    """The `whole` leaderboard of a sweep and the rows of it to show; `runs` it has, and those that `failed`."""
+
+    folder: Path
+    by: str
+    groups: Sequence[str]
+    whole: pl.DataFrame
+    shown: pl.DataFrame
+    runs: int
+    failed: pl.DataFrame
+    notices: list[str]
+
+    @classmethod
+    def open(
+        cls, folder: Path, *, where: Sequence[str], groups: Sequence[str], by: str, top: int, pareto: bool
+    ) -> Standings:
+        """Read a sweep. Raises `InputError` where there is none, and for columns that there are not."""
+        table = leaderboard.where(leaderboard.read(folder), where)
+        whole = leaderboard.leaderboard(table, by)
+        shown = leaderboard.best_of(leaderboard.pareto(whole, by) if pareto else whole, groups, top)
+        notices = sorted(set(table["notice"].drop_nulls()) - {""}) if "notice" in table.columns else []
+        failed = table.filter(table["error"].is_not_null())
+        return cls(folder, by, groups, whole, shown, table.height, failed, notices)
+
+    @property
+    def title(self) -> str:
+        """How much of the sweep is shown."""
+        return f"{self.folder}: {self.shown.height} of {self.runs} runs"
+
+    def lines(self) -> list[dict[str, str]]:
+        """What is shown, as text by column: columns in which all rows agree are left out."""
+        if self.shown.is_empty():
+            return []
+        varied = [name for name in ("trace", *SHOWN) if self.shown[name].n_unique() > 1]
+        named = dict.fromkeys([*self.groups, *(varied or ["agent"]), *RESULTS, self.by])
+        rows = []
+        for row in self.shown.iter_rows(named=True):
+            texts = {name: text_of(name, row[name]) for name in named}
+            if not row["buffer_rows"]:
+                texts |= dict.fromkeys((name for name in UNBUFFERED if name in texts), "")
+            elif row["bound"] and "cache" in texts:
+                texts["cache"] += " (bound)"
+            if (interval := row[f"{self.by}_interval"]) is not None:
+                texts[self.by] += f" ± {text_of(self.by, interval)}"
+            rows.append(texts)
+        return rows
+
+    def csv(self) -> str:
+        """All columns of what is shown, after the notices as comments."""
+        return "".join(f"# {one}\n" for one in self.notices) + self.shown.write_csv()
+
+    def markdown(self) -> str:
+        """What is shown as a Markdown table, after the notices."""
+        lines = self.lines()
+        rows = [list(lines[0]), ["---"] * len(lines[0]), *(list(line.values()) for line in lines)] if lines else []
+        table = "".join(f"| {' | '.join(row)} |\n" for row in rows) or "no runs\n"
+        return "".join(f"**{one}**\n\n" for one in self.notices) + table

@@ -1,0 +1,40 @@
+"""The options that say which policy runs over which buffer (`sim.runs.choose.choose`), in the simulator and live
+alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(help="A configuration as sim.tune and sim.run write it: policy, cache and buffer all at once."),
+]
+Agent = Annotated[
+    str | None,
+    typer.Option(help="The policy, such as every:16 or ollama:llama3 (see sim.run --list).", show_default="every:16"),
+]
+CacheSpec = Annotated[
+    str | None, typer.Option(help="What the buffer keeps (see sim.run --list).", show_default="score")
+]
+Buffer = Annotated[
+    str | None,
+    typer.Option(help="A trainer's buffer: share of its halo (25%), rows (5000) or bytes (64MB).", show_default="25%"),
+]
+Init = Annotated[
+    Literal["degree", "empty", "random"] | None,
+    typer.Option(help="What the buffer holds at first.", show_default="degree"),
+]
+InUniverse = Annotated[
+    Literal["halo", "remote"] | None,
+    typer.Option(help="What may be cached: 1-hop halo or any remote node.", show_default="halo"),
+]
+Window = Annotated[int, typer.Option(min=1, help="Minibatches between two observations.")]
+Mode = Annotated[
+    Literal["async", "sync"], typer.Option(help="Whether training goes on or waits while the policy thinks.")
+]
+Depth = Annotated[
+    int | None, typer.Option(min=0, help="Minibatches prepared ahead.", show_default="0 for none, else 1")
+]

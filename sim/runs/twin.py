@@ -1,0 +1,114 @@
+"""A trace, opened once for many runs, and what runs over it have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.registry import resolve
+from sim.calibration.fit import fit
+from sim.cluster.clusterfile import agent_latency, cluster_of
+from sim.config import RunConfig
+from sim.cost.model import CostModel
+from sim.counts.cache_replay import Served
+from sim.counts.count import fetched_rows
+from sim.counts.policy_runs import decides, make_caches, serve_ahead
+from sim.runs.results import summarise
+from sim.runs.whatif import changed
+from sim.simulation.simulate import simulate
+from sim.workload.load import TrainerInput, load
+from sim.workload.stream import UniverseKind
+from traces.checksum import sha256_of
+from traces.errors import InputError
+from traces.header import Header
+from traces.reader import Trace
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a trace file, in hexadecimal. Raises `InputError` where there is none."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; `python -m traces.capture --help` tells how to make a trace")
+    return sha256_of(path)
+
+
+@dataclass(eq=False)
+class Workload:
+    """A captured run in memory: its trainers in every universe that is asked for, and the cost model fitted to it.
+
+    Runs that are given one after another share what only depends on what they have in common: dense ids, degree order,
+    what a cache that replaces on its own fetches, and the bound.
+    """
+
+    header: Header
+    inputs: dict[UniverseKind, list[TrainerInput]]
+    cost: CostModel
+    served: tuple[tuple[Any, ...], list[Served] | None] = ((), None)
+    bounds: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path, universes: set[UniverseKind]) -> Workload:
+        """Read the trace and fit the cost model. Raises `InputError` for bad input."""
+        trace = Trace(path)
+        inputs = {universe: load(trace, universe) for universe in sorted(universes)}
+        for one in (one for trainers in inputs.values() for one in trainers):
+            _ = one.stream.universe.degree_rank, one.stream.universe.halo_rows  # found before processes part ways
+        cost = fit(next(iter(inputs.values())), trace.header, path.name, checksum(path)).cost
+        return cls(trace.header, inputs, cost)
+
+    def head(self, epochs: int) -> Workload:
+        """The first epochs only, under the same cost model; nothing is copied."""
+        minibatches = epochs * self.header.minibatches_per_epoch
+        return Workload(
+            self.header.model_copy(update={"epochs": epochs}),
+            {universe: [one.head(minibatches) for one in inputs] for universe, inputs in self.inputs.items()},
+            self.cost,
+        )
+
+    def run(self, config: RunConfig) -> dict[str, Any]:
+        """Simulate one configuration: `sim.runs.results.summarise`, and beside it
+
+        `buffer_rows` and `buffer_bytes` of the largest buffer of a trainer, and `min_fetched_rows`, the fewest rows
+        that any policy could fetch with buffers of this size; 0 and None where there is no buffer. Raises `InputError`
+        for a configuration that can't be.
+        """
+        plan = resolve(config.agent)
+        inputs, header, cost = changed(self.inputs[config.universe], self.header, self.cost, config)
+        shared: tuple[Any, ...] = (
+            plan.buffered,
+            config.universe,
+            config.cache,
+            config.buffer,
+            config.init,
+            config.seed,
+            config.trainers_per_host,
+            config.feature_bytes,
+        )
+        if decides(config):
+            shared += (plan.name, config.window, agent_latency(config))
+        if self.served[0] != shared:
+            self.served = shared, serve_ahead(inputs, header, plan, config)
+        cluster = cluster_of(header, config)
+        simulated = simulate(inputs, header, plan, config, cost, cluster, served=self.served[1])
+        rows = max(simulated.capacity_rows)
+        summary = summarise(simulated, inputs, header)
+        if config.universe == "remote":  # hits outside the halo can't be told over rows inside it
+            summary["hit_rate_halo"] = None
+        return summary | {
+            "buffer_rows": rows,
+            "buffer_bytes": rows * header.graph.feature_bytes,
+            "min_fetched_rows": self.bound(config) if plan.buffered else None,
+        }
+
+    def bound(self, config: RunConfig) -> int:
+        """The fewest rows that any policy could fetch with buffers of this size."""
+        key = config.universe, config.buffer
+        if key not in self.bounds:
+            inputs, bound = self.inputs[config.universe], config.model_copy(update={"cache": "min"})
+            caches = make_caches(inputs, self.header, bound)
+            self.bounds[key] = sum(
+                int(np.sum(fetched_rows(cache, one.stream))) for one, cache in zip(inputs, caches, strict=True)
+            )
+        return self.bounds[key]

@@ -1,0 +1,124 @@
+"""Simulating a run: builds the cluster, lets SimPy run it to the end, and hands out what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.gate import LoggedDecision
+from agents.registry import PolicyPlan
+from sim.cluster.scenario import Scenario
+from sim.cluster.topology import links
+from sim.config import RunConfig
+from sim.cost.model import CostModel
+from sim.cost.service_demand import make_work
+from sim.counts.cache_replay import Served, unserved
+from sim.counts.policy_runs import Decided, decided_caches, decides, serve_ahead
+from sim.engine.engine import Fabric
+from sim.engine.environment import Clock
+from sim.simulation.engine_state import make_state, periods, record_use, shares_used
+from sim.simulation.trainer import Barrier, Trainer, times_of
+from sim.workload.load import TrainerInput
+from traces.header import Header
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Simulated:
+    """A finished run. `counts` and `times` have shape (trainers, minibatches); times are in seconds.
+
+    `capacity_rows`, `fill_rows` and `fill_s` have a value a trainer, `decisions` a list a trainer. `used` (intervals of
+    `bin_s`, links and hosts) are the shares of links' rates and servers' time that were used; `used_names` says whose.
+    """
+
+    counts: dict[str, NDArray[np.int64]]
+    times: dict[str, NDArray[np.float64]]
+    capacity_rows: list[int]
+    fill_rows: list[int]
+    fill_s: list[float]
+    decisions: list[list[LoggedDecision]]
+    used: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    used_names: list[tuple[str, str]] = field(default_factory=list)
+    bin_s: float = 1.0
+
+
+def simulate(
+    inputs: list[TrainerInput],
+    header: Header,
+    plan: PolicyPlan,
+    config: RunConfig,
+    cost: CostModel,
+    cluster: nx.DiGraph,
+    tell: Callable[[], None] = lambda: None,
+    served: list[Served] | None = None,
+    bins: int = 0,
+) -> Simulated:
+    """Run `plan` over a captured run on `cluster`; `tell` is called after every minibatch of every trainer.
+
+    `served` is what `serve_ahead` gave for the same trace, plan and cache; policies then saw no times. Without it they
+    see the times of their windows. With `bins`, it is recorded how busy links and servers were, in so many intervals
+    that together are twice as long as the captured run. The same inputs, configuration and seed give the same result,
+    but for the latency of a language model.
+    """
+    if served is None and not (plan.buffered and decides(config)):
+        served = serve_ahead(inputs, header, plan, config)
+    env, scenario = Clock(), Scenario.of(config.scenario)
+    routes = links(cluster, header.cluster.hosts)
+    row_s = cost.row_s(header.graph.feature_bytes, float(routes.bytes_per_s.min()))
+    work = make_work(inputs, header, cost, config.trace_sha256, plan.buffered)
+    edges = sum(int(one.sampled_edges.sum()) for one in inputs)
+    sample_s_per_edge = sum(float(one.sample_s.sum()) for one in work) / max(edges, 1)
+    slow = periods(scenario, routes, header.cluster.hosts)
+    state = make_state(cluster, routes, cost, header, sample_s_per_edge, slow)
+    captured_s = max(float((one.times["start_s"] + one.times["step_s"]).max()) for one in inputs)
+    bin_s = 2 * captured_s / bins if bins and captured_s else 1.0
+    if bins:
+        state = record_use(state, bins, bin_s)
+    fabric = Fabric(env, state)
+    epochs = Barrier(env, len(inputs))
+    decided: Sequence[Decided | None] = (
+        [None] * len(inputs) if served else decided_caches(inputs, header, plan, config, row_s)
+    )
+    if served is None:
+        served = [unserved(one, deciding.cache) for one, deciding in zip(inputs, decided, strict=True) if deciding]
+    trainers = [
+        Trainer(
+            env,
+            one,
+            todo,
+            cost,
+            fetches,
+            fabric,
+            epochs,
+            minibatches_per_epoch=header.minibatches_per_epoch,
+            depth=int(plan.pipelined) if config.depth is None else config.depth,
+            scenario=scenario,
+            agent_cores=cluster.graph.get("agent_cores", 0.0),
+            decided=deciding,
+            tell=tell,
+        )
+        for one, todo, fetches, deciding in zip(inputs, work, served, decided, strict=True)
+    ]
+    env.run()
+    for one, deciding in zip(served, decided, strict=True):
+        if deciding is not None:
+            one.decisions.extend(deciding.gate.close())
+    return Simulated(
+        counts={
+            "hit_rows": np.stack([one.hit_rows for one in served]),
+            "replacement_rows": np.stack([one.replacement_rows for one in served]),
+            "fetched_rows": np.stack([one.rows_by_owner.sum(axis=1) for one in served]),
+        },
+        times=times_of(trainers),
+        capacity_rows=[one.capacity_rows for one in served],
+        fill_rows=[int(one.fill_by_owner.sum()) for one in served],
+        fill_s=[t.fill_s for t in trainers],
+        decisions=[one.decisions for one in served],
+        used=shares_used(state, bin_s),
+        used_names=[("link", f"{source} to {target}") for source, target in routes.index]
+        + [("servers", host) for host in header.cluster.hosts],
+        bin_s=bin_s,
+    )

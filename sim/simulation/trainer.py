@@ -1,0 +1,226 @@
+"""One trainer as SimPy processes: one prepares minibatches, one computes with them, and all meet at every step.
+
+What they do takes cores, links and servers of the cluster (`sim.engine.engine`), which others use too. How much there
+is to do is in `sim.cost.service_demand`; what is fetched is what the cache leaves. They tell the cluster what is to be
+done an epoch at a time, or where a policy decides on the way, until it does. Does not model the interpreter lock that
+both share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from agents.gate import Gate
+from agents.policy import Decision
+from sim.cluster.scenario import Scenario
+from sim.cost.model import CostModel
+from sim.cost.service_demand import FETCH_CALL, Work
+from sim.counts.cache_replay import Served, decide, serve
+from sim.counts.policy_runs import Decided
+from sim.engine.engine import Fabric
+from sim.engine.environment import Clock
+from sim.engine.layout import (
+    AGENT,
+    ASKED_AT,
+    BEGAN_AT,
+    BESIDE_TOOK_S,
+    ENDED_AT,
+    FETCH,
+    ON_ASKING,
+    ON_ENDING,
+    ON_TAKING,
+    PREPARE,
+    TRAIN,
+)
+from sim.workload.load import TrainerInput
+
+Process = Generator[simpy.Event, Any, None]
+
+PREPARED = ("start", "sampled", "fetched", "labelled", "gather_s")
+"""What is known of a minibatch that was prepared: when it began and its parts ended, and how long the gather took."""
+
+CALLED = [BEGAN_AT, *(ENDED_AT + call for call in range(FETCH_CALL - 1, FETCH_CALL + 2))]
+"""Where the times of `PREPARED` are in `sim.engine.layout.TIMES`."""
+
+TRAINED = ("start", "began", "ready", "summed", "updated")
+"""When a trainer came to a minibatch, had it, and when its parts ended."""
+
+STEPPED = [ASKED_AT, *range(ENDED_AT, ENDED_AT + 4)]
+"""Where the times of `TRAINED` are in `sim.engine.layout.TIMES`."""
+
+TIMED = (
+    "start_s", "prepare_start_s", "sample_s", "fetch_s", "local_gather_s", "label_s", "stall_s", "compute_s", "wait_s",
+    "allreduce_s", "update_s", "step_s",
+)  # fmt: skip
+
+
+class Barrier:
+    """Where all trainers wait for the slowest, again and again."""
+
+    def __init__(self, env: Clock, parties: int) -> None:
+        self._env, self._parties = env, parties
+        self._arrived, self._open = 0, env.event()
+
+    def arrive(self) -> simpy.Event:
+        """Happens when everybody has arrived."""
+        opens = self._open
+        self._arrived += 1
+        if self._arrived == self._parties:
+            self._arrived, self._open = 0, self._env.event()
+            opens.succeed()
+        return opens
+
+
+class Trainer:
+    """A trainer in a simulated cluster; its processes start at once.
+
+    `depth` is the number of minibatches prepared ahead; 0 means that preparing and computing take turns. `served` says
+    what every minibatch fetches; where a policy decides (`decided`), it is filled in as the run goes. After the
+    simulation `times_of` gives its times, and `fill_s` is what it took to fill the buffer at the start.
+    """
+
+    def __init__(
+        self,
+        env: Clock,
+        source: TrainerInput,
+        work: Work,
+        cost: CostModel,
+        served: Served,
+        fabric: Fabric,
+        epochs: Barrier,
+        *,
+        minibatches_per_epoch: int,
+        depth: int,
+        scenario: Scenario,
+        agent_cores: float,
+        decided: Decided | None,
+        tell: Callable[[], None],
+    ) -> None:
+        self._env, self._in, self._served, self._fabric = env, source, served, fabric
+        self._work, self._request_s = work, cost.request_s
+        self._handover_s = cost.switch_s if depth else cost.handover_s
+        self._epochs = epochs
+        self._per_epoch = minibatches_per_epoch
+        self._decided, self._tell = decided, tell
+        self._depth, self._scenario, self._agent_cores = depth, scenario, agent_cores
+        minibatches = source.stream.minibatches
+        self._spans = [
+            slice(first, min(first + minibatches_per_epoch, minibatches))
+            for first in range(0, minibatches, minibatches_per_epoch)
+        ]
+        # an epoch's first minibatch is not prepared during the epoch before: DistDGL's loader starts anew
+        self._epoch_may_start = [env.event() for _ in range(len(self._spans) + 1)]
+        self._epoch_may_start[0].succeed()
+        fabric.give(source.rank, PREPARE, depth)
+        self.prepared = np.zeros((minibatches, len(PREPARED)))
+        self.trained = np.zeros((minibatches, len(TRAINED)))
+        self.fill_s = 0.0
+        env.process(self._prepare())
+        env.process(self._train())
+
+    def _prepare(self) -> Process:
+        fabric, served, rank = self._fabric, self._served, self._in.rank
+        programs, rows = self._work.program(self._request_s, served)
+        if served.capacity_rows:
+            filling = programs[:1, FETCH_CALL : FETCH_CALL + 1] * 0.0
+            filling[0, 0, 0], filling[0, 0, 1] = FETCH, self._request_s
+            yield fabric.run(rank, PREPARE, filling, served.fill_by_owner[None, None, :])
+            self.fill_s = self._env.now
+        for epoch, span in enumerate(self._spans):
+            yield self._epoch_may_start[epoch]
+            if self._decided is None:
+                yield fabric.run(rank, PREPARE, programs[span], rows[span], takes=True, gives=ON_ENDING)
+                self.prepared[span] = fabric.times(rank, PREPARE)[:, [*CALLED, BESIDE_TOOK_S + FETCH_CALL]]
+            else:
+                for minibatch in range(span.start, span.stop):
+                    now = slice(minibatch, minibatch + 1)
+                    yield from self._prepare_decided(self._decided, minibatch, programs[now], rows[now])
+
+    def _prepare_decided(self, decided: Decided, minibatch: int, program: NDArray, rows: NDArray) -> Process:
+        """Prepare a minibatch of which the policy's decision says what is fetched once it has been sampled."""
+        fabric, rank, fetch = self._fabric, self._in.rank, FETCH_CALL
+        yield fabric.run(rank, PREPARE, program[:, :fetch], rows[:, :fetch], takes=True)
+        sampling = fabric.times(rank, PREPARE)[0, CALLED[:fetch]]
+        serve(self._served, self._in, decided.cache, minibatch, decided.gate.take(minibatch))
+        rows[0, fetch] = self._served.rows_by_owner[minibatch]
+        program[0, fetch, 2] += self._work.hit_s * self._served.hit_rows[minibatch]
+        yield fabric.run(rank, PREPARE, program[:, fetch:], rows[:, fetch:])
+        fetching = fabric.times(rank, PREPARE)[0, [ENDED_AT, ENDED_AT + 1, BESIDE_TOOK_S]]
+        self.prepared[minibatch] = *sampling, *fetching
+        yield from self._ask(decided, minibatch)
+        fabric.give(rank, TRAIN)
+
+    def _train(self) -> Process:
+        fabric, rank, decided = self._fabric, self._in.rank, self._decided
+        programs = self._work.training(self._handover_s)
+        for epoch, span in enumerate(self._spans):
+            at_once = 1 if decided else span.stop - span.start
+            for first in range(span.start, span.stop, at_once):
+                now = slice(first, first + at_once)
+                gives = ON_TAKING if self._depth else ON_ASKING
+                yield fabric.run(rank, TRAIN, programs[now], takes=True, gives=gives)
+                self.trained[now] = fabric.times(rank, TRAIN)[:, STEPPED]
+                if decided:
+                    start, began, *_, updated = self.trained[first].tolist()
+                    decided.gate.time(began - start, updated - start)
+                for _ in range(at_once):
+                    self._tell()
+            yield self._epochs.arrive()
+            self._epoch_may_start[epoch + 1].succeed()
+
+    def _ask(self, decided: Decided, minibatch: int) -> Process:
+        """Where the gate's window is full, let the policy decide, and time pass meanwhile."""
+        gate, now = decided.gate, self._env.now
+        decision = decide(self._served, self._in, decided.cache, gate, minibatch, self._per_epoch)
+        if decision is None:
+            return
+        if decision.latency_s and (silent_s := self._scenario.silent_until(now) - now):
+            latency_s = max(silent_s, decision.latency_s)
+            decision = replace(decision, replace=False, outcome="late", latency_s=latency_s)
+        if decided.synchronous:
+            yield self._think(decision)
+            gate.answer(decision)
+        elif decision.latency_s == 0.0:
+            gate.answer(decision)
+        else:
+            self._env.process(self._answer_later(gate, decision))
+
+    def _think(self, decision: Decision) -> simpy.Event:
+        """Happens when the decision is there: where the model shares the host's cores, later if they are busy."""
+        if not self._agent_cores or decision.outcome == "late":
+            return self._env.timeout(decision.latency_s)
+        return self._fabric.work(self._in.rank, AGENT, decision.latency_s, self._agent_cores)
+
+    def _answer_later(self, gate: Gate, decision: Decision) -> Process:
+        yield self._think(decision)
+        gate.answer(decision)
+
+
+def times_of(trainers: Sequence[Trainer]) -> dict[str, NDArray[np.float64]]:
+    """Seconds by `TIMED` after a simulation, each of shape (trainers, minibatches).
+
+    All trainers wait until the slowest one's gradients are there; then they are summed.
+    """
+    prepared = {name: np.stack([one.prepared[:, i] for one in trainers]) for i, name in enumerate(PREPARED)}
+    trained = {name: np.stack([one.trained[:, i] for one in trainers]) for i, name in enumerate(TRAINED)}
+    start, ready, summed = trained["start"], trained["ready"], trained["summed"]
+    opened = ready.max(axis=0)
+    return {
+        "start_s": start,
+        "prepare_start_s": prepared["start"],
+        "sample_s": prepared["sampled"] - prepared["start"],
+        "fetch_s": prepared["fetched"] - prepared["sampled"],
+        "local_gather_s": prepared["gather_s"],
+        "label_s": prepared["labelled"] - prepared["fetched"],
+        "stall_s": trained["began"] - start,
+        "compute_s": ready - trained["began"],
+        "wait_s": opened - ready,
+        "allreduce_s": summed - opened,
+        "update_s": trained["updated"] - summed,
+        "step_s": trained["updated"] - start,
+    }

@@ -1,0 +1,45 @@
+"""What one worker does: batches of runs over traces that are in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from sim.config import RunConfig
+from sim.runs.twin import Workload
+
+Batch = Sequence[RunConfig]
+"""Runs for one worker, one after another."""
+
+Workloads = Mapping[str, Workload]
+"""Traces in memory, by checksum."""
+
+BATCH_RUNS = 16
+"""At most so many runs go to a worker at once, so that all are busy to the end."""
+
+
+def batches(configs: Sequence[RunConfig]) -> list[Batch]:
+    """Cut a plan into batches: runs that share what their cache fetches stay together."""
+    found: list[Batch] = []
+    for _, group in groupby(configs, key=_shared):
+        runs = list(group)
+        found.extend(runs[start : start + BATCH_RUNS] for start in range(0, len(runs), BATCH_RUNS))
+    return found
+
+
+def _shared(config: RunConfig) -> tuple[object, ...]:
+    cached = (config.trace_sha256, config.universe, config.buffer, config.cache, config.init, config.seed)
+    return (*cached, config.agent, config.window)
+
+
+def run_batch(batch: Batch, workloads: Workloads) -> Iterator[dict[str, Any]]:
+    """The row of every run; one that fails has its error, and nothing else."""
+    for config in batch:
+        row = {"run": config.id} | config.model_dump()
+        try:
+            workload = workloads[config.trace_sha256]
+            row |= {"notice": workload.header.notice} | workload.run(config) | {"error": None}
+        except Exception as error:  # whatever goes wrong in one run must not end the others
+            row |= {"error": f"{type(error).__name__}: {error}"}
+        yield row

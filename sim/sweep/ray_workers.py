@@ -1,0 +1,65 @@
+"""Workers on a Ray cluster. A trace lies in the object store once a node, and its workers read it there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sim.sweep.batches import Batch, Workloads, run_batch
+from traces.errors import InputError
+
+RETRIES = 3
+"""So often a batch is given to another worker when the one that had it died."""
+
+
+class Runner:
+    """An actor: it keeps what the batches that it is given have in common."""
+
+    def __init__(self, workloads: Workloads) -> None:
+        self._workloads = workloads
+
+    def run(self, batch: Batch) -> list[dict[str, Any]]:
+        """The rows of a batch."""
+        return list(run_batch(batch, self._workloads))
+
+
+def run_on_ray(batches: Sequence[Batch], workloads: Workloads, address: str) -> Iterator[list[dict[str, Any]]]:
+    """Run all batches on the cluster at `address` (`auto`, `ray://HOST:PORT`, or `local` to start one here).
+
+    Yields rows as batches are finished, in no certain order. There is a worker for every core of the cluster; where one
+    dies, Ray starts another and gives it the batch again. Nodes need this package installed, but no trace. Raises
+    `InputError` where Ray is not installed or does not answer; a batch whose worker died every time has failed.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise InputError("--ray needs Ray: pip install 'rudder-twin[ray]'") from None
+    from sim.sweep.pool import failure
+
+    try:
+        ray.init(
+            address=None if address == "local" else address,
+            log_to_driver=False,
+            ignore_reinit_error=True,
+            include_dashboard=False if address == "local" else None,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(f"--ray {address}: no Ray cluster answers ({str(error).splitlines()[0]})") from None
+    stored = ray.put(dict(workloads))
+    actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Runner)
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    idle = [actor.remote(stored) for _ in range(min(cores, len(batches)))]
+    waiting = list(reversed(batches))
+    running: dict[Any, tuple[Any, Batch]] = {}
+    while waiting or running:
+        while waiting and idle:
+            batch, runner = waiting.pop(), idle.pop()
+            running[runner.run.remote(batch)] = runner, batch
+        for result in ray.wait(list(running))[0]:
+            runner, batch = running.pop(result)
+            idle.append(runner)
+            try:
+                yield ray.get(result)
+            except ray.exceptions.RayError as error:
+                yield [failure(config, f"its Ray worker failed: {str(error).splitlines()[0]}") for config in batch]
+    ray.shutdown()

@@ -1,0 +1,59 @@
+"""The same sweep on a real Ray, started here, with three workers of which one is killed."""
+
+import os
+import signal
+
+import pytest
+
+from sim.runs.twin import Workload
+from sim.sweep.batches import batches
+from sim.sweep.grid import Grid, expand
+from sim.sweep.pool import run_local
+from sim.sweep.ray_workers import run_on_ray
+from traces.errors import InputError
+
+ray = pytest.importorskip("ray")
+
+
+class DiesOnce(Workload):
+    """Kills the process that first runs `always`; `marker` is the file that remembers it."""
+
+    def run(self, config):
+        if config.agent == "always" and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(config)
+
+
+@pytest.fixture
+def trace(write_trace, minibatch):
+    one = minibatch(list(range(100, 160)), {"sample_s": 0.001, "forward_s": 0.002, "fetch_s": 0.004, "step_s": 0.01})
+    other = minibatch(list(range(20, 70)), one.times)
+    return write_trace(
+        [[[one] * 6] * 3, [[other] * 6] * 3], nodes_per_partition=100, halo=[range(100, 200), range(100)]
+    )
+
+
+def by_run(results):
+    return sorted((row for rows in results for row in rows), key=lambda row: row["run"])
+
+
+def test_a_worker_killed_in_mid_sweep_is_replaced_and_all_rows_come(trace, tmp_path):
+    agents = ["none", "pipeline", "never", "always", "every:2", "random:.5"]
+    plan = expand(Grid(trace=[str(trace)], agents=agents, caches=["score", "lru"], buffers=["10%", "50%", "70%"]))
+    workload = Workload.open(trace, {"halo"})
+    mortal = DiesOnce(workload.header, workload.inputs, workload.cost)
+    mortal.marker = tmp_path / "died"
+    (sha256,) = plan.files
+    work = batches(list(plan.configs.values()))
+    ray.init(num_cpus=3, log_to_driver=False, include_dashboard=False)
+    on_ray = by_run(run_on_ray(work, {sha256: mortal}, "local"))
+    assert mortal.marker.exists()
+    assert not ray.is_initialized()
+    assert on_ray == by_run(run_local(work, {sha256: workload}, 2))
+    assert all(row["error"] is None for row in on_ray)
+
+
+def test_no_cluster_is_one_clear_error():
+    with pytest.raises(InputError, match="no Ray cluster answers"):
+        next(iter(run_on_ray([], {}, "auto")))

@@ -1,0 +1,118 @@
+"""From a trace to dense ids: nothing is lost, nothing is renamed on the way."""
+
+import numpy as np
+import pytest
+
+from agents.registry import resolve
+from sim.config import RunConfig
+from sim.counts.policy_runs import make_caches, run_facts
+from sim.workload.capacity import capacity_rows
+from sim.workload.load import load
+from traces.errors import InputError
+from traces.reader import Trace
+
+
+@pytest.fixture
+def trace(write_trace, minibatch):
+    first = [[minibatch([10, 12, 25]), minibatch([12, 29])], [minibatch([10]), minibatch([])]]
+    second = [[minibatch([0, 21]), minibatch([0, 1, 2])], [minibatch([29]), minibatch([5, 21])]]
+    third = [[minibatch([]), minibatch([0, 10])], [minibatch([11, 12]), minibatch([1])]]
+    return Trace(write_trace([first, second, third], halo=[[10, 12, 29], [0, 21], [0, 1]]))
+
+
+def test_halo_universe(trace):
+    one = load(trace, "halo")[0]
+    assert one.stream.universe.node_ids.tolist() == [10, 12, 29]
+    assert [one.stream.minibatch(m).tolist() for m in range(4)] == [[0, 1], [1, 2], [0], []]
+    assert one.stream.remote_rows.tolist() == [3, 2, 1, 0]
+    assert one.stream.halo_rows.tolist() == [2, 2, 1, 0]
+    assert one.owner_rows.tolist() == [[0, 2, 1], [0, 1, 1], [0, 1, 0], [0, 0, 0]]
+    assert one.owner_of.tolist() == [1, 1, 2]
+
+
+def test_remote_universe_holds_all_listed_nodes(trace):
+    one = load(trace, "remote")[1]
+    assert one.stream.universe.rows == 20
+    assert one.stream.universe.halo_rows == 2
+    assert one.stream.universe.node_ids[one.stream.ids].tolist() == [0, 21, 0, 1, 2, 29, 5, 21]
+    assert one.stream.halo_rows.tolist() == [2, 1, 0, 1]
+
+
+def test_head_is_the_beginning(trace):
+    one = load(trace, "halo")[0].head(2)
+    assert one.stream.minibatches == 2
+    assert one.stream.ids.tolist() == [0, 1, 1, 2]
+    assert len(one.times["step_s"]) == len(one.owner_rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"), [("100%", 3), ("67%", 2), ("2", 2), ("2e0", 2), ("0.2KB", 2), ("0.1KiB", 1), (" 50 % ", 1)]
+)
+def test_sizes(trace, text, rows):
+    assert capacity_rows(text, load(trace, "halo")[0].stream.universe, 100) == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0", "holds 0 rows"),
+        ("0%", "holds 0 rows"),
+        ("10%", "holds 0 rows"),
+        ("99B", "is not a size"),
+        ("-1", "holds 0 rows"),
+        ("-25%", "holds 0 rows"),
+        ("nan", "is not a size"),
+        ("nan%", "is not a size"),
+        ("inf", "is not a size"),
+        ("a lot", "is not a size"),
+        ("", "is not a size"),
+        ("0.25", r"did you mean 25%\?"),
+        ("4", "4 rows, but only 3 nodes are cacheable"),
+        ("101%", "holds"),
+        ("1GB", "only 3 nodes are cacheable"),
+    ],
+)
+def test_sizes_that_cannot_be(trace, text, message):
+    universe = load(trace, "halo")[0].stream.universe
+    if text == "101%":
+        assert capacity_rows(text, universe, 100) == 3  # rounded down to whole rows
+        return
+    with pytest.raises(InputError, match=message):
+        capacity_rows(text, universe, 100)
+
+
+def test_run_facts_speak_of_the_trainers_own_partition(trace):
+    inputs = load(trace, "halo")
+    config = RunConfig(trace="x", trace_sha256="", agent="always", buffer="1", window=2)
+    cache = make_caches(inputs, trace.header, config)[1]
+    facts = run_facts(trace.header, 1, inputs[1].stream.universe, 4, config, cache.capacity_rows)
+    assert (facts.rank, facts.local_nodes, facts.halo_nodes, facts.capacity_rows) == (1, 10, 2, 1)
+    assert (facts.minibatches, facts.window, facts.feature_bytes) == (4, 2, 100)
+    resolve("always").make().reset(facts, 0)
+
+
+def test_the_id_of_a_run_depends_on_every_field():
+    base = RunConfig(trace="x", trace_sha256="0", agent="never")
+    changes = {
+        "trace": "y",
+        "trace_sha256": "1",
+        "agent": "always",
+        "cache": "lru",
+        "buffer": "5%",
+        "init": "empty",
+        "universe": "remote",
+        "window": 2,
+        "mode": "sync",
+        "link_bytes_per_s": 1.0,
+        "seed": 1,
+    }
+    assert set(changes) <= set(RunConfig.model_fields)
+    ids = {base.model_copy(update={name: value}).id for name, value in changes.items()}
+    assert len(ids | {base.id}) == len(changes) + 1
+    assert RunConfig.model_validate_json(base.model_dump_json()).id == base.id
+
+
+def test_owner_rows_add_up(trace):
+    for one in load(trace, "halo"):
+        assert np.array_equal(one.owner_rows.sum(1), one.stream.remote_rows)
+        assert not one.owner_rows[:, one.partition].any()
