@@ -29,10 +29,10 @@ from agents.registry import ModelOptions, PolicyPlan, resolve
 from sim.cluster.scenario import Congestion, Scenario
 from sim.cluster.topology import from_header
 from sim.config import RunConfig
-from sim.counts.policy_runs import serve_recorded
+from sim.counts.policy_runs import replay_recorded
 from sim.runs.judging import judge, verdict
 from sim.runs.results import decision_table, summarise
-from sim.runs.twin import Workload, checksum
+from sim.runs.twin import Twin, checksum
 from sim.simulation.simulate import simulate
 from traces.output import write_table
 
@@ -136,7 +136,7 @@ class Bench:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         self.done = {json.dumps(json.loads(line)["cell"]) for line in lines}
-        self.workloads = {name: Workload.open(path, {"halo"}) for name, path in PATHS.items()}
+        self.twins = {name: Twin.open(path, {"halo"}) for name, path in PATHS.items()}
 
     def run(self, cell: Cell) -> None:
         """Simulate, judge, find the equal-rate control, and write it down."""
@@ -166,25 +166,27 @@ class Bench:
         )
 
     def _measure(self, cell: Cell, plan: PolicyPlan) -> tuple[dict[str, Any], float]:
-        workload, config = self.workloads[cell.trace], self.config(cell, plan)
-        inputs, header = workload.inputs["halo"], workload.header
+        twin, config = self.twins[cell.trace], self.config(cell, plan)
+        inputs, header = twin.inputs["halo"], twin.header
         log = FOLDER / "decisions" / f"{config.id}.parquet"
-        served = serve_recorded(inputs, header, config, log) if plan.calls_model and log.exists() else None
-        simulated = simulate(inputs, header, plan, config, workload.cost, from_header(header, None), served=served)
-        if plan.calls_model and served is None:
+        fetch_counts = replay_recorded(inputs, header, config, log) if plan.calls_model and log.exists() else None
+        simulated = simulate(
+            inputs, header, plan, config, twin.cost, from_header(header, None), fetch_counts=fetch_counts
+        )
+        if plan.calls_model and fetch_counts is None:
             log.parent.mkdir(exist_ok=True)
             write_table(decision_table(simulated, prompts=True), log)
         summary = summarise(simulated, inputs, header)
         row = {name: summary[name] for name in ("fetched_rows", "hit_rate_remote", "replacements", "decisions")}
         row |= {"epoch_s": summary["epoch_s_mean"], "valid": summary["answers_valid"]}
         row |= {"latency_s": summary["latency_s_mean"], "remote_rows": summary["remote_rows"]}
-        row["min_rows"] = workload.bound(config) if plan.buffered else None
+        row["min_rows"] = twin.bound(config) if plan.buffered else None
         if cell.window == 1:
             at_speeds = [config.model_copy(update={"compute_speed": speed}) for speed in SPEEDS]
-            row["epochs_s"] = [workload.run(one)["epoch_s_mean"] for one in at_speeds]
+            row["epochs_s"] = [twin.run(one)["epoch_s_mean"] for one in at_speeds]
             row["epoch_s"] = float(np.mean(row["epochs_s"]))
         if cell.judged:
-            row |= verdict(judge(workload, config, simulated, HORIZON, seconds=False))
+            row |= verdict(judge(twin, config, simulated, HORIZON, seconds=False))
         windows = header.trainers * (inputs[0].stream.minibatches // cell.window)
         return row, round(min(summary["replacements"] / windows, 1.0), 4)
 
@@ -198,12 +200,12 @@ class Bench:
                     for cache in (PUBLIC, OURS):
                         for seed in (10, 11):
                             cell = Cell(trace, "steady", buffer, cache, "random:0.5", WINDOW, seed, True)
-                            plan, workload = resolve(cell.agent), self.workloads[trace]
+                            plan, twin = resolve(cell.agent), self.twins[trace]
                             config = self.config(cell, plan)
-                            inputs, header, cost = workload.inputs["halo"], workload.header, workload.cost
+                            inputs, header, cost = twin.inputs["halo"], twin.header, twin.cost
                             cluster = from_header(header, None)
                             simulated = simulate(inputs, header, plan, config, cost, cluster)
-                            tables.append(judge(workload, config, simulated, HORIZON, seconds=False))
+                            tables.append(judge(twin, config, simulated, HORIZON, seconds=False))
                 pl.concat(tables).write_parquet(path)
         data = {trace: read([FOLDER / f"judged-{trace}.parquet"]) for trace in TRACES}
         path = FOLDER / "transfer.csv"

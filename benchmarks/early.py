@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau
 
-from sim.runs.twin import Workload
+from sim.runs.twin import Twin
 from sim.sweep.batches import batches
 from sim.sweep.grid import Grid, expand
 from sim.sweep.pool import run_local
 
 
-def epoch_times(configs, workload: Workload, sha256: str, workers: int) -> np.ndarray:
+def epoch_times(configs, twin: Twin, sha256: str, workers: int) -> np.ndarray:
     """Mean epoch times in the order of `configs`; NaN where a run failed."""
-    rows = [row for some in run_local(batches(configs), {sha256: workload}, workers) for row in some]
+    rows = [row for some in run_local(batches(configs), {sha256: twin}, workers) for row in some]
     found = {row["run"]: row.get("epoch_s_mean", np.nan) for row in rows}
     return np.array([found[config.id] for config in configs])
 
@@ -43,19 +43,19 @@ def main() -> None:
     plans = [expand(grid) for grid in grids]
     configs = [config for plan in plans for config in plan.configs.values()][:200]
     (sha256,) = plans[0].files
-    workload = Workload.open(arguments.trace, {"halo", "remote"})
+    twin = Twin.open(arguments.trace, {"halo", "remote"})
     workers = len(os.sched_getaffinity(0))
-    whole = epoch_times(configs, workload, sha256, workers)
-    print(f"{len(configs)} configurations over {workload.header.epochs} epochs: {workload.header.notice}")
+    whole = epoch_times(configs, twin, sha256, workers)
+    print(f"{len(configs)} configurations over {twin.header.epochs} epochs: {twin.header.notice}")
     before = None
-    for epochs in range(1, workload.header.epochs):
-        early = epoch_times(configs, workload.head(epochs), sha256, workers)
+    for epochs in range(1, twin.header.epochs):
+        early = epoch_times(configs, twin.head(epochs), sha256, workers)
         last = early * epochs - (0 if before is None else before * (epochs - 1))
         for name, times in (("mean so far", early), ("last epoch", last)):
             tau = kendalltau(times, whole, nan_policy="omit").statistic
             chosen = whole[np.nanargmin(times)]
             cost = chosen / np.nanmin(whole) - 1
-            share = epochs / workload.header.epochs
+            share = epochs / twin.header.epochs
             print(f"{share:4.0%} of the epochs, {name}: tau {tau:.3f}, choosing then costs {cost:+.2%}", flush=True)
         before = early
 

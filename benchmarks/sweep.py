@@ -19,7 +19,7 @@ import psutil
 from agents.registry import resolve
 from sim.counts.count import count
 from sim.counts.policy_runs import make_caches
-from sim.runs.twin import Workload
+from sim.runs.twin import Twin
 from sim.sweep.batches import batches
 from sim.sweep.grid import Grid, Plan, expand
 from sim.sweep.pool import run_local
@@ -59,12 +59,12 @@ def peak_bytes(process: psutil.Process) -> int:
     return sum(one.memory_full_info().pss for one in [process, *process.children()])
 
 
-def timed(work, workloads, workers: int, seconds: float) -> tuple[int, int, float, int]:
+def timed(work, twins, workers: int, seconds: float) -> tuple[int, int, float, int]:
     """Runs finished, runs failed, seconds, and peak bytes."""
     runs = failed = peak = 0
     start = time.perf_counter()
     looked = 0.0
-    for rows in run_local(work, workloads, workers):
+    for rows in run_local(work, twins, workers):
         runs += len(rows)
         failed += sum(row["error"] is not None for row in rows)
         now = time.perf_counter() - start
@@ -75,13 +75,13 @@ def timed(work, workloads, workers: int, seconds: float) -> tuple[int, int, floa
     return runs, failed, time.perf_counter() - start, peak
 
 
-def kernel_seconds(configs, workload: Workload) -> float:
+def kernel_seconds(configs, twin: Twin) -> float:
     """Processor time of the bare caches of some runs: made, and shown every minibatch, with no clock or policy."""
     start = time.process_time()
     for config in configs:
         if resolve(config.agent).buffered:
-            inputs = workload.inputs[config.universe]
-            for one, cache in zip(inputs, make_caches(inputs, workload.header, config), strict=True):
+            inputs = twin.inputs[config.universe]
+            for one, cache in zip(inputs, make_caches(inputs, twin.header, config), strict=True):
                 count(cache, one.stream)
     return time.process_time() - start
 
@@ -109,24 +109,24 @@ def main() -> None:
     plan = mixed(arguments.trace, arguments.links)
     start = time.perf_counter()
     (sha256,) = plan.files
-    workload = Workload.open(arguments.trace, {"halo", "remote"})
-    print(f"{workload.header.notice or 'real graph'}")
+    twin = Twin.open(arguments.trace, {"halo", "remote"})
+    print(f"{twin.header.notice or 'real graph'}")
     print(f"load averages before: {os.getloadavg()[0]:.2f}; opened in {time.perf_counter() - start:.1f} s")
     work = batches(list(plan.configs.values()))
     random.Random(0).shuffle(work)  # a part of the grid stands for the whole
     sample = [batch[0] for batch in work[:SAMPLE]]
     for config in sample:
-        workload.run(config)  # compiled, and bounds known
+        twin.run(config)  # compiled, and bounds known
     start = time.process_time()
     for config in sample:
-        workload.run(config)
+        twin.run(config)
     whole = (time.process_time() - start) / len(sample)
-    bare = kernel_seconds(sample, workload) / len(sample)
+    bare = kernel_seconds(sample, twin) / len(sample)
     print(f"grid: {len(plan.configs):,} distinct runs of {plan.combinations:,} combinations, in {len(work):,} batches")
     print(f"a run alone: {whole * 1e3:.1f} ms processor time, {bare * 1e3:.1f} ms of bare caches")
     rates = {}
     for workers in (2, 1):
-        runs, failed, seconds, peak = timed(work, {sha256: workload}, workers, arguments.seconds)
+        runs, failed, seconds, peak = timed(work, {sha256: twin}, workers, arguments.seconds)
         rates[workers] = runs / seconds
         print(
             f"{workers} workers: {runs:,} runs ({failed} failed) in {seconds:.1f} s, "

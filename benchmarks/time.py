@@ -31,7 +31,7 @@ from sim.simulation.simulate import simulate
 from sim.workload.load import TrainerInput, load
 from traces.errors import run_command
 from traces.header import Header
-from traces.output import file_to_write, folder_to_write, whole
+from traces.output import atomic_write, file_to_write, folder_to_write
 from traces.reader import Trace
 
 PARTS = ("sample", "fetch", "label", "compute", "wait", "allreduce", "step")
@@ -160,7 +160,7 @@ def main() -> None:
     text = table(arguments.out)
     print(text)
     if arguments.docs:
-        with whole(arguments.docs) as partial:
+        with atomic_write(arguments.docs) as partial:
             partial.write_text(text)
 
 

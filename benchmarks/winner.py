@@ -34,8 +34,8 @@ from benchmarks.winner_choice import LARGEST, RATES, WAITING, Captures, choose, 
 from benchmarks.winner_report import write_page
 from replay.grid import Block, Planned, PolicyChoice
 from replay.validation import finished, run_planned
-from traces.errors import InputError, run_command, terminable
-from traces.output import file_to_write, folder_to_write, whole, write_table
+from traces.errors import InputError, run_command, sigterm_as_exception
+from traces.output import atomic_write, file_to_write, folder_to_write, write_table
 
 app = typer.Typer(add_completion=False)
 
@@ -79,7 +79,7 @@ def main(
         return Planned(block=block, machines=machines, link=link, policy=policy, repeat=repeat)
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with terminable(), Progress(*columns, console=Console(stderr=True)) as progress:
+    with sigterm_as_exception(), Progress(*columns, console=Console(stderr=True)) as progress:
 
         def go_on() -> None:
             if time.monotonic() - begun > stop_after_s:
@@ -148,7 +148,7 @@ def _chosen(out: Path, table: pl.DataFrame, captures: Captures) -> dict[str, dic
         if largest not in kept:
             kept[largest] = {role: one.model_dump() for role, one in choose(table, largest, captures).items()}
         found[largest] = PLAIN | {role: PolicyChoice(**one) for role, one in kept[largest].items()}
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(kept, indent=2) + "\n")
     return found
 

@@ -19,14 +19,14 @@ from agents.registry import resolve
 from replay.comparison import fit_trace
 from replay.grid import PolicyChoice
 from replay.launch import TRACE
-from sim.calibration.joint_fit import pooled
+from sim.calibration.joint_fit import joint_fit
 from sim.calibration.measured_run import warm_up
 from sim.cluster.clusterfile import cluster_of
 from sim.config import RunConfig
 from sim.cost.model import CostModel
-from sim.counts.cache_replay import Served, serve_all
+from sim.counts.cache_replay import FetchCounts, replay_cache
 from sim.runs.results import epoch_seconds, summarise
-from sim.runs.twin import Workload, checksum
+from sim.runs.twin import Twin, checksum
 from sim.simulation.simulate import Simulated, simulate
 from sim.sweep.batches import batches
 from sim.sweep.grid import Grid, expand
@@ -77,16 +77,16 @@ class Captures(NamedTuple):
 def cost_of(captures: Captures, agent: str) -> tuple[Path, CostModel]:
     """A cost model fitted on captures of other policies, and the trace of the last of them."""
     folders = [folder for name, folder in captures._asdict().items() if name != agent]
-    cost, _ = pooled([fit_trace(folder / TRACE) for folder in folders])
+    cost, _ = joint_fit([fit_trace(folder / TRACE) for folder in folders])
     return folders[-1] / TRACE, cost
 
 
 @cache
-def workload_of(captures: Captures, agent: str) -> tuple[Path, Workload]:
+def workload_of(captures: Captures, agent: str) -> tuple[Path, Twin]:
     """The captured run over which a policy is simulated, and its cost model (`cost_of`): its laws, as for any run."""
     path, cost = cost_of(captures, agent)
     trace = Trace(path)
-    return path, Workload(trace.header, {universe: load(trace, universe) for universe in ("halo", "remote")}, cost)
+    return path, Twin(trace.header, {universe: load(trace, universe) for universe in ("halo", "remote")}, cost)
 
 
 def waiting(captures: Captures, tell: Callable[[], None]) -> pl.DataFrame:
@@ -96,16 +96,16 @@ def waiting(captures: Captures, tell: Callable[[], None]) -> pl.DataFrame:
     for the gradients of others, which wait behind features in the links. `features_share` is the part of the epoch that
     goes away where all features are at hand.
     """
-    path, workload = workload_of(captures, "")
-    inputs, header, rows = workload.inputs["halo"], workload.header, []
-    all_rows = [serve_all(one, None) for one in inputs]
+    path, twin = workload_of(captures, "")
+    inputs, header, rows = twin.inputs["halo"], twin.header, []
+    all_rows = [replay_cache(one, None) for one in inputs]
     no_rows = [replace(one, rows_by_owner=np.zeros_like(one.rows_by_owner)) for one in all_rows]
     skip = warm_up(header)
     for rate in RATES:
         config = _config(path, PolicyChoice(agent="pipeline"), rate)
-        with_features, without = (_simulate(workload, config, served) for served in (all_rows, no_rows))
+        with_features, without = (_simulate(twin, config, fetch_counts) for fetch_counts in (all_rows, no_rows))
         mean = {name: float(with_features.times[name][:, skip:].mean()) for name in with_features.times}
-        epoch_s, without_s = (epoch_s_of(one, workload) for one in (with_features, without))
+        epoch_s, without_s = (epoch_s_of(one, twin) for one in (with_features, without))
         idle_s = mean["stall_s"] + mean["wait_s"] + mean["allreduce_s"]
         rows.append(
             {
@@ -125,12 +125,12 @@ def sweep(captures: Captures, workers: int, tell: Callable[[int, int], None]) ->
     """All configurations of `GRIDS` at the captures' link rate: a row each, as `sim.sweep` writes them.
 
     `tell` hears how many there are and how many are done."""
-    path, workload = workload_of(captures, "")
+    path, twin = workload_of(captures, "")
     configs: dict[str, RunConfig] = {}
     for grid in GRIDS:
         configs |= expand(Grid(trace=(str(path),), buffers=BUFFERS, **grid)).configs
     rows: list[dict[str, Any]] = []
-    for finished in run_local(batches(list(configs.values())), {checksum(path): workload}, workers):
+    for finished in run_local(batches(list(configs.values())), {checksum(path): twin}, workers):
         rows.extend(finished)
         tell(len(configs), len(rows))
     return pl.DataFrame(sorted(rows, key=lambda row: row["run"]), infer_schema_length=None)
@@ -164,21 +164,21 @@ def _choice(row: dict[str, Any]) -> PolicyChoice:
 
 def predict(captures: Captures, choice: PolicyChoice) -> dict[str, Any]:
     """A policy's epoch time after the first, hit rate and fetched rows of the whole run, over a captured run."""
-    path, workload = workload_of(captures, choice.agent if choice.agent in Captures._fields else "")
+    path, twin = workload_of(captures, choice.agent if choice.agent in Captures._fields else "")
     config = _config(path, choice, None)
-    simulated = _simulate(workload, config, None)
-    summary = summarise(simulated, workload.inputs[config.universe], workload.header)
+    simulated = _simulate(twin, config, None)
+    summary = summarise(simulated, twin.inputs[config.universe], twin.header)
     return {
-        "predicted_epoch_s": epoch_s_of(simulated, workload),
+        "predicted_epoch_s": epoch_s_of(simulated, twin),
         "predicted_hit_rate": summary["hit_rate_remote"],
         "predicted_fetched_rows": summary["fetched_rows"],
     }
 
 
-def epoch_s_of(simulated: Simulated, workload: Workload) -> float:
+def epoch_s_of(simulated: Simulated, twin: Twin) -> float:
     """The mean of all epochs but the first."""
     times = simulated.times
-    return float(epoch_seconds(times["start_s"], times["step_s"], workload.header.minibatches_per_epoch)[1:].mean())
+    return float(epoch_seconds(times["start_s"], times["step_s"], twin.header.minibatches_per_epoch)[1:].mean())
 
 
 def _config(path: Path, choice: PolicyChoice, rate: str | None) -> RunConfig:
@@ -187,7 +187,7 @@ def _config(path: Path, choice: PolicyChoice, rate: str | None) -> RunConfig:
     return RunConfig(trace=path.name, trace_sha256=checksum(path), link_bytes_per_s=link_bytes_per_s, **options)
 
 
-def _simulate(workload: Workload, config: RunConfig, served: list[Served] | None) -> Simulated:
-    inputs, header = workload.inputs[config.universe], workload.header
+def _simulate(twin: Twin, config: RunConfig, fetch_counts: list[FetchCounts] | None) -> Simulated:
+    inputs, header = twin.inputs[config.universe], twin.header
     cluster = cluster_of(header, config)
-    return simulate(inputs, header, resolve(config.agent), config, workload.cost, cluster, served=served)
+    return simulate(inputs, header, resolve(config.agent), config, twin.cost, cluster, fetch_counts=fetch_counts)

@@ -18,7 +18,7 @@ from replay.grid import Planned, PolicyChoice
 from replay.launch import TRACE
 from sim.figures.fidelity import predicted as draw_predicted
 from sim.figures.style import STYLE, caption
-from traces.output import whole
+from traces.output import atomic_write
 from traces.reader import Trace
 
 Live = dict[str, dict[str, list[Planned]]]
@@ -102,7 +102,7 @@ def write_page(
     ]  # fmt: skip
     text = "\n\n".join(parts) + "\n"
     _draw(runs, page.with_suffix(".png"), f"{command}; {when}")
-    with whole(page) as partial:
+    with atomic_write(page) as partial:
         partial.write_text(text)
     return text
 
@@ -225,5 +225,5 @@ def _draw(runs: pl.DataFrame, path: Path, origin: str) -> None:
         draw_predicted(table, figure.subplots(), band=0.03)
         caption(figure, origin)
         FigureCanvasAgg(figure)
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             figure.savefig(partial, format="png", dpi=130, bbox_inches="tight", metadata={"Software": None})

@@ -109,7 +109,7 @@ def _decide_for(trainer: Connection, agent: str, model: ModelOptions) -> None:
         pass  # the trainer has ended
 
 
-class DistantPolicy:
+class RemotePolicy:
     """A policy that decides in the process at `address`; for the trainer it is a policy like any other.
 
     `decide` raises what went wrong with the connection, and answers "late" where nothing comes within `timeout_s`.

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.gate import Gate
 from agents.policy import Observation
+from agents.policy_driver import PolicyDriver
 from sim.caches.cache import Cache
 from sim.workload.stream import Universe
 from traces.capture.fetch import DistStore, FetchTimes, Rows
@@ -33,13 +33,13 @@ class BufferedStore:
         owned: tuple[int, int],
         universe: Universe,
         cache: Cache,
-        gate: Gate,
+        driver: PolicyDriver,
         ask: Callable[[Observation], None],
         per_epoch: int,
-        ended: Callable[[int, Gate], None] = lambda epoch, gate: None,
+        ended: Callable[[int, PolicyDriver], None] = lambda epoch, driver: None,
     ) -> None:
         self._store, self._owned, self._universe = DistStore(tensors), owned, universe
-        self._cache, self.gate, self._ask, self._per_epoch = cache, gate, ask, per_epoch
+        self._cache, self.driver, self._ask, self._per_epoch = cache, driver, ask, per_epoch
         self._ended = ended
         self._minibatch = 0
         self._in_halo = universe.local_degrees > 0
@@ -59,14 +59,14 @@ class BufferedStore:
         remote = remote[np.argsort(ids[remote])]  # caches take ids in ascending order
         dense, cacheable = self._dense(ids[remote])
         places = remote[cacheable]
-        served = self._cache.access(dense, self.gate.take(self._minibatch))
-        hit = served.hit_slots >= 0
-        hit_places, hit_slots = places[hit], served.hit_slots[hit]
+        access = self._cache.access(dense, self.driver.take(self._minibatch))
+        hit = access.hit_slots >= 0
+        hit_places, hit_slots = places[hit], access.hit_slots[hit]
         missing = np.ones(len(ids), bool)
         missing[hit_places] = False
         pulled = np.flatnonzero(missing)
-        beside = np.sort(served.inserted_ids)
-        if served.replacement_rows < len(beside):  # the others are among the misses; score-public asks for them again
+        beside = np.sort(access.inserted_ids)
+        if access.replacement_rows < len(beside):  # the others are among the misses; score-public asks for them again
             beside = np.setdiff1d(beside, dense, assume_unique=True)  # ascending
         wanted = np.concatenate([ids[pulled], self._universe.node_ids[beside]])
         total = len(ids) + len(beside)  # rows beside the minibatch's own come last
@@ -78,13 +78,13 @@ class BufferedStore:
         pull = perf_counter()
         times = self._store.pull(wanted, rows, np.concatenate([pulled, np.arange(len(ids), total)]), copy_hits)
         pulled_at = perf_counter()
-        if len(served.inserted_ids):
-            at = self._places(served.inserted_ids, dense, places, beside, len(ids))
+        if len(access.inserted_ids):
+            at = self._places(access.inserted_ids, dense, places, beside, len(ids))
             for name, buffer in self._buffers.items():
-                buffer[served.inserted_slots] = rows[name][at]
-        times.hit_rows, times.replacement_rows = served.hit_rows, served.replacement_rows
+                buffer[access.inserted_slots] = rows[name][at]
+        times.hit_rows, times.replacement_rows = access.hit_rows, access.replacement_rows
         halo_rows = int(self._in_halo[dense].sum())
-        times.decide_s = self._count(len(remote), halo_rows, served.hit_rows, served.replacement_rows)
+        times.decide_s = self._count(len(remote), halo_rows, access.hit_rows, access.replacement_rows)
         times.buffer_s = perf_counter() - pulled_at - times.decide_s + pull - start
         return {name: torch.from_numpy(array[: len(ids)]) for name, array in rows.items()}, times
 
@@ -112,12 +112,12 @@ class BufferedStore:
 
     def _count(self, remote_rows: int, halo_rows: int, hit_rows: int, replacement_rows: int) -> float:
         """Show the gate what happened, and ask where its window is full; returns the seconds that asking took."""
-        gate, cache, minibatch, asking_s = self.gate, self._cache, self._minibatch, 0.0
+        driver, cache, minibatch, asking_s = self.driver, self._cache, self._minibatch, 0.0
         while self._steps:
-            gate.time(*self._steps.popleft())
-        if gate.count(minibatch, remote_rows, halo_rows, hit_rows, replacement_rows):
+            driver.time(*self._steps.popleft())
+        if driver.count(minibatch, remote_rows, halo_rows, hit_rows, replacement_rows):
             epoch = minibatch // self._per_epoch
-            observation = gate.observe(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows)
+            observation = driver.observe(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows)
             asked = perf_counter()
             self._ask(observation)
             asking_s = perf_counter() - asked
@@ -130,4 +130,4 @@ class BufferedStore:
 
     def end_epoch(self, epoch: int) -> None:
         """Tell whoever keeps the decisions."""
-        self._ended(epoch, self.gate)
+        self._ended(epoch, self.driver)

@@ -14,7 +14,7 @@ class WrongRow(RuntimeError):
     """A row that differs from its owner's: the message names node and feature."""
 
 
-class Checked:
+class VerifyingStore:
     """A buffered store that pulls all rows a second time, directly, and compares them bit for bit.
 
     `tensors` are the DistTensors that the store was made of. Counts `checked_rows`; its fetches take twice as long.

@@ -21,8 +21,8 @@ from sim.calibration.fit import Fitted, fit
 from sim.cluster.topology import from_header
 from sim.config import RunConfig
 from sim.cost.model import CostModel
-from sim.counts.cache_replay import Served
-from sim.counts.policy_runs import serve_ahead, serve_recorded
+from sim.counts.cache_replay import FetchCounts
+from sim.counts.policy_runs import count_ahead, replay_recorded
 from sim.runs.results import epoch_seconds
 from sim.simulation.simulate import simulate
 from sim.workload.load import TrainerInput, load
@@ -84,8 +84,8 @@ def fit_trace(path: Path) -> Fitted:
     config = read_config(path.parent)
     refuse_checked(path.parent)
     inputs, plan = load(trace, config.universe), resolve(config.agent, UNASKED)
-    served = _serve_again(path.parent, inputs, trace.header, plan, config)[0] if plan.buffered else None
-    return fit(inputs, trace.header, path.parent.name, str(path), served)
+    fetch_counts = _serve_again(path.parent, inputs, trace.header, plan, config)[0] if plan.buffered else None
+    return fit(inputs, trace.header, path.parent.name, str(path), fetch_counts)
 
 
 def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
@@ -99,16 +99,16 @@ def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
     inputs, header = load(trace, config.universe), trace.header
     plan = resolve(config.agent, UNASKED)
     live = as_simulated(trace, inputs, plan, config)
-    served, decided_again = _serve_again(folder, inputs, header, plan, config)
+    fetch_counts, decided_again = _serve_again(folder, inputs, header, plan, config)
     counts = {
-        "hit_rows": np.stack([one.hit_rows for one in served]),
-        "replacement_rows": np.stack([one.replacement_rows for one in served]),
-        "fetched_rows": np.stack([one.rows_by_owner.sum(axis=1) for one in served]),
+        "hit_rows": np.stack([one.hit_rows for one in fetch_counts]),
+        "replacement_rows": np.stack([one.replacement_rows for one in fetch_counts]),
+        "fetched_rows": np.stack([one.rows_by_owner.sum(axis=1) for one in fetch_counts]),
     }
-    per_epoch, fill = header.minibatches_per_epoch, sum(int(one.fill_by_owner.sum()) for one in served)
+    per_epoch, fill = header.minibatches_per_epoch, sum(int(one.fill_by_owner.sum()) for one in fetch_counts)
     epoch_s = None
     if cost is not None:
-        times = _simulated_times(folder, inputs, header, plan, config, cost, served)
+        times = _simulated_times(folder, inputs, header, plan, config, cost, fetch_counts)
         epoch_s = epoch_seconds(times["start_s"], times["step_s"], per_epoch)
     return Comparison(
         minibatches=live.counts["hit_rows"].size,
@@ -126,12 +126,12 @@ def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
 
 def _serve_again(
     folder: Path, inputs: list[TrainerInput], header: Header, plan: PolicyPlan, config: RunConfig
-) -> tuple[list[Served], bool]:
+) -> tuple[list[FetchCounts], bool]:
     """What every trainer of a live run fetches, and whether the policy decided that anew."""
-    served = serve_ahead(inputs, header, plan, config)
-    if served is not None:
-        return served, True
-    return serve_recorded(inputs, header, config, folder / "decisions.parquet"), False
+    fetch_counts = count_ahead(inputs, header, plan, config)
+    if fetch_counts is not None:
+        return fetch_counts, True
+    return replay_recorded(inputs, header, config, folder / "decisions.parquet"), False
 
 
 def _simulated_times(
@@ -141,13 +141,13 @@ def _simulated_times(
     plan: PolicyPlan,
     config: RunConfig,
     cost: CostModel,
-    served: list[Served],
+    fetch_counts: list[FetchCounts],
 ) -> dict[str, NDArray[Any]]:
     cluster = from_header(header, None)
     if plan.timed and config.mode == "sync":  # trainers wait for the recorded latencies
         plan = resolve(f"recorded:{folder / 'decisions.parquet'}")
         return simulate(inputs, header, plan, config, cost, cluster).times
-    return simulate(inputs, header, plan, config, cost, cluster, served=served).times
+    return simulate(inputs, header, plan, config, cost, cluster, fetch_counts=fetch_counts).times
 
 
 def _differences(live: dict[str, NDArray], simulated: dict[str, NDArray], per_epoch: int) -> list[Difference]:

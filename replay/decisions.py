@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from agents.gate import Gate, LoggedDecision
+from agents.policy_driver import LoggedDecision, PolicyDriver
 
 ENTRIES = TypeAdapter(list[LoggedDecision])
 
@@ -24,9 +24,9 @@ class DecisionLog:
         self._fragments, self._rank, self._epochs = fragments, rank, epochs
         self._written = 0
 
-    def end_epoch(self, epoch: int, gate: Gate) -> None:
+    def end_epoch(self, epoch: int, driver: PolicyDriver) -> None:
         """Write what has come since the epoch before."""
-        log = gate.close() if epoch + 1 == self._epochs else gate.log
+        log = driver.close() if epoch + 1 == self._epochs else driver.log
         path = _file(self._fragments, self._rank, epoch)
         partial = path.with_suffix(".partial")
         partial.write_bytes(ENTRIES.dump_json(log[self._written :]))

@@ -33,7 +33,7 @@ CONFIG_FILE = "config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Live:
+class LivePlan:
     """What to run: a capture plan as the user's options make it, a policy, and its configuration.
 
     `config.trace` is filled in when the run is over. `check` holds every row against its owner's.
@@ -55,7 +55,7 @@ class Live:
 
 
 @dataclass(frozen=True, eq=False)
-class Finished:
+class LiveResult:
     """What a live run left in its folder: its header, its summary in one row, and its tables."""
 
     folder: Path
@@ -70,11 +70,11 @@ def trace_file(folder: Path) -> Path:
 
 
 def run_live(
-    live: Live,
+    live: LivePlan,
     folder: Path,
     tell: Callable[[int], None] = lambda whole: None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
-) -> Finished:
+) -> LiveResult:
     """Run, and write results and trace into `folder`, whole or not at all; `tell` hears the number of whole epochs.
 
     A run that dies or is interrupted leaves the results of its whole epochs, which `say` is told, and the exception
@@ -82,7 +82,7 @@ def run_live(
     run.
     """
     out = trace_file(folder)
-    written: list[Finished] = []
+    written: list[LiveResult] = []
 
     def keep(fragments: Path, header: Header) -> None:
         written.append(_write(live.config, live.plan, live.check, folder, read_recorded(fragments, header)))
@@ -103,10 +103,10 @@ def run_live(
     return written[0]
 
 
-def recover_live(folder: Path) -> Finished:
+def recover_live(folder: Path) -> LiveResult:
     """The results of the whole epochs that a killed live run left, marked incomplete."""
     out = trace_file(folder)
-    written: list[Finished] = []
+    written: list[LiveResult] = []
 
     def keep(fragments: Path, header: Header) -> None:
         config = read_config(fragments)
@@ -116,7 +116,7 @@ def recover_live(folder: Path) -> Finished:
     return written[0]
 
 
-def _arguments(live: Live, fragments: Path, header: Header, running: ExitStack) -> dict[str, Any]:
+def _arguments(live: LivePlan, fragments: Path, header: Header, running: ExitStack) -> dict[str, Any]:
     """What `replay.worker` is told. Refuses what can't be, before anything starts."""
     if not live.plan.buffered:
         return {}
@@ -143,7 +143,7 @@ def _arguments(live: Live, fragments: Path, header: Header, running: ExitStack) 
     }
 
 
-def _write(config: RunConfig, plan: PolicyPlan, check: bool, folder: Path, recorded: Recorded) -> Finished:
+def _write(config: RunConfig, plan: PolicyPlan, check: bool, folder: Path, recorded: Recorded) -> LiveResult:
     """Write the results of the trace that lies beside the folder, and move it in."""
     out = trace_file(folder)
     trace = Trace(out)
@@ -158,7 +158,7 @@ def _write(config: RunConfig, plan: PolicyPlan, check: bool, folder: Path, recor
         "scores": recorded.scores,
     }
     write(folder, tables, documents, files={TRACE: out})
-    return Finished(folder, trace.header, summary, tables)
+    return LiveResult(folder, trace.header, summary, tables)
 
 
 def read_config(folder: Path) -> RunConfig:

@@ -11,12 +11,12 @@ import typer
 from agents.options import ModelHost, TimeoutS
 from sim.runs.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Window
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
-from traces.errors import InputError, run_command, terminable
+from traces.errors import InputError, run_command, sigterm_as_exception
 from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, console, print_json
 
 if TYPE_CHECKING:
-    from replay.launch import Finished
+    from replay.launch import LiveResult
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -114,7 +114,7 @@ def main(
 
     require_distdgl()
     from agents.registry import ModelOptions
-    from replay.launch import Live, run_live, trace_file
+    from replay.launch import LivePlan, run_live, trace_file
     from replay.table import shown
     from sim.config import RunConfig
     from sim.runs.choose import choose
@@ -169,9 +169,9 @@ def main(
         program="replay.live",
     )
     config = RunConfig(trace="", trace_sha256="", agent=plan.name, **options)
-    live = Live(capture=capture, config=config, plan=plan, check=check)
+    live = LivePlan(capture=capture, config=config, plan=plan, check=check)
     try:
-        with terminable(), shown(told, fragments_of(trace_file(folder)), epochs) as tell:
+        with sigterm_as_exception(), shown(told, fragments_of(trace_file(folder)), epochs) as tell:
             finished = run_live(live, folder, tell)
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -179,7 +179,7 @@ def main(
     _report(finished, json, quiet)
 
 
-def _report(finished: Finished, json: bool, quiet: bool) -> None:
+def _report(finished: LiveResult, json: bool, quiet: bool) -> None:
     summary, header = finished.summary, finished.header
     if json:
         print_json({"folder": finished.folder, "notice": header.notice, "rows": [summary]})

@@ -27,12 +27,12 @@ from typing import Any
 import torch
 import torch.distributed
 
-from agents.gate import Gate
 from agents.policy import Policy
+from agents.policy_driver import PolicyDriver
 from agents.registry import ModelOptions, resolve
-from replay.asking import asker
 from replay.buffered import BufferedStore
-from replay.check import Checked
+from replay.check import VerifyingStore
+from replay.dispatch import dispatcher
 from sim.config import RunConfig, read_policy
 from sim.counts.policy_runs import make_trainer_cache, run_facts
 from sim.workload.load import make_universe
@@ -77,7 +77,7 @@ class PrefetchingLoader(Minibatches):
         config = policy if isinstance(policy, RunConfig) else read_policy(Path(policy))
         plan = resolve(config.agent, ModelOptions(keep_answers=False))
         tensors = {name: graph.ndata[name] for name in features}
-        self.gate: Gate | None = None
+        self.driver: PolicyDriver | None = None
         source: FeatureSource = DistStore(tensors)
         if plan.buffered:
             known, rank, partition = Trace(Path(trace)), torch.distributed.get_rank(), graph.get_partition_book().partid
@@ -85,8 +85,8 @@ class PrefetchingLoader(Minibatches):
             per_epoch = -(-len(loader.dataset) // loader.batch_size)
             nodes = known.nodes(partition)
             store = make_store(tensors, nodes, header, rank, config, plan.make(), plan.calls_model, per_epoch)
-            self.gate = store.gate
-            source = Checked(store, tensors) if check else store
+            self.driver = store.driver
+            source = VerifyingStore(store, tensors) if check else store
         labels = None if label is None else graph.ndata[label]
         depths = (depth, config.depth, int(plan.pipelined))
         super().__init__(loader, source, labels, next(one for one in depths if one is not None), device)
@@ -128,7 +128,7 @@ def make_store(
     policy: Policy,
     slow: bool,
     per_epoch: int,
-    ended: Callable[[int, Gate], None] = lambda epoch, gate: None,
+    ended: Callable[[int, PolicyDriver], None] = lambda epoch, driver: None,
 ) -> BufferedStore:
     """The buffered features of trainer `rank`: cache, gate and facts as the simulator makes them.
 
@@ -140,8 +140,8 @@ def make_store(
     universe = make_universe(nodes, config.universe)
     cache = make_trainer_cache(header, rank, universe, config, future=None)
     facts = run_facts(header, rank, universe, per_epoch * header.epochs, config, cache.capacity_rows)
-    gate = Gate(policy, facts, config.seed)
+    driver = PolicyDriver(policy, facts, config.seed)
     partition, offsets = header.partition_of(rank), header.partition.offsets
     owned = (offsets[partition], offsets[partition + 1])
-    ask = asker(gate, slow, config.mode)
-    return BufferedStore(tensors, owned, universe, cache, gate, ask, per_epoch, ended)
+    ask = dispatcher(driver, slow, config.mode)
+    return BufferedStore(tensors, owned, universe, cache, driver, ask, per_epoch, ended)

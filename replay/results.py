@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from agents.gate import LoggedDecision
+from agents.policy_driver import LoggedDecision
 from agents.registry import PolicyPlan
 from replay.decisions import fill_file, read_decisions
 from sim.config import RunConfig

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from traces.errors import InputError, run_command, terminable
-from traces.output import file_to_write, folder_to_write, whole, write_table
+from traces.errors import InputError, run_command, sigterm_as_exception
+from traces.output import atomic_write, file_to_write, folder_to_write, write_table
 from traces.terminal import Json, Quiet, console, print_json
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -68,7 +68,7 @@ def main(
     runs = runs_of(planned)
     begun, failed = time.monotonic(), []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with terminable(), Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+    with sigterm_as_exception(), Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task("live runs", total=len(runs))
         for run in runs:
             if not finished(out / run.folder):
@@ -96,7 +96,7 @@ def main(
     command = shlex.join(["python", "-m", "replay.validate", *sys.argv[1:]])
     page = markdown(tables, planned.note, command, f" on {date.today()}")
     for path in filter(None, [out / "fidelity.md", docs]):
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text(page)
     if json:
         print_json({"folder": out, "live_runs": len(done), "failed": failed, "overall": tables["overall"].to_dicts()})

@@ -22,9 +22,9 @@ from scipy.stats import kendalltau
 from agents.registry import resolve
 from replay.comparison import compare, fit_trace
 from replay.grid import Planned
-from replay.launch import TRACE, Live, run_live
-from sim.calibration.joint_fit import pooled
-from sim.calibration.measured_run import Captured
+from replay.launch import TRACE, LivePlan, run_live
+from sim.calibration.joint_fit import joint_fit
+from sim.calibration.measured_run import MeasuredRun
 from sim.cost.model import CostModel
 from sim.runs.results import epoch_seconds
 from traces.capture.launch import Capture
@@ -64,7 +64,7 @@ def run_planned(planned: Planned, folder: Path, limit_s: float) -> None:
         seed=planned.repeat,
         program="replay.validate",
     )
-    run_live(Live(capture=capture, config=planned.config, plan=plan), folder)
+    run_live(LivePlan(capture=capture, config=planned.config, plan=plan), folder)
 
 
 def predict(
@@ -84,7 +84,7 @@ def predict(
         if key not in costs:
             repeats = Counter((other.setting, other.policy) for other in others)
             weights = [1 / repeats[other.setting, other.policy] for other in others]
-            costs[key] = pooled([fits[folder] for folder in key], weights)[0]
+            costs[key] = joint_fit([fits[folder] for folder in key], weights)[0]
         return costs[key], ", ".join(key)
 
     rows, pairs = [], []
@@ -116,7 +116,7 @@ def predict(
     for one, other in combinations(ordered, 2):
         if one.setting == other.setting and one.policy != other.policy and one.repeat == other.repeat:
             cost, _ = cost_without(one, other)
-            both_s = [_simulated_epoch_s(fits[run.folder].captured, cost) for run in (one, other)]
+            both_s = [_simulated_epoch_s(fits[run.folder].measured_run, cost) for run in (one, other)]
             names = {"policy": one.policy.label, "other_policy": other.policy.label}
             pairs.append(_setting(one) | names | {"simulated_s": both_s[0], "other_simulated_s": both_s[1]})
     return pl.DataFrame(rows), pl.DataFrame(pairs, schema=PAIRS)
@@ -126,10 +126,10 @@ def _setting(run: Planned) -> dict[str, Any]:
     return dict(zip(SETTING, run.setting, strict=True))
 
 
-def _simulated_epoch_s(captured: Captured, cost: CostModel) -> float:
+def _simulated_epoch_s(measured_run: MeasuredRun, cost: CostModel) -> float:
     """The mean epoch after the first."""
-    times = captured.simulated(cost, lawful=True)
-    return float(epoch_seconds(times["start_s"], times["step_s"], captured.header.minibatches_per_epoch).mean())
+    times = measured_run.simulated(cost, predicted=True)
+    return float(epoch_seconds(times["start_s"], times["step_s"], measured_run.header.minibatches_per_epoch).mean())
 
 
 def fitted_on(predicted: Sequence[Planned], runs: Sequence[Planned]) -> list[Planned]:

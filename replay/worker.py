@@ -7,8 +7,8 @@ from typing import Any
 
 from agents.policy import Policy
 from agents.registry import resolve
-from replay.agent_process import Address, DistantPolicy
-from replay.check import Checked
+from replay.agent_process import Address, RemotePolicy
+from replay.check import VerifyingStore
 from replay.decisions import DecisionLog, fill_file
 from replay.loader import make_store
 from sim.config import RunConfig
@@ -32,7 +32,7 @@ def buffered(connection: Connection, arguments: dict[str, Any], per_epoch: int) 
     log = DecisionLog(fragments, connection.rank, header.epochs)
     store = make_store(tensors, nodes, header, connection.rank, config, policy, slow, per_epoch, log.end_epoch)
     fill_file(fragments, connection.rank).write_text(json.dumps(store.fill_s))
-    return Checked(store, tensors) if arguments["check"] else store
+    return VerifyingStore(store, tensors) if arguments["check"] else store
 
 
 def _policy(agent: str, arguments: dict[str, Any]) -> Policy:
@@ -40,7 +40,7 @@ def _policy(agent: str, arguments: dict[str, Any]) -> Policy:
     if (agents := arguments["agents"]) is None:
         return resolve(agent).make()
     where = tuple(one if isinstance(one, str) else tuple(one) for one in agents["where"])
-    return DistantPolicy(agent, Address(where, agents["key"]), arguments["timeout_s"])
+    return RemotePolicy(agent, Address(where, agents["key"]), arguments["timeout_s"])
 
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:

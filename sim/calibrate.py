@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from traces.errors import InputError, run_command
-from traces.output import file_to_write, whole
+from traces.output import atomic_write, file_to_write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ def main(
     from rich.console import Console
 
     from sim.calibration.fit import fit
-    from sim.calibration.joint_fit import pooled
+    from sim.calibration.joint_fit import joint_fit
     from sim.cost.model import cost_document
     from sim.workload.load import load
     from traces.checksum import sha256_of
@@ -76,9 +76,9 @@ def main(
         )
         told = ", ".join(f"{name} {share:+.1%}" for name, share in errors.items())
         console.print(f"{path}: simulated over measured on what was held out: {told or 'nothing was'}")
-    cost, standard_errors = pooled(fits)
+    cost, standard_errors = joint_fit(fits)
     _print(console, cost, standard_errors)
-    with whole(out) as partial:
+    with atomic_write(out) as partial:
         partial.write_text(cost_document(cost, {"standard_errors": standard_errors, "fitted_on": provenance}))
     _draw(residuals, drawn)
     console.print(f"written: {out} and {drawn}")
@@ -87,11 +87,11 @@ def main(
 def _held_out(inputs: list[Any], trace: Any, cost: CostModel, sha256: str) -> tuple[dict[str, float], dict[str, Any]]:
     """Simulated over measured, less 1, on the epochs that nothing was fitted to; and all residuals in seconds."""
     from sim.calibration.fit import FITTED_EPOCHS
-    from sim.calibration.measured_run import measured_times, simulate_captured, warm_up
+    from sim.calibration.measured_run import measured_times, simulate_measured, warm_up
 
     header = trace.header
     measured = measured_times(inputs, header)
-    simulated = simulate_captured(inputs, header, cost, sha256)
+    simulated = simulate_measured(inputs, header, cost, sha256)
     first = min(FITTED_EPOCHS, header.epochs) * header.minibatches_per_epoch
     errors = {}
     if header.epochs > FITTED_EPOCHS:
@@ -108,7 +108,7 @@ def _print(console: Console, cost: CostModel, errors: dict[str, float]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("parameter", "value", "standard error"):
         table.add_column(name, justify="left" if name == "parameter" else "right")
-    values = {name: value for name, value in asdict(cost).items() if isinstance(value, float)} | cost.laws
+    values = {name: value for name, value in asdict(cost).items() if isinstance(value, float)} | cost.regression
     for name, value in values.items():
         table.add_row(name, f"{value:.4g}", f"{errors[name]:.2g}" if name in errors else "not fitted")
     console.print(table)
@@ -128,7 +128,7 @@ def _draw(residuals: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]], path: 
         axes.set_xlabel(f"measured {name[:-2]} (ms)")
         axes.set_ylabel("simulated - measured (ms)" if place == 0 else "")
     figure.axes[0].legend(fontsize=7)
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, format=path.suffix[1:], dpi=120)
 
 

@@ -73,7 +73,7 @@ def main(
     from sim.counts.policy_runs import decides
     from sim.runs.choose import choose
     from sim.runs.judging import judged_run
-    from sim.runs.twin import Workload, checksum
+    from sim.runs.twin import Twin, checksum
 
     plan, options = choose(
         policy=policy,
@@ -90,15 +90,15 @@ def main(
     config = RunConfig(trace=trace.name, trace_sha256=checksum(trace), agent=plan.name, **options)
     if not plan.buffered or not decides(config):
         raise InputError(f"there are no decisions to judge with --agent {plan.name} and --cache {config.cache}")
-    workload = Workload.open(trace, {config.universe})
+    twin = Twin.open(trace, {config.universe})
     tables: dict[str, list[pl.DataFrame]] = {}
     reports: list[dict[str, Any]] = []
     for seed in range(seeds):
         config = config.model_copy(update={"seed": seed})
-        for part, judged in zip(PARTS, judged_run(workload, plan, config, horizon, seconds), strict=False):
+        for part, judged in zip(PARTS, judged_run(twin, plan, config, horizon, seconds), strict=False):
             tables.setdefault(part, []).append(judged.table)
             reports.append({"agent": plan.name, "control": part == "control", "seed": seed} | judged.report)
-    notice = workload.header.notice
+    notice = twin.header.notice
     if json:
         print_json({"notice": notice, "rows": reports})
     elif not quiet:

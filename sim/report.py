@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from traces.errors import InputError, run_command
-from traces.output import file_to_write, folder_to_write, whole
+from traces.output import atomic_write, file_to_write, folder_to_write
 from traces.terminal import Json, Quiet, console, print_json
 
 if TYPE_CHECKING:
@@ -77,29 +77,25 @@ def main(
             raise InputError(f"{folder} is no sweep; leave out --where, --group, --pareto, --csv and --markdown")
         page = _one(folder, out, html is not None or figures is not None, json, quiet)
     else:
-        from sim.reports.leaderboard_view import Standings
+        from sim.reports.leaderboard_view import LeaderboardView
 
-        standings = Standings.open(folder, where=where or [], groups=group or [], by=by, top=top, pareto=pareto)
+        view = LeaderboardView.open(folder, where=where or [], groups=group or [], by=by, top=top, pareto=pareto)
         if json:
-            rows = standings.shown.to_dicts()
-            print_json(
-                {"notices": standings.notices, "runs": standings.runs, "failed": standings.failed.height, "rows": rows}
-            )
+            rows = view.shown.to_dicts()
+            print_json({"notices": view.notices, "runs": view.runs, "failed": view.failed.height, "rows": rows})
         elif not quiet:
-            lines = standings.lines()
-            _print(
-                standings.notices, [*lines[0]] if lines else [], [[*line.values()] for line in lines], standings.title
-            )
-            if standings.failed.height:
-                print(f"{standings.failed.height} runs failed, the first with: {standings.failed['error'][0]}")
+            lines = view.lines()
+            _print(view.notices, [*lines[0]] if lines else [], [[*line.values()] for line in lines], view.title)
+            if view.failed.height:
+                print(f"{view.failed.height} runs failed, the first with: {view.failed['error'][0]}")
         if csv is not None:
-            _write(csv, standings.csv().encode())
+            _write(csv, view.csv().encode())
         if markdown is not None:
-            _write(markdown, standings.markdown().encode())
+            _write(markdown, view.markdown().encode())
         if html is not None or figures is not None:
             from sim.reports.page.sweep import page as page_of_sweep
 
-            page = page_of_sweep(standings, out)
+            page = page_of_sweep(view, out)
     if page is not None:
         _write_page(page, html, figures, quiet or json)
 
@@ -141,7 +137,7 @@ def _print(notices: list[str], names: list[str], rows: list[list[str]], title: s
 
 
 def _write(path: Path, content: bytes) -> None:
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content)
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from traces.errors import InputError, run_command
-from traces.output import folder_to_write, whole
+from traces.output import atomic_write, folder_to_write
 from traces.terminal import Json, Quiet, console, print_json, progress
 
 if TYPE_CHECKING:
     import optuna
 
     from sim.config import RunConfig
-    from sim.runs.twin import Workload
+    from sim.runs.twin import Twin
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -72,7 +72,7 @@ def main(
     from agents.registry import resolve
     from agents.spec import parse_spec
     from sim.caches.registry import cache_class
-    from sim.runs.twin import Workload, checksum
+    from sim.runs.twin import Twin, checksum
     from traces.cluster.link import parse_link
 
     if not smallest <= largest:
@@ -96,22 +96,22 @@ def main(
         sampler=optuna.samplers.TPESampler(seed=seed),
         load_if_exists=True,
     )
-    workload = Workload.open(trace, set(universes.split()))  # type: ignore[arg-type]
-    first = workload.head(min(first_epochs, workload.header.epochs))
-    if workload.header.notice:
-        console(quiet or json).print(f"[bold yellow]{workload.header.notice}[/]")
+    twin = Twin.open(trace, set(universes.split()))  # type: ignore[arg-type]
+    first = twin.head(min(first_epochs, twin.header.epochs))
+    if twin.header.notice:
+        console(quiet or json).print(f"[bold yellow]{twin.header.notice}[/]")
     left = max(trials - len(study.trials), 0)
     with progress(quiet=quiet or json) as bar:
         task = bar.add_task("tuning", total=left)
         study.optimize(
-            lambda trial: objective(trial, suggest_config(trial), first, workload),
+            lambda trial: objective(trial, suggest_config(trial), first, twin),
             n_trials=left,
             callbacks=[lambda *_: bar.advance(task)],
             catch=(InputError,),
         )
     rows = _finish(study, out, console(quiet or json))
     if json:
-        print_json({"notice": workload.header.notice, "rows": rows})
+        print_json({"notice": twin.header.notice, "rows": rows})
 
 
 def suggest(
@@ -140,7 +140,7 @@ def suggest(
     return RunConfig(cache=cache, agent=agent, **options, **fixed)
 
 
-def objective(trial: optuna.Trial, config: RunConfig, first: Workload, workload: Workload) -> tuple[float, int]:
+def objective(trial: optuna.Trial, config: RunConfig, first: Twin, twin: Twin) -> tuple[float, int]:
     """Mean epoch time and bytes of a trainer's buffer.
 
     The first epochs are simulated first: a trial that a finished one already beat clearly, with no larger buffer, is
@@ -155,7 +155,7 @@ def objective(trial: optuna.Trial, config: RunConfig, first: Workload, workload:
         beaten = other.user_attrs["first_epoch_s"] * (1 + MARGIN) < begun["epoch_s_mean"]
         if beaten and other.values[1] <= begun["buffer_bytes"]:
             raise optuna.TrialPruned
-    result = workload.run(config)
+    result = twin.run(config)
     return result["epoch_s_mean"], result["buffer_bytes"]
 
 
@@ -175,9 +175,9 @@ def _finish(study: optuna.Study, out: Path, shown: Any) -> list[dict[str, Any]]:
         | {name: trial.user_attrs["config"][name] for name in ("cache", "agent", "buffer", "universe", "init")}
         for trial in front
     ]
-    with whole(out / "front.csv") as partial:
+    with atomic_write(out / "front.csv") as partial:
         pl.DataFrame(rows).write_csv(partial)
-    with whole(out / "best.json") as partial:
+    with atomic_write(out / "best.json") as partial:
         partial.write_text(json.dumps(front[0].user_attrs["config"], indent=2, sort_keys=True) + "\n")
     table = Table(*rows[0], title="Pareto front", title_justify="left")
     for row in rows:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from traces.errors import InputError, run_command
-from traces.output import file_to_write, folder_to_write, whole
+from traces.output import atomic_write, file_to_write, folder_to_write
 
 TRACE = "traces/debian.parquet"
 POLICY = ["--trace", TRACE, "--agent", "never", "--cache", "lru"]
@@ -72,17 +72,17 @@ def test_a_folder_that_nobody_may_write_to_is_refused(tmp_path: Path, monkeypatc
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
     path = tmp_path / "new" / "x.json"
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("old")
         assert not path.exists()
-    with pytest.raises(UnicodeEncodeError), whole(path) as partial:
+    with pytest.raises(UnicodeEncodeError), atomic_write(path) as partial:
         partial.write_text("half \udc00")
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_what_cannot_be_written_later_is_said_too(file: Path) -> None:
-    with pytest.raises(InputError, match=r"file/x: can't be written \(File exists\)"), whole(file / "x"):
+    with pytest.raises(InputError, match=r"file/x: can't be written \(File exists\)"), atomic_write(file / "x"):
         pass
 
 

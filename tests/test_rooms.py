@@ -26,7 +26,7 @@ FLOORS = [
 """From the ground up. Rooms of one floor don't know each other."""
 
 PACKAGES = ["traces", "agents", "sim", "replay"]
-LIVE = ["replay.loader", "replay.buffered", "replay.asking", "replay.agent_process", "replay.worker"]
+LIVE = ["replay.loader", "replay.buffered", "replay.dispatch", "replay.agent_process", "replay.worker"]
 """What runs inside a training job."""
 
 TIMED = ("sim.cost", "sim.engine", "sim.simulation", "sim.calibration")

@@ -17,7 +17,7 @@ class Terminated(BaseException):
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
+def sigterm_as_exception() -> Iterator[None]:
     """Turn SIGTERM into `Terminated`, so that what is running is ended and what was kept so far is not lost."""
 
     def terminate(number: int, frame: object) -> None:
@@ -32,7 +32,7 @@ def terminable() -> Iterator[None]:
 
 def run_command(command: Callable[[], object]) -> None:
     """Run a command line: an `InputError`, or a file that can't be read or written, becomes one line on stderr and exit
-    code 2, Ctrl-C exit code 130, SIGTERM where it is caught (`terminable`) exit code 143."""
+    code 2, Ctrl-C exit code 130, SIGTERM where it is caught (`sigterm_as_exception`) exit code 143."""
     try:
         command()
     except InputError as error:

@@ -49,7 +49,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """The name to write a file under, in a folder that is made if need be; it is renamed when the block ends well.
 
     Raises `InputError` where that can't be done.
@@ -67,7 +67,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
     """Write a parquet file, whole. Raises `InputError` where that can't be done."""
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(parquet(table))
 
 

@@ -12,7 +12,7 @@ from agents.classifiers.features import FEATURES
 from agents.classifiers.models import Data, Model, Row, Trees, Vector
 from agents.files import read_file
 from traces.errors import InputError
-from traces.output import whole
+from traces.output import atomic_write
 
 
 class ClassifierFile(Data):
@@ -36,7 +36,7 @@ class ClassifierFile(Data):
 
 def save(classifier: ClassifierFile, path: Path) -> None:
     """Write the file."""
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(classifier.model_dump_json(indent=1) + "\n")
 
 

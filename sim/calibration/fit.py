@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.calibration.measured_run import MEASURED, Captured, prepared_at, switches_s
-from sim.calibration.regression import fit_laws, line
+from sim.calibration.measured_run import MEASURED, MeasuredRun, handoff_latencies_s, prepared_at
+from sim.calibration.regression import fit_regression, line
 from sim.cost.model import PARTS, CostModel
 from sim.cost.service_demand import UNBUFFERED
-from sim.counts.cache_replay import Served
+from sim.counts.cache_replay import FetchCounts
 from sim.workload.load import TrainerInput
 from traces.errors import InputError
 from traces.header import Header
@@ -29,13 +29,13 @@ ROUNDS, CLOSE_SHARE = 10, 0.002
 
 SERVER_S = 0.3e-3
 TRANSFER_S_PER_BYTE = 2.5e-9
-TOGETHER = 1.4
+GIL_SLOWDOWN = 1.4
 """Not in any trace, because they are spent by threads that no trainer waits for, or show in two runs only; from the
 processor clocks of all threads of captured runs (docs/time.md tells how)."""
 
 BUFFER_S_PER_ROW = 0.4e-6
-HANDOVER_S = 0.1e-3
-SWITCH_S = 1e-3
+STEP_OVERHEAD_S = 0.1e-3
+HANDOFF_LATENCY_S = 1e-3
 """Nor are these in a run without buffers, one that prepares ahead, and one that doesn't; it is what such runs were
 fitted with (docs/time.md)."""
 
@@ -48,7 +48,7 @@ class Fitted:
     cost: CostModel
     errors: dict[str, float]
     doubts: list[str]
-    captured: Captured
+    measured_run: MeasuredRun
 
 
 def fit(
@@ -56,31 +56,39 @@ def fit(
     header: Header,
     name: str,
     sha256: str = "captured",
-    served: list[Served] | None = None,
+    fetch_counts: list[FetchCounts] | None = None,
 ) -> Fitted:
-    """Fit to the first epochs of a captured run. Raises `InputError` for one with buffers, unless `served` says what
-    those held.
+    """Fit to the first epochs of a captured run. Raises `InputError` for one with buffers, unless `fetch_counts` says
+    what those held.
 
     A server reads a row as the local gather does. What the simulated fetch leaves of the measured one is split by least
     squares into a part a fetch and a part a row.
     """
-    if served is None and header.policy not in UNBUFFERED:
+    if fetch_counts is None and header.policy not in UNBUFFERED:
         raise InputError(
             f"{name}: captured under policy {header.policy!r}; cost models are fitted on none or pipeline: give --cost"
         )
-    if served is None:
+    if fetch_counts is None:
         inputs = [one.head(FITTED_EPOCHS * header.minibatches_per_epoch) for one in inputs]
-    run = Captured(inputs, header, sha256, served)
+    run = MeasuredRun(inputs, header, sha256, fetch_counts)
     measured, rows = run.measured(), run.fetched()
     gathered_s = float(measured["local_gather_s"].sum()) / max(int(run.gathered().sum()), 1)
     share = dict.fromkeys(PARTS, 1.0)
     cost = CostModel(
-        request_s=0.0, server_s_per_row=gathered_s, scatter_s_per_row=0.0, server_s=SERVER_S,
-        transfer_s_per_byte=TRANSFER_S_PER_BYTE, together=TOGETHER, handover_s=HANDOVER_S, switch_s=SWITCH_S,
-        buffer_s_per_row=BUFFER_S_PER_ROW, shares={sha256: share}, fitted_on=name,
-    )  # fmt: skip
+        request_s=0.0,
+        server_s_per_row=gathered_s,
+        scatter_s_per_row=0.0,
+        server_s=SERVER_S,
+        transfer_s_per_byte=TRANSFER_S_PER_BYTE,
+        gil_slowdown=GIL_SLOWDOWN,
+        step_overhead_s=STEP_OVERHEAD_S,
+        handoff_latency_s=HANDOFF_LATENCY_S,
+        buffer_s_per_row=BUFFER_S_PER_ROW,
+        contention_factors={sha256: share},
+        fitted_on=name,
+    )
     if not run.depth:
-        cost = replace(cost, handover_s=_handover_s(measured))
+        cost = replace(cost, step_overhead_s=_step_overhead_s(measured))
     for _ in range(ROUNDS):
         simulated = run.simulated(cost)
         late_s = measured["fetch_s"] - simulated["fetch_s"]
@@ -91,15 +99,15 @@ def fit(
             ratios[part] = float(measured[name_s].mean()) / took_s if part != "label" and took_s else 1.0
         ratios["label"] = ratios["compute"]  # labels of other hosts wait for them
         if run.depth:
-            ratios["switch"] = switches_s(measured) / max(switches_s(simulated), 1e-9)
-            cost = replace(cost, switch_s=cost.switch_s * _bounded(ratios["switch"]))
+            ratios["switch"] = handoff_latencies_s(measured) / max(handoff_latencies_s(simulated), 1e-9)
+            cost = replace(cost, handoff_latency_s=cost.handoff_latency_s * _bounded(ratios["switch"]))
         share = {part: share[part] * _bounded(ratios[part]) for part in PARTS}
         cost = replace(
             cost,
             request_s=max(cost.request_s + request_s / 2, 0.0),  # half, because what is late in one fetch delays others
             scatter_s_per_row=max(cost.scatter_s_per_row + scatter_s / 2, 0.0),
             server_s_per_row=gathered_s * share["gather"],
-            shares={sha256: share},
+            contention_factors={sha256: share},
         )
         if max(abs(ratio - 1) for ratio in ratios.values()) < CLOSE_SHARE:
             break
@@ -108,13 +116,13 @@ def fit(
     _, _, errors["request_s"], errors["scatter_s_per_row"], told = line(rows.ravel(), late_s.ravel())
     if not told:
         doubts.append("request_s and scatter_s_per_row: all minibatches fetch the same number of rows")
-    laws = fit_laws([run], cost, [1.0], errors, doubts)
-    if served is not None:
+    regression = fit_regression([run], cost, [1.0], errors, doubts)
+    if fetch_counts is not None:
         buffer_s = float(measured["copy_s"].sum()) * share["compute"]
         cost = replace(
             cost, buffer_s_per_row=buffer_s / max(int(run.counted(lambda one: one.stream.remote_rows).sum()), 1)
         )
-    return Fitted(replace(cost, laws=laws), errors, doubts, run)
+    return Fitted(replace(cost, regression=regression), errors, doubts, run)
 
 
 def _bounded(ratio: float) -> float:
@@ -122,7 +130,7 @@ def _bounded(ratio: float) -> float:
     return min(max(ratio, 0.3), 3.0)
 
 
-def _handover_s(measured: dict[str, NDArray[np.float64]]) -> float:
+def _step_overhead_s(measured: dict[str, NDArray[np.float64]]) -> float:
     """What passes in a step between its parts, as far as a trace shows it, where these take turns."""
     preparing_s = prepared_at(measured) - measured["prepare_start_s"]
     return max(float(np.median(measured["stall_s"] - preparing_s)), 0.0)

@@ -12,7 +12,7 @@ from agents.registry import UNASKED, resolve
 from sim.cluster.topology import from_header
 from sim.config import RunConfig
 from sim.cost.model import CostModel
-from sim.counts.cache_replay import Served
+from sim.counts.cache_replay import FetchCounts
 from sim.simulation.simulate import simulate
 from sim.workload.load import TrainerInput
 from traces.header import Header
@@ -83,30 +83,34 @@ def prepared_at(times: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     return sum((times[part] for part in PREPARING if part in times), times["prepare_start_s"])
 
 
-def switches_s(times: dict[str, NDArray[np.float64]]) -> float:
+def handoff_latencies_s(times: dict[str, NDArray[np.float64]]) -> float:
     """What passes until a trainer has a minibatch that is prepared and that it has turned to; the mean."""
     there = np.maximum(times["start_s"], prepared_at(times))
     return float((times["start_s"] + times["stall_s"] - there).mean())
 
 
-def simulate_captured(
-    inputs: list[TrainerInput], header: Header, cost: CostModel, sha256: str, served: list[Served] | None = None
+def simulate_measured(
+    inputs: list[TrainerInput],
+    header: Header,
+    cost: CostModel,
+    sha256: str,
+    fetch_counts: list[FetchCounts] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """The captured run itself, simulated: times of shape (trainers, minibatches)."""
     config = RunConfig(trace="", trace_sha256=sha256, agent=header.policy, depth=header.training.depth)
     plan = resolve(header.policy, UNASKED)
-    return simulate(inputs, header, plan, config, cost, from_header(header, None), served=served).times
+    return simulate(inputs, header, plan, config, cost, from_header(header, None), fetch_counts=fetch_counts).times
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Captured:
+class MeasuredRun:
     """A captured run: its trainers, and what their buffers served, where it had any. `times` are as `measured_times`
     gives them."""
 
     inputs: list[TrainerInput]
     header: Header
     sha256: str
-    served: list[Served] | None
+    fetch_counts: list[FetchCounts] | None
 
     @property
     def depth(self) -> int:
@@ -128,21 +132,21 @@ class Captured:
 
     def hits(self) -> NDArray[np.int64]:
         """Rows that buffers held, likewise."""
-        if self.served is None:
+        if self.fetch_counts is None:
             return np.zeros((len(self.inputs), self.inputs[0].stream.minibatches - self.skip), np.int64)
-        return np.stack([one.hit_rows for one in self.served])[:, self.skip :]
+        return np.stack([one.hit_rows for one in self.fetch_counts])[:, self.skip :]
 
     def fetched(self) -> NDArray[np.int64]:
         """Rows that were fetched, likewise."""
-        if self.served is None:
+        if self.fetch_counts is None:
             return self.counted(lambda one: one.stream.remote_rows)
-        return np.stack([one.rows_by_owner.sum(axis=1) for one in self.served])[:, self.skip :]
+        return np.stack([one.rows_by_owner.sum(axis=1) for one in self.fetch_counts])[:, self.skip :]
 
     def gathered(self) -> NDArray[np.int64]:
         """Rows that were gathered at home, likewise."""
         return self.counted(lambda one: one.local_rows) + self.hits()
 
-    def simulated(self, cost: CostModel, lawful: bool = False) -> dict[str, NDArray[np.float64]]:
-        """What the simulator says of it, without warm-up; `lawful`: as of a run that `cost` was not fitted on."""
-        times = simulate_captured(self.inputs, self.header, cost, "" if lawful else self.sha256, self.served)
+    def simulated(self, cost: CostModel, predicted: bool = False) -> dict[str, NDArray[np.float64]]:
+        """What the simulator says of it, without warm-up; `predicted`: as of a run that `cost` was not fitted on."""
+        times = simulate_measured(self.inputs, self.header, cost, "" if predicted else self.sha256, self.fetch_counts)
         return {part: values[:, self.skip :] for part, values in times.items()}

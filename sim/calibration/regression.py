@@ -7,44 +7,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.calibration.measured_run import MEASURED, Captured
+from sim.calibration.measured_run import MEASURED, MeasuredRun
 from sim.cost.model import CostModel
-from sim.cost.service_demand import LAWS, rounds
+from sim.cost.service_demand import REGRESSION, rounds
 
 
-def fit_laws(
-    runs: list[Captured], cost: CostModel, weights: list[float], errors: dict[str, float], doubts: list[str]
+def fit_regression(
+    runs: list[MeasuredRun], cost: CostModel, weights: list[float], errors: dict[str, float], doubts: list[str]
 ) -> dict[str, float]:
     """Every part's work over what it depends on, by least squares over all minibatches of all trainers of all runs,
     each run with its weight."""
-    laws: dict[str, float] = {}
+    regression: dict[str, float] = {}
     measured = [run.measured() for run in runs]
-    shares = [cost.shares[run.sha256] for run in runs]
-    for part, (constant, slope, counts) in LAWS.items():
-        work_s = [times[MEASURED[part]] * share[part] for times, share in zip(measured, shares, strict=True)]
+    contention_factors = [cost.contention_factors[run.sha256] for run in runs]
+    for part, (constant, slope, counts) in REGRESSION.items():
+        work_s = [
+            times[MEASURED[part]] * share[part] for times, share in zip(measured, contention_factors, strict=True)
+        ]
         if part == "label":  # of the trainer that has most of them at home
             quickest = [int(np.argmin(np.median(one, axis=1))) for one in work_s]
             work_s = [one[rank] for one, rank in zip(work_s, quickest, strict=True)]
         y, weight = _joined(work_s, weights)
         if not slope:
-            laws[constant] = float((weight * y).sum())
-            errors[constant] = float(np.sqrt((weight**2 * (y - laws[constant]) ** 2).sum()))
+            regression[constant] = float((weight * y).sum())
+            errors[constant] = float(np.sqrt((weight**2 * (y - regression[constant]) ** 2).sum()))
             continue
         over = [run.gathered() if part == "gather" else run.counted(counts) for run in runs]
         x = _joined(over, weights)[0]
-        laws[constant], laws[slope], errors[constant], errors[slope], told = line(x, y, weight)
+        regression[constant], regression[slope], errors[constant], errors[slope], told = line(x, y, weight)
         if not told:
             doubts.append(f"{constant} and {slope}: all minibatches are of the same size")
     y, weight = _joined(
         [
             times["allreduce_s"].mean(axis=0) * share["allreduce"] / rounds(len(run.inputs))
-            for run, times, share in zip(runs, measured, shares, strict=True)
+            for run, times, share in zip(runs, measured, contention_factors, strict=True)
         ],
         weights,
     )
-    laws["allreduce_s_per_round"] = float((weight * y).sum())
-    errors["allreduce_s_per_round"] = float(np.sqrt((weight**2 * (y - laws["allreduce_s_per_round"]) ** 2).sum()))
-    return laws
+    regression["allreduce_s_per_round"] = float((weight * y).sum())
+    errors["allreduce_s_per_round"] = float(np.sqrt((weight**2 * (y - regression["allreduce_s_per_round"]) ** 2).sum()))
+    return regression
 
 
 def _joined(values: list[NDArray[Any]], weights: list[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

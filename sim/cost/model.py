@@ -34,36 +34,37 @@ class CostModel:
     A trainer spends `request_s` on a fetch from any remote owner at all and `scatter_s_per_row` on putting a row in its
     place; an owner's server spends `server_s` on a request and `server_s_per_row` on a row of features. While rows
     cross links, threads beside the server spend `transfer_s_per_byte` on moving them through sockets. A trainer spends
-    `handover_s` in every step between preparing and computing where these take turns, and `switch_s` where one thread
-    hands the minibatch over to the other. With a buffer, it looks every remote row up, at `buffer_s_per_row`. While
-    both threads of a trainer work, they share the interpreter's lock, so that a job takes `together` times as long.
-    `link_efficiency` is the part of a link's rate that carries payload. DistDGL writes a message in several pieces, the
-    first of them small. If the last one is small, too, TCP holds it back until the first has been acknowledged (Nagle's
-    algorithm in Minshall's variant, as Linux has it): `acknowledged` is how often that makes a short message wait. When
-    the last one of a long message is written, the first has been acknowledged long since.
+    `step_overhead_s` in every step between preparing and computing where these take turns, and `handoff_latency_s`
+    where one thread hands the minibatch over to the other. With a buffer, it looks every remote row up, at
+    `buffer_s_per_row`. While both threads of a trainer work, they share the interpreter's lock, so that a job takes
+    `gil_slowdown` times as long. `link_efficiency` is the part of a link's rate that carries payload. DistDGL writes a
+    message in several pieces, the first of them small. If the last one is small, too, TCP holds it back until the first
+    has been acknowledged (Nagle's algorithm in Minshall's variant, as Linux has it): `nagle_delays` is how often that
+    makes a short message wait. When the last one of a long message is written, the first has been acknowledged long
+    since.
 
     The rest of a minibatch takes a share of what it took in the captured run, less than 1 where processes shared cores
-    or waited for each other: `shares` has one by part for every trace that this was fitted on, by its SHA-256. Other
-    runs follow `laws`: seconds by name, as in `sim.cost.service_demand.LAWS`, around which work spreads with `spread`,
-    the standard deviation of its logarithm; and in every step one trainer, in turn, is late by `straggle_s`, as threads
-    are that share cores. Without any laws, shares are 1.
+    or waited for each other: `contention_factors` has one by part for every trace that this was fitted on, by its
+    SHA-256. Other runs follow `regression`: seconds by name, as in `sim.cost.service_demand.REGRESSION`, around which
+    work spreads with `lognormal_sigma`, the standard deviation of its logarithm; and in every step one trainer, in
+    turn, is late by `straggler_delay_s`, as threads are that share cores. Without any laws, shares are 1.
     """
 
     request_s: float
     server_s_per_row: float
     scatter_s_per_row: float
     server_s: float = 0.0
-    handover_s: float = 0.0
-    switch_s: float = 0.0
+    step_overhead_s: float = 0.0
+    handoff_latency_s: float = 0.0
     transfer_s_per_byte: float = 0.0
-    together: float = 1.0
-    acknowledged: float = 1.0
+    gil_slowdown: float = 1.0
+    nagle_delays: float = 1.0
     buffer_s_per_row: float = 0.0
-    spread: float = 0.0
-    straggle_s: float = 0.0
+    lognormal_sigma: float = 0.0
+    straggler_delay_s: float = 0.0
     link_efficiency: float = LINK_EFFICIENCY
-    shares: dict[str, dict[str, float]] = field(default_factory=dict)
-    laws: dict[str, float] = field(default_factory=dict)
+    contention_factors: dict[str, dict[str, float]] = field(default_factory=dict)
+    regression: dict[str, float] = field(default_factory=dict)
     fitted_on: str = ""
 
     def row_s(self, feature_bytes: int, link_bytes_per_s: float) -> float:
@@ -73,13 +74,26 @@ class CostModel:
         return moving_s + self.server_s_per_row + self.scatter_s_per_row
 
 
+RENAMED = {
+    "together": "gil_slowdown",
+    "acknowledged": "nagle_delays",
+    "handover_s": "step_overhead_s",
+    "switch_s": "handoff_latency_s",
+    "straggle_s": "straggler_delay_s",
+    "spread": "lognormal_sigma",
+    "shares": "contention_factors",
+    "laws": "regression",
+}
+"""What parameters were called in files of earlier versions."""
+
+
 def read_cost(path: Path) -> CostModel:
     """The cost model in a file that `python -m sim.calibrate` wrote. Raises `InputError` for a file that is none."""
     try:
         document = json.loads(path.read_text())
-        found: dict[str, Any] = document["cost"]
-        numbers = {one.name for one in fields(CostModel)} - {"shares", "laws", "fitted_on"}
-        for name, value in [(name, found[name]) for name in numbers] + list(found["laws"].items()):
+        found: dict[str, Any] = {RENAMED.get(name, name): value for name, value in document["cost"].items()}
+        numbers = {one.name for one in fields(CostModel)} - {"contention_factors", "regression", "fitted_on"}
+        for name, value in [(name, found[name]) for name in numbers] + list(found["regression"].items()):
             if not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise InputError(f"--cost {path}: {name} is {value!r}; it must be a number of at least 0")
         return CostModel(**found)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.cost.model import PARTS, SERVED_SHARE, CostModel
-from sim.counts.cache_replay import Served
+from sim.counts.cache_replay import FetchCounts
 from sim.engine.layout import FETCH, LABEL, REDUCE, SAMPLE
 from sim.workload.load import TrainerInput
 from traces.header import Header
@@ -30,7 +30,7 @@ LABELS_ELSEWHERE = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Work:
+class ServiceDemand:
     """One trainer's work, a value a minibatch; `allreduce_s` is what an all-reduce takes beside its bytes,
     `sampled_rows` (minibatches, hosts) are edges sampled elsewhere, and `seed_rows` (hosts,) is above 0 for other hosts
     that some of its seeds belong to. `hit_s` is what gathering a row takes that the buffer holds.
@@ -46,13 +46,13 @@ class Work:
     seed_rows: NDArray[np.float64]
     hit_s: float
 
-    def program(self, request_s: float, served: Served) -> tuple[NDArray, NDArray]:
+    def program(self, request_s: float, fetch_counts: FetchCounts) -> tuple[NDArray, NDArray]:
         """What preparing a minibatch takes, as `sim.engine.engine.Fabric.run` wants it: shapes (minibatches, calls, 4)
         and (minibatches, calls, hosts).
 
         Two rounds of sampling (of which seeds that belong elsewhere need the first), the fetch, and the labels.
         """
-        rows_by_owner = served.rows_by_owner
+        rows_by_owner = fetch_counts.rows_by_owner
         program = np.zeros((len(self.sample_s), 4, 4))
         rows = np.zeros((len(self.sample_s), 4, rows_by_owner.shape[1]))
         for call, share in enumerate((FIRST_ROUND_SHARE, 1 - FIRST_ROUND_SHARE)):
@@ -62,35 +62,35 @@ class Work:
             program[:, call, 3] = self.sample_s * share - 2 * served_s
         program[:, FETCH_CALL, 0] = FETCH
         program[:, FETCH_CALL, 1] = request_s * rows_by_owner.any(axis=1)
-        program[:, FETCH_CALL, 2] = self.gather_s + self.hit_s * served.hit_rows
+        program[:, FETCH_CALL, 2] = self.gather_s + self.hit_s * fetch_counts.hit_rows
         program[:, 3, 0], program[:, 3, 3] = LABEL, self.label_s
         rows[:, 0] = rows[:, 3] = self.seed_rows
         rows[:, 1], rows[:, FETCH_CALL] = self.sampled_rows, rows_by_owner
         return program, rows
 
-    def training(self, handover_s: float) -> NDArray:
+    def training(self, step_overhead_s: float) -> NDArray:
         """What training with a minibatch takes, as `sim.engine.engine.Fabric.run` wants it, shape (minibatches, 4, 4):
         handing it over, computing, the all-reduce, the update."""
         program = np.zeros((len(self.compute_s), 4, 4))
-        program[:, 0, 1], program[:, 1, 1], program[:, 3, 1] = handover_s, self.compute_s, self.update_s
+        program[:, 0, 1], program[:, 1, 1], program[:, 3, 1] = step_overhead_s, self.compute_s, self.update_s
         program[:, 2, 0], program[:, 2, 2] = REDUCE, self.allreduce_s
         return program
 
 
-def make_work(
+def make_service_demand(
     inputs: list[TrainerInput], header: Header, cost: CostModel, sha256: str, buffered: bool = False
-) -> list[Work]:
+) -> list[ServiceDemand]:
     """The work of all trainers in the run of the trace with this checksum, with or without buffers."""
     quick_s = [float(np.percentile(one.times["label_s"], 10)) for one in inputs]
-    lawful, share = by_law(cost, sha256), cost.shares.get(sha256, dict.fromkeys(PARTS, 1.0))
+    predicted, share = is_predicted(cost, sha256), cost.contention_factors.get(sha256, dict.fromkeys(PARTS, 1.0))
     allreduce_s = allreduce_delay_s(inputs, cost, sha256)
     timed_buffer = header.policy not in UNBUFFERED  # copying and gathering were measured with a buffer
-    looks_up = buffered and (lawful or not timed_buffer)
+    looks_up = buffered and (predicted or not timed_buffer)
     work = []
     for one, seed_rows in zip(inputs, seeds_elsewhere(quick_s, header), strict=True):
         times, constant = one.times, np.ones(one.stream.minibatches)
-        if lawful:
-            parts = lawful_parts(cost, one, len(inputs))
+        if predicted:
+            parts = predicted_parts(cost, one, len(inputs))
         else:
             parts = {
                 "sample": times["sample_s"] * share["sample"],
@@ -101,12 +101,12 @@ def make_work(
             }
         if not timed_buffer:
             parts["label"] = parts["label"] + times["copy_s"]
-        elif not lawful:
+        elif not predicted:
             parts["label"] = parts["label"] + times["copy_s"] * share["compute"]
         if looks_up:
             parts["label"] = parts["label"] + cost.buffer_s_per_row * one.stream.remote_rows
         work.append(
-            Work(
+            ServiceDemand(
                 **{f"{part}_s": seconds for part, seconds in parts.items()},
                 allreduce_s=allreduce_s,
                 sampled_rows=sampled_elsewhere(one, header),
@@ -117,27 +117,29 @@ def make_work(
     return work
 
 
-def lawful_parts(cost: CostModel, source: TrainerInput, trainers: int) -> dict[str, NDArray[np.float64]]:
+def predicted_parts(cost: CostModel, source: TrainerInput, trainers: int) -> dict[str, NDArray[np.float64]]:
     """What the parts of every minibatch take by law, with a spread that is drawn anew for every trainer but always the
     same for the same one."""
     rng, parts = np.random.default_rng(source.rank), {}
-    for part in LAWS:
-        drawn = cost.spread * rng.standard_normal(source.stream.minibatches)
-        parts[part] = law(part, cost, source) * np.exp(drawn - cost.spread**2 / 2)  # of mean 1
+    for part in REGRESSION:
+        drawn = cost.lognormal_sigma * rng.standard_normal(source.stream.minibatches)
+        parts[part] = predicted_s(part, cost, source) * np.exp(drawn - cost.lognormal_sigma**2 / 2)  # of mean 1
     late = np.arange(source.stream.minibatches) % trainers == source.rank % trainers
-    parts["compute"] += late * cost.straggle_s
+    parts["compute"] += late * cost.straggler_delay_s
     return parts
 
 
-def by_law(cost: CostModel, sha256: str) -> bool:
+def is_predicted(cost: CostModel, sha256: str) -> bool:
     """Whether a run follows the laws of a cost model, because it is not one that this was fitted on."""
-    return bool(cost.laws) and sha256 not in cost.shares
+    return bool(cost.regression) and sha256 not in cost.contention_factors
 
 
-def law(part: str, cost: CostModel, source: TrainerInput) -> NDArray[np.float64]:
+def predicted_s(part: str, cost: CostModel, source: TrainerInput) -> NDArray[np.float64]:
     """What a part of every minibatch takes by law."""
-    constant, slope, counts = LAWS[part]
-    return np.asarray(cost.laws[constant] + (cost.laws[slope] if slope else 0.0) * counts(source), np.float64)
+    constant, slope, counts = REGRESSION[part]
+    return np.asarray(
+        cost.regression[constant] + (cost.regression[slope] if slope else 0.0) * counts(source), np.float64
+    )
 
 
 def seeds_elsewhere(quick_s: list[float], header: Header) -> NDArray[np.float64]:
@@ -165,15 +167,15 @@ def _once(source: TrainerInput) -> NDArray[np.int64]:
     return np.zeros(source.stream.minibatches, np.int64)
 
 
-LAWS: dict[str, tuple[str, str, Callable[[TrainerInput], NDArray[np.int64]]]] = {
+REGRESSION: dict[str, tuple[str, str, Callable[[TrainerInput], NDArray[np.int64]]]] = {
     "sample": ("sample_s", "sample_s_per_edge", lambda source: source.sampled_edges),
     "gather": ("gather_s", "gather_s_per_row", lambda source: source.local_rows),
     "label": ("label_s", "", _once),
     "compute": ("compute_s", "compute_s_per_row", input_rows),
     "update": ("update_s", "", _once),
 }
-"""A part's constant and its slope in `CostModel.laws`, and what the slope is over: sampled edges, local rows, input
-nodes. `allreduce_s_per_round` is there beside them."""
+"""A part's constant and its slope in `CostModel.regression`, and what the slope is over: sampled edges, local rows,
+input nodes. `allreduce_s_per_round` is there beside them."""
 
 
 def sampled_elsewhere(source: TrainerInput, header: Header) -> NDArray[np.float64]:
@@ -190,9 +192,9 @@ def sampled_elsewhere(source: TrainerInput, header: Header) -> NDArray[np.float6
 
 def allreduce_delay_s(inputs: list[TrainerInput], cost: CostModel, sha256: str) -> NDArray[np.float64]:
     """What the all-reduce of every step takes beside its bytes."""
-    if by_law(cost, sha256):
-        return np.full(inputs[0].stream.minibatches, cost.laws["allreduce_s_per_round"] * rounds(len(inputs)))
-    share = cost.shares.get(sha256, {}).get("allreduce", 1.0)
+    if is_predicted(cost, sha256):
+        return np.full(inputs[0].stream.minibatches, cost.regression["allreduce_s_per_round"] * rounds(len(inputs)))
+    share = cost.contention_factors.get(sha256, {}).get("allreduce", 1.0)
     return np.mean([one.times["allreduce_s"] for one in inputs], axis=0) * share
 
 

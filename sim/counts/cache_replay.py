@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.gate import Gate, LoggedDecision
 from agents.policy import Decision
+from agents.policy_driver import LoggedDecision, PolicyDriver
 from sim.caches.cache import Cache
 from sim.compiled import kernel
 from sim.workload.load import TrainerInput
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Served:
+class FetchCounts:
     """One trainer's minibatches as its cache served them; arrays are int64.
 
     `hit_rows` and `replacement_rows` have shape (minibatches,), `rows_by_owner` (the rows to fetch) has shape
@@ -32,11 +32,11 @@ class Served:
     decisions: list[LoggedDecision] = field(default_factory=list)
 
 
-def unserved(source: TrainerInput, cache: Cache | None) -> Served:
+def empty_counts(source: TrainerInput, cache: Cache | None) -> FetchCounts:
     """Before the first minibatch: everything is to be fetched."""
     partitions = source.owner_rows.shape[1]
     held = np.empty(0, np.int32) if cache is None else cache.contents()
-    return Served(
+    return FetchCounts(
         hit_rows=np.zeros(source.stream.minibatches, np.int64),
         replacement_rows=np.zeros(source.stream.minibatches, np.int64),
         rows_by_owner=source.owner_rows if cache is None else source.owner_rows.copy(),
@@ -45,67 +45,74 @@ def unserved(source: TrainerInput, cache: Cache | None) -> Served:
     )
 
 
-def serve(served: Served, source: TrainerInput, cache: Cache, minibatch: int, decision: Decision | None) -> None:
+def replay_minibatch(
+    fetch_counts: FetchCounts, source: TrainerInput, cache: Cache, minibatch: int, decision: Decision | None
+) -> None:
     """Put one minibatch to the cache and enter what it fetches."""
     ids = source.stream.minibatch(minibatch)
     access = cache.access(ids, decision)
-    rows_by_owner = served.rows_by_owner[minibatch]
+    rows_by_owner = fetch_counts.rows_by_owner[minibatch]
     take_hits(ids, access.hit_slots, source.owner_of, rows_by_owner)
     if access.replacement_rows:
         beside = access.inserted_ids
         if access.replacement_rows < len(beside):  # the others are among the misses
             beside = np.setdiff1d(beside, ids, assume_unique=True)
         rows_by_owner += np.bincount(source.owner_of[beside], minlength=len(rows_by_owner))
-    served.hit_rows[minibatch] = access.hit_rows
-    served.replacement_rows[minibatch] = access.replacement_rows
+    fetch_counts.hit_rows[minibatch] = access.hit_rows
+    fetch_counts.replacement_rows[minibatch] = access.replacement_rows
 
 
-def serve_all(source: TrainerInput, cache: Cache | None) -> Served:
+def replay_cache(source: TrainerInput, cache: Cache | None) -> FetchCounts:
     """All minibatches under a cache that no policy decides for; without a cache, all rows are fetched."""
-    served = unserved(source, cache)
+    fetch_counts = empty_counts(source, cache)
     if cache is not None:
         for minibatch in range(source.stream.minibatches):
-            serve(served, source, cache, minibatch, None)
-    return served
+            replay_minibatch(fetch_counts, source, cache, minibatch, None)
+    return fetch_counts
 
 
 def decide(
-    served: Served, source: TrainerInput, cache: Cache, gate: Gate, minibatch: int, minibatches_per_epoch: int
+    fetch_counts: FetchCounts,
+    source: TrainerInput,
+    cache: Cache,
+    driver: PolicyDriver,
+    minibatch: int,
+    minibatches_per_epoch: int,
 ) -> Decision | None:
     """Show the gate what a minibatch did; where its window is full, ask the policy. The answer is not yet applied."""
     stream = source.stream
     remote, halo = int(stream.remote_rows[minibatch]), int(stream.halo_rows[minibatch])
-    hits, replaced = int(served.hit_rows[minibatch]), int(served.replacement_rows[minibatch])
-    if not gate.count(minibatch, remote, halo, hits, replaced):
+    hits, replaced = int(fetch_counts.hit_rows[minibatch]), int(fetch_counts.replacement_rows[minibatch])
+    if not driver.count(minibatch, remote, halo, hits, replaced):
         return None
     epoch = minibatch // minibatches_per_epoch
-    return gate.ask(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows)
+    return driver.ask(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows)
 
 
-def serve_decided(
+def replay_policy(
     source: TrainerInput,
     cache: Cache,
-    gate: Gate,
+    driver: PolicyDriver,
     minibatches_per_epoch: int,
     applied: Mapping[int, int | None] | None = None,
-) -> Served:
+) -> FetchCounts:
     """All minibatches under a policy that sees no times. Its answers apply to the next minibatch, or as `applied` says:
     from which minibatch by the one after which they were asked for (None: the run ended before; not there: no answer).
     """
-    served = unserved(source, cache)
+    fetch_counts = empty_counts(source, cache)
     answer, due = None, None
     for minibatch in range(source.stream.minibatches):
         if answer is not None and due == minibatch:
-            gate.answer(answer)
+            driver.answer(answer)
             answer = None
-        serve(served, source, cache, minibatch, gate.take(minibatch))
-        decision = decide(served, source, cache, gate, minibatch, minibatches_per_epoch)
+        replay_minibatch(fetch_counts, source, cache, minibatch, driver.take(minibatch))
+        decision = decide(fetch_counts, source, cache, driver, minibatch, minibatches_per_epoch)
         if decision is not None and (applied is None or minibatch in applied):
             answer, due = decision, minibatch + 1 if applied is None else applied[minibatch]
     if answer is not None:
-        gate.answer(answer)
-    served.decisions.extend(gate.close())
-    return served
+        driver.answer(answer)
+    fetch_counts.decisions.extend(driver.close())
+    return fetch_counts
 
 
 @kernel

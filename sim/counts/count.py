@@ -14,8 +14,8 @@ def count(cache: Cache, stream: Stream) -> tuple[NDArray[np.int64], NDArray[np.i
     hits = np.zeros(stream.minibatches, np.int64)
     replacements = np.zeros(stream.minibatches, np.int64)
     for minibatch in range(stream.minibatches):
-        served = cache.access(stream.minibatch(minibatch))
-        hits[minibatch], replacements[minibatch] = served.hit_rows, served.replacement_rows
+        fetch_counts = cache.access(stream.minibatch(minibatch))
+        hits[minibatch], replacements[minibatch] = fetch_counts.hit_rows, fetch_counts.replacement_rows
     return hits, replacements
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from agents.oracle import Foresight
 from agents.policy import Decision
 from sim.caches.cache import Cache
-from sim.counts.cache_replay import Served, serve
+from sim.counts.cache_replay import FetchCounts, replay_minibatch
 from sim.workload.load import TrainerInput
 from sim.workload.stream import Stream
 
@@ -20,7 +20,7 @@ class Branch:
     """One trainer's minibatches from `first` on, as they would be served, and the rows that they fetch."""
 
     first: int
-    served: Served
+    fetch_counts: FetchCounts
     fetched_rows: int
 
 
@@ -32,7 +32,7 @@ def branch(source: TrainerInput, cache: Cache, first: int, horizon: int, decisio
     window = part_of_run(source, first, horizon)
     minibatches = window.stream.minibatches
     fork = cache.fork()
-    served = Served(
+    fetch_counts = FetchCounts(
         hit_rows=np.zeros(minibatches, np.int64),
         replacement_rows=np.zeros(minibatches, np.int64),
         rows_by_owner=window.owner_rows.copy(),
@@ -40,9 +40,9 @@ def branch(source: TrainerInput, cache: Cache, first: int, horizon: int, decisio
         capacity_rows=0,
     )
     for minibatch in range(minibatches):
-        serve(served, window, fork, minibatch, decision if minibatch == 0 else None)
-    fetched = window.stream.remote_rows.sum() - served.hit_rows.sum() + served.replacement_rows.sum()
-    return Branch(first, served, int(fetched))
+        replay_minibatch(fetch_counts, window, fork, minibatch, decision if minibatch == 0 else None)
+    fetched = window.stream.remote_rows.sum() - fetch_counts.hit_rows.sum() + fetch_counts.replacement_rows.sum()
+    return Branch(first, fetch_counts, int(fetched))
 
 
 def foresight(source: TrainerInput, cache: Cache) -> Foresight:
@@ -74,14 +74,14 @@ def part_of_run(source: TrainerInput, first: int, minibatches: int) -> TrainerIn
     )
 
 
-def part_served(served: Served, first: int, minibatches: int) -> Served:
+def part_served(fetch_counts: FetchCounts, first: int, minibatches: int) -> FetchCounts:
     """What was fetched from minibatch `first` on, with nothing to fill before."""
     span = slice(first, first + minibatches)
     return replace(
-        served,
-        hit_rows=served.hit_rows[span],
-        replacement_rows=served.replacement_rows[span],
-        rows_by_owner=served.rows_by_owner[span],
-        fill_by_owner=np.zeros_like(served.fill_by_owner),
+        fetch_counts,
+        hit_rows=fetch_counts.hit_rows[span],
+        replacement_rows=fetch_counts.replacement_rows[span],
+        rows_by_owner=fetch_counts.rows_by_owner[span],
+        fill_by_owner=np.zeros_like(fetch_counts.fill_by_owner),
         capacity_rows=0,
     )

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import polars as pl
 
-from agents.gate import Gate
 from agents.oracle import Oracle
 from agents.policy import RunFacts
+from agents.policy_driver import PolicyDriver
 from agents.registry import PolicyPlan, resolve
 from agents.spec import parse_spec
 from sim.caches.cache import Cache, Setup
 from sim.caches.registry import cache_class, make_cache
 from sim.cluster.clusterfile import agent_latency
 from sim.config import RunConfig
-from sim.counts.cache_replay import Served, serve_all, serve_decided
+from sim.counts.cache_replay import FetchCounts, replay_cache, replay_policy
 from sim.counts.counterfactual import foresight
 from sim.counts.delayed import Delayed
 from sim.workload.capacity import capacity_rows
@@ -30,7 +30,7 @@ class Decided:
     """A cache and the gate of the policy that decides for it."""
 
     cache: Cache
-    gate: Gate
+    driver: PolicyDriver
     synchronous: bool
 
 
@@ -89,21 +89,25 @@ def run_facts(
     )
 
 
-def serve_ahead(inputs: list[TrainerInput], header: Header, plan: PolicyPlan, config: RunConfig) -> list[Served] | None:
+def count_ahead(
+    inputs: list[TrainerInput], header: Header, plan: PolicyPlan, config: RunConfig
+) -> list[FetchCounts] | None:
     """What every trainer fetches, where that doesn't depend on time; None where it does."""
     if not plan.buffered:
-        return [serve_all(one, None) for one in inputs]
+        return [replay_cache(one, None) for one in inputs]
     if not decides(config):
-        return [serve_all(one, cache) for one, cache in zip(inputs, make_caches(inputs, header, config), strict=True)]
+        return [
+            replay_cache(one, cache) for one, cache in zip(inputs, make_caches(inputs, header, config), strict=True)
+        ]
     if plan.timed or agent_latency(config):
         return None
     return [
-        serve_decided(one, deciding.cache, deciding.gate, header.minibatches_per_epoch)
+        replay_policy(one, deciding.cache, deciding.driver, header.minibatches_per_epoch)
         for one, deciding in zip(inputs, decided_caches(inputs, header, plan, config, 0.0), strict=True)
     ]
 
 
-def serve_recorded(inputs: list[TrainerInput], header: Header, config: RunConfig, log: Path) -> list[Served]:
+def replay_recorded(inputs: list[TrainerInput], header: Header, config: RunConfig, log: Path) -> list[FetchCounts]:
     """What every trainer fetched in the run whose `decisions.parquet` is `log`: each decision applies from the
     minibatch that it applied from, however long anything takes now. Raises `InputError` for a log of another run."""
     decisions = pl.read_parquet(log)
@@ -111,15 +115,15 @@ def serve_recorded(inputs: list[TrainerInput], header: Header, config: RunConfig
     if not decisions.is_empty():
         for rank, asked, minibatch in decisions.select("rank", "asked_minibatch", "applied_minibatch").rows():
             applied[rank][asked] = minibatch
-    plan, all_served = resolve(f"recorded:{log}"), []
+    plan, all_counts = resolve(f"recorded:{log}"), []
     for one in inputs:
         if applied[one.rank]:
             [deciding] = decided_caches([one], header, plan, config, 0.0)
             per_epoch, when = header.minibatches_per_epoch, applied[one.rank]
-            all_served.append(serve_decided(one, deciding.cache, deciding.gate, per_epoch, when))
+            all_counts.append(replay_policy(one, deciding.cache, deciding.driver, per_epoch, when))
         else:  # ended before its first decision
-            all_served += [serve_all(one, cache) for cache in make_caches([one], header, config)]
-    return all_served
+            all_counts += [replay_cache(one, cache) for cache in make_caches([one], header, config)]
+    return all_counts
 
 
 def decides(config: RunConfig) -> bool:
@@ -139,5 +143,5 @@ def decided_caches(
             policy.foresee = foresight(one, cache)
         if latency:
             policy = Delayed(policy, *latency, (config.seed, one.rank))
-        decided.append(Decided(cache, Gate(policy, facts, config.seed), config.mode == "sync"))
+        decided.append(Decided(cache, PolicyDriver(policy, facts, config.seed), config.mode == "sync"))
     return decided

@@ -36,7 +36,7 @@ def text_of(name: str, value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Standings:
+class LeaderboardView:
     """The `whole` leaderboard of a sweep and the rows of it to show; `runs` it has, and those that `failed`."""
 
     folder: Path
@@ -51,7 +51,7 @@ class Standings:
     @classmethod
     def open(
         cls, folder: Path, *, where: Sequence[str], groups: Sequence[str], by: str, top: int, pareto: bool
-    ) -> Standings:
+    ) -> LeaderboardView:
         """Read a sweep. Raises `InputError` where there is none, and for columns that there are not."""
         table = leaderboard.where(leaderboard.read(folder), where)
         whole = leaderboard.leaderboard(table, by)

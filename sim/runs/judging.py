@@ -15,17 +15,17 @@ import numpy as np
 import polars as pl
 
 from agents.classifiers.features import FEATURES, features
-from agents.gate import LoggedDecision
 from agents.policy import Decision
+from agents.policy_driver import LoggedDecision
 from agents.registry import PolicyPlan, resolve
 from sim.cluster.clusterfile import cluster_of
 from sim.cluster.scenario import Scenario
 from sim.config import RunConfig
-from sim.counts.cache_replay import Served, serve, unserved
+from sim.counts.cache_replay import FetchCounts, empty_counts, replay_minibatch
 from sim.counts.counterfactual import Branch, branch, part_of_run, part_served
 from sim.counts.policy_runs import make_caches
 from sim.runs.results import summarise
-from sim.runs.twin import Workload
+from sim.runs.twin import Twin
 from sim.simulation.simulate import Simulated, simulate
 
 
@@ -38,29 +38,23 @@ class Judged:
 
 
 def judged_run(
-    workload: Workload, plan: PolicyPlan, config: RunConfig, horizon: int, seconds: bool = False
+    twin: Twin, plan: PolicyPlan, config: RunConfig, horizon: int, seconds: bool = False
 ) -> Iterator[Judged]:
     """Simulate and judge `plan`, then its control: a random gate with the same rate of replacements."""
-    judged = _simulated_and_judged(workload, plan, config, horizon, seconds)
+    judged = _simulated_and_judged(twin, plan, config, horizon, seconds)
     yield judged
     if not plan.name.startswith("random:"):
-        windows = workload.header.trainers * max(
-            workload.inputs[config.universe][0].stream.minibatches // config.window, 1
-        )
+        windows = twin.header.trainers * max(twin.inputs[config.universe][0].stream.minibatches // config.window, 1)
         rate = round(min(judged.report["replacements"] / windows, 1.0), 4)
         control = resolve(f"random:{rate}")
-        yield _simulated_and_judged(
-            workload, control, config.model_copy(update={"agent": control.name}), horizon, seconds
-        )
+        yield _simulated_and_judged(twin, control, config.model_copy(update={"agent": control.name}), horizon, seconds)
 
 
-def _simulated_and_judged(
-    workload: Workload, plan: PolicyPlan, config: RunConfig, horizon: int, seconds: bool
-) -> Judged:
-    inputs, header = workload.inputs[config.universe], workload.header
+def _simulated_and_judged(twin: Twin, plan: PolicyPlan, config: RunConfig, horizon: int, seconds: bool) -> Judged:
+    inputs, header = twin.inputs[config.universe], twin.header
     cluster = cluster_of(header, config)
-    simulated = simulate(inputs, header, plan, config, workload.cost, cluster)
-    table = judge(workload, config, simulated, horizon, seconds)
+    simulated = simulate(inputs, header, plan, config, twin.cost, cluster)
+    table = judge(twin, config, simulated, horizon, seconds)
     summary = summarise(simulated, inputs, header)
     report = {
         "decisions": summary["decisions"],
@@ -71,7 +65,7 @@ def _simulated_and_judged(
         **verdict(table),
         "hit_rate_remote": summary["hit_rate_remote"],
         "fetched_rows": summary["fetched_rows"],
-        "over_MIN": summary["fetched_rows"] / workload.bound(config),
+        "over_MIN": summary["fetched_rows"] / twin.bound(config),
         "epoch_s": summary["epoch_s_mean"],
     }
     return Judged(table, report)
@@ -88,16 +82,16 @@ def verdict(table: pl.DataFrame) -> dict[str, float]:
     return found  # type: ignore[return-value]
 
 
-def judge(workload: Workload, config: RunConfig, simulated: Simulated, horizon: int, seconds: bool) -> pl.DataFrame:
+def judge(twin: Twin, config: RunConfig, simulated: Simulated, horizon: int, seconds: bool) -> pl.DataFrame:
     """A row a decision that was applied: what the policy saw (`agents.classifiers.features`), what it did, the rows
     that either branch fetches, `better` (True: replace), `proxy` (the label of Rudder's public code), regret."""
-    inputs = workload.inputs[config.universe]
-    caches = make_caches(inputs, workload.header, config)
+    inputs = twin.inputs[config.universe]
+    caches = make_caches(inputs, twin.header, config)
     rows: list[dict[str, Any]] = []
-    actual: list[Served] = []
+    actual: list[FetchCounts] = []
     branches: list[tuple[int, Branch, Branch]] = []
     for rank, (one, cache, log) in enumerate(zip(inputs, caches, simulated.decisions, strict=True)):
-        served = unserved(one, cache)
+        fetch_counts = empty_counts(one, cache)
         proxies = proxy_labels(log)
         due = {entry.applied_minibatch: (entry, proxy) for entry, proxy in zip(log, proxies, strict=True)}
         for minibatch in range(one.stream.minibatches):
@@ -109,12 +103,12 @@ def judge(workload: Workload, config: RunConfig, simulated: Simulated, horizon: 
                 skipped = branch(one, cache, minibatch, horizon, None)
                 branches.append((rank, replaced, skipped))
                 rows.append(_row(config, rank, minibatch, entry, proxy, replaced, skipped))
-            serve(served, one, cache, minibatch, entry.decision if entry is not None else None)
-        actual.append(served)
+            replay_minibatch(fetch_counts, one, cache, minibatch, entry.decision if entry is not None else None)
+        actual.append(fetch_counts)
     table = pl.DataFrame(rows, infer_schema_length=None)
     if not seconds or table.is_empty():
         return table
-    lasted = np.array([_seconds(workload, config, simulated, actual, one) for one in branches])
+    lasted = np.array([_seconds(twin, config, simulated, actual, one) for one in branches])
     took = np.where(table["replaced"].to_numpy(), lasted[:, 0], lasted[:, 1])
     return table.with_columns(
         pl.Series("replace_s", lasted[:, 0]),
@@ -178,10 +172,10 @@ def _row(
 
 
 def _seconds(
-    workload: Workload,
+    twin: Twin,
     config: RunConfig,
     simulated: Simulated,
-    actual: list[Served],
+    actual: list[FetchCounts],
     judged: tuple[int, Branch, Branch],
 ) -> tuple[float, float]:
     """How long the horizon lasts on the cluster with either branch, the other trainers doing what they did.
@@ -190,16 +184,16 @@ def _seconds(
     so that they meet what goes wrong at that time; they don't wait for each other at the end of an epoch.
     """
     rank, *both = judged
-    first, minibatches = both[0].first, len(both[0].served.hit_rows)
-    inputs = [part_of_run(one, first, minibatches) for one in workload.inputs[config.universe]]
-    header = workload.header.model_copy(update={"minibatches_per_epoch": minibatches + 1})
+    first, minibatches = both[0].first, len(both[0].fetch_counts.hit_rows)
+    inputs = [part_of_run(one, first, minibatches) for one in twin.inputs[config.universe]]
+    header = twin.header.model_copy(update={"minibatches_per_epoch": minibatches + 1})
     start_s = float(simulated.times["start_s"][:, first].min())
     config = config.model_copy(update={"scenario": Scenario.of(config.scenario).later(start_s).text})
     cluster, plan = cluster_of(header, config), resolve("never")
     lasted = []
     for one in both:
-        served = [part_served(other, first, minibatches) for other in actual]
-        served[rank] = one.served
-        times = simulate(inputs, header, plan, config, workload.cost, cluster, served=served).times
+        fetch_counts = [part_served(other, first, minibatches) for other in actual]
+        fetch_counts[rank] = one.fetch_counts
+        times = simulate(inputs, header, plan, config, twin.cost, cluster, fetch_counts=fetch_counts).times
         lasted.append(float((times["start_s"] + times["step_s"]).max()))
     return lasted[0], lasted[1]

@@ -13,9 +13,9 @@ from sim.calibration.fit import fit
 from sim.cluster.clusterfile import agent_latency, cluster_of
 from sim.config import RunConfig
 from sim.cost.model import CostModel
-from sim.counts.cache_replay import Served
+from sim.counts.cache_replay import FetchCounts
 from sim.counts.count import fetched_rows
-from sim.counts.policy_runs import decides, make_caches, serve_ahead
+from sim.counts.policy_runs import count_ahead, decides, make_caches
 from sim.runs.results import summarise
 from sim.runs.whatif import changed
 from sim.simulation.simulate import simulate
@@ -35,7 +35,7 @@ def checksum(path: Path) -> str:
 
 
 @dataclass(eq=False)
-class Workload:
+class Twin:
     """A captured run in memory: its trainers in every universe that is asked for, and the cost model fitted to it.
 
     Runs that are given one after another share what only depends on what they have in common: dense ids, degree order,
@@ -45,11 +45,11 @@ class Workload:
     header: Header
     inputs: dict[UniverseKind, list[TrainerInput]]
     cost: CostModel
-    served: tuple[tuple[Any, ...], list[Served] | None] = ((), None)
+    fetch_counts: tuple[tuple[Any, ...], list[FetchCounts] | None] = ((), None)
     bounds: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, path: Path, universes: set[UniverseKind]) -> Workload:
+    def open(cls, path: Path, universes: set[UniverseKind]) -> Twin:
         """Read the trace and fit the cost model. Raises `InputError` for bad input."""
         trace = Trace(path)
         inputs = {universe: load(trace, universe) for universe in sorted(universes)}
@@ -58,10 +58,10 @@ class Workload:
         cost = fit(next(iter(inputs.values())), trace.header, path.name, checksum(path)).cost
         return cls(trace.header, inputs, cost)
 
-    def head(self, epochs: int) -> Workload:
+    def head(self, epochs: int) -> Twin:
         """The first epochs only, under the same cost model; nothing is copied."""
         minibatches = epochs * self.header.minibatches_per_epoch
-        return Workload(
+        return Twin(
             self.header.model_copy(update={"epochs": epochs}),
             {universe: [one.head(minibatches) for one in inputs] for universe, inputs in self.inputs.items()},
             self.cost,
@@ -88,10 +88,10 @@ class Workload:
         )
         if decides(config):
             shared += (plan.name, config.window, agent_latency(config))
-        if self.served[0] != shared:
-            self.served = shared, serve_ahead(inputs, header, plan, config)
+        if self.fetch_counts[0] != shared:
+            self.fetch_counts = shared, count_ahead(inputs, header, plan, config)
         cluster = cluster_of(header, config)
-        simulated = simulate(inputs, header, plan, config, cost, cluster, served=self.served[1])
+        simulated = simulate(inputs, header, plan, config, cost, cluster, fetch_counts=self.fetch_counts[1])
         rows = max(simulated.capacity_rows)
         summary = summarise(simulated, inputs, header)
         if config.universe == "remote":  # hits outside the halo can't be told over rows inside it

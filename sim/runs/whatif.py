@@ -57,11 +57,13 @@ def changed(inputs: list[TrainerInput], header: Header, cost: CostModel, config:
 
 def _scaled(cost: CostModel, sha256: str, part: str, factor: float) -> CostModel:
     """A part of every minibatch that takes `factor` times as long."""
-    share = cost.shares.get(sha256, {} if cost.laws else dict.fromkeys(PARTS, 1.0))
+    share = cost.contention_factors.get(sha256, {} if cost.regression else dict.fromkeys(PARTS, 1.0))
     return replace(
         cost,
-        shares=cost.shares | ({sha256: share | {part: share[part] * factor}} if share else {}),
-        laws={name: value * (factor if name.startswith(f"{part}_s") else 1.0) for name, value in cost.laws.items()},
+        contention_factors=cost.contention_factors | ({sha256: share | {part: share[part] * factor}} if share else {}),
+        regression={
+            name: value * (factor if name.startswith(f"{part}_s") else 1.0) for name, value in cost.regression.items()
+        },
     )
 
 

@@ -91,7 +91,7 @@ def _fixed(graph: nx.DiGraph, cost: CostModel, header: Header) -> np.ndarray:
     fixed[at.GRADIENT_BYTES] = header.training.gradient_bytes * ring / trainers / rounds
     fixed[at.HOPS], fixed[at.ROUNDS] = ring / rounds, rounds
     fixed[at.TRAINERS], fixed[at.SERVERS] = trainers, header.cluster.servers_per_host
-    fixed[at.ACKNOWLEDGED], fixed[at.TOGETHER], fixed[at.BIN_S] = cost.acknowledged, cost.together, 1.0
+    fixed[at.ACKNOWLEDGED], fixed[at.TOGETHER], fixed[at.BIN_S] = cost.nagle_delays, cost.gil_slowdown, 1.0
     return fixed
 
 

@@ -9,15 +9,15 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.gate import LoggedDecision
+from agents.policy_driver import LoggedDecision
 from agents.registry import PolicyPlan
 from sim.cluster.scenario import Scenario
 from sim.cluster.topology import links
 from sim.config import RunConfig
 from sim.cost.model import CostModel
-from sim.cost.service_demand import make_work
-from sim.counts.cache_replay import Served, unserved
-from sim.counts.policy_runs import Decided, decided_caches, decides, serve_ahead
+from sim.cost.service_demand import make_service_demand
+from sim.counts.cache_replay import FetchCounts, empty_counts
+from sim.counts.policy_runs import Decided, count_ahead, decided_caches, decides
 from sim.engine.engine import Fabric
 from sim.engine.environment import Clock
 from sim.simulation.engine_state import make_state, periods, record_use, shares_used
@@ -53,22 +53,22 @@ def simulate(
     cost: CostModel,
     cluster: nx.DiGraph,
     tell: Callable[[], None] = lambda: None,
-    served: list[Served] | None = None,
+    fetch_counts: list[FetchCounts] | None = None,
     bins: int = 0,
 ) -> Simulated:
     """Run `plan` over a captured run on `cluster`; `tell` is called after every minibatch of every trainer.
 
-    `served` is what `serve_ahead` gave for the same trace, plan and cache; policies then saw no times. Without it they
-    see the times of their windows. With `bins`, it is recorded how busy links and servers were, in so many intervals
-    that together are twice as long as the captured run. The same inputs, configuration and seed give the same result,
-    but for the latency of a language model.
+    `fetch_counts` is what `count_ahead` gave for the same trace, plan and cache; policies then saw no times. Without it
+    they see the times of their windows. With `bins`, it is recorded how busy links and servers were, in so many
+    intervals that together are twice as long as the captured run. The same inputs, configuration and seed give the same
+    result, but for the latency of a language model.
     """
-    if served is None and not (plan.buffered and decides(config)):
-        served = serve_ahead(inputs, header, plan, config)
+    if fetch_counts is None and not (plan.buffered and decides(config)):
+        fetch_counts = count_ahead(inputs, header, plan, config)
     env, scenario = Clock(), Scenario.of(config.scenario)
     routes = links(cluster, header.cluster.hosts)
     row_s = cost.row_s(header.graph.feature_bytes, float(routes.bytes_per_s.min()))
-    work = make_work(inputs, header, cost, config.trace_sha256, plan.buffered)
+    work = make_service_demand(inputs, header, cost, config.trace_sha256, plan.buffered)
     edges = sum(int(one.sampled_edges.sum()) for one in inputs)
     sample_s_per_edge = sum(float(one.sample_s.sum()) for one in work) / max(edges, 1)
     slow = periods(scenario, routes, header.cluster.hosts)
@@ -80,10 +80,12 @@ def simulate(
     fabric = Fabric(env, state)
     epochs = Barrier(env, len(inputs))
     decided: Sequence[Decided | None] = (
-        [None] * len(inputs) if served else decided_caches(inputs, header, plan, config, row_s)
+        [None] * len(inputs) if fetch_counts else decided_caches(inputs, header, plan, config, row_s)
     )
-    if served is None:
-        served = [unserved(one, deciding.cache) for one, deciding in zip(inputs, decided, strict=True) if deciding]
+    if fetch_counts is None:
+        fetch_counts = [
+            empty_counts(one, deciding.cache) for one, deciding in zip(inputs, decided, strict=True) if deciding
+        ]
     trainers = [
         Trainer(
             env,
@@ -100,23 +102,23 @@ def simulate(
             decided=deciding,
             tell=tell,
         )
-        for one, todo, fetches, deciding in zip(inputs, work, served, decided, strict=True)
+        for one, todo, fetches, deciding in zip(inputs, work, fetch_counts, decided, strict=True)
     ]
     env.run()
-    for one, deciding in zip(served, decided, strict=True):
+    for one, deciding in zip(fetch_counts, decided, strict=True):
         if deciding is not None:
-            one.decisions.extend(deciding.gate.close())
+            one.decisions.extend(deciding.driver.close())
     return Simulated(
         counts={
-            "hit_rows": np.stack([one.hit_rows for one in served]),
-            "replacement_rows": np.stack([one.replacement_rows for one in served]),
-            "fetched_rows": np.stack([one.rows_by_owner.sum(axis=1) for one in served]),
+            "hit_rows": np.stack([one.hit_rows for one in fetch_counts]),
+            "replacement_rows": np.stack([one.replacement_rows for one in fetch_counts]),
+            "fetched_rows": np.stack([one.rows_by_owner.sum(axis=1) for one in fetch_counts]),
         },
         times=times_of(trainers),
-        capacity_rows=[one.capacity_rows for one in served],
-        fill_rows=[int(one.fill_by_owner.sum()) for one in served],
+        capacity_rows=[one.capacity_rows for one in fetch_counts],
+        fill_rows=[int(one.fill_by_owner.sum()) for one in fetch_counts],
         fill_s=[t.fill_s for t in trainers],
-        decisions=[one.decisions for one in served],
+        decisions=[one.decisions for one in fetch_counts],
         used=shares_used(state, bin_s),
         used_names=[("link", f"{source} to {target}") for source, target in routes.index]
         + [("servers", host) for host in header.cluster.hosts],

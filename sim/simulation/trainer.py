@@ -15,12 +15,12 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from agents.gate import Gate
 from agents.policy import Decision
+from agents.policy_driver import PolicyDriver
 from sim.cluster.scenario import Scenario
 from sim.cost.model import CostModel
-from sim.cost.service_demand import FETCH_CALL, Work
-from sim.counts.cache_replay import Served, decide, serve
+from sim.cost.service_demand import FETCH_CALL, ServiceDemand
+from sim.counts.cache_replay import FetchCounts, decide, replay_minibatch
 from sim.counts.policy_runs import Decided
 from sim.engine.engine import Fabric
 from sim.engine.environment import Clock
@@ -79,8 +79,8 @@ class Barrier:
 class Trainer:
     """A trainer in a simulated cluster; its processes start at once.
 
-    `depth` is the number of minibatches prepared ahead; 0 means that preparing and computing take turns. `served` says
-    what every minibatch fetches; where a policy decides (`decided`), it is filled in as the run goes. After the
+    `depth` is the number of minibatches prepared ahead; 0 means that preparing and computing take turns. `fetch_counts`
+    says what every minibatch fetches; where a policy decides (`decided`), it is filled in as the run goes. After the
     simulation `times_of` gives its times, and `fill_s` is what it took to fill the buffer at the start.
     """
 
@@ -88,9 +88,9 @@ class Trainer:
         self,
         env: Clock,
         source: TrainerInput,
-        work: Work,
+        work: ServiceDemand,
         cost: CostModel,
-        served: Served,
+        fetch_counts: FetchCounts,
         fabric: Fabric,
         epochs: Barrier,
         *,
@@ -101,9 +101,9 @@ class Trainer:
         decided: Decided | None,
         tell: Callable[[], None],
     ) -> None:
-        self._env, self._in, self._served, self._fabric = env, source, served, fabric
+        self._env, self._in, self._served, self._fabric = env, source, fetch_counts, fabric
         self._work, self._request_s = work, cost.request_s
-        self._handover_s = cost.switch_s if depth else cost.handover_s
+        self._step_overhead_s = cost.handoff_latency_s if depth else cost.step_overhead_s
         self._epochs = epochs
         self._per_epoch = minibatches_per_epoch
         self._decided, self._tell = decided, tell
@@ -124,12 +124,12 @@ class Trainer:
         env.process(self._train())
 
     def _prepare(self) -> Process:
-        fabric, served, rank = self._fabric, self._served, self._in.rank
-        programs, rows = self._work.program(self._request_s, served)
-        if served.capacity_rows:
+        fabric, fetch_counts, rank = self._fabric, self._served, self._in.rank
+        programs, rows = self._work.program(self._request_s, fetch_counts)
+        if fetch_counts.capacity_rows:
             filling = programs[:1, FETCH_CALL : FETCH_CALL + 1] * 0.0
             filling[0, 0, 0], filling[0, 0, 1] = FETCH, self._request_s
-            yield fabric.run(rank, PREPARE, filling, served.fill_by_owner[None, None, :])
+            yield fabric.run(rank, PREPARE, filling, fetch_counts.fill_by_owner[None, None, :])
             self.fill_s = self._env.now
         for epoch, span in enumerate(self._spans):
             yield self._epoch_may_start[epoch]
@@ -146,7 +146,7 @@ class Trainer:
         fabric, rank, fetch = self._fabric, self._in.rank, FETCH_CALL
         yield fabric.run(rank, PREPARE, program[:, :fetch], rows[:, :fetch], takes=True)
         sampling = fabric.times(rank, PREPARE)[0, CALLED[:fetch]]
-        serve(self._served, self._in, decided.cache, minibatch, decided.gate.take(minibatch))
+        replay_minibatch(self._served, self._in, decided.cache, minibatch, decided.driver.take(minibatch))
         rows[0, fetch] = self._served.rows_by_owner[minibatch]
         program[0, fetch, 2] += self._work.hit_s * self._served.hit_rows[minibatch]
         yield fabric.run(rank, PREPARE, program[:, fetch:], rows[:, fetch:])
@@ -157,7 +157,7 @@ class Trainer:
 
     def _train(self) -> Process:
         fabric, rank, decided = self._fabric, self._in.rank, self._decided
-        programs = self._work.training(self._handover_s)
+        programs = self._work.training(self._step_overhead_s)
         for epoch, span in enumerate(self._spans):
             at_once = 1 if decided else span.stop - span.start
             for first in range(span.start, span.stop, at_once):
@@ -167,7 +167,7 @@ class Trainer:
                 self.trained[now] = fabric.times(rank, TRAIN)[:, STEPPED]
                 if decided:
                     start, began, *_, updated = self.trained[first].tolist()
-                    decided.gate.time(began - start, updated - start)
+                    decided.driver.time(began - start, updated - start)
                 for _ in range(at_once):
                     self._tell()
             yield self._epochs.arrive()
@@ -175,8 +175,8 @@ class Trainer:
 
     def _ask(self, decided: Decided, minibatch: int) -> Process:
         """Where the gate's window is full, let the policy decide, and time pass meanwhile."""
-        gate, now = decided.gate, self._env.now
-        decision = decide(self._served, self._in, decided.cache, gate, minibatch, self._per_epoch)
+        driver, now = decided.driver, self._env.now
+        decision = decide(self._served, self._in, decided.cache, driver, minibatch, self._per_epoch)
         if decision is None:
             return
         if decision.latency_s and (silent_s := self._scenario.silent_until(now) - now):
@@ -184,11 +184,11 @@ class Trainer:
             decision = replace(decision, replace=False, outcome="late", latency_s=latency_s)
         if decided.synchronous:
             yield self._think(decision)
-            gate.answer(decision)
+            driver.answer(decision)
         elif decision.latency_s == 0.0:
-            gate.answer(decision)
+            driver.answer(decision)
         else:
-            self._env.process(self._answer_later(gate, decision))
+            self._env.process(self._answer_later(driver, decision))
 
     def _think(self, decision: Decision) -> simpy.Event:
         """Happens when the decision is there: where the model shares the host's cores, later if they are busy."""
@@ -196,9 +196,9 @@ class Trainer:
             return self._env.timeout(decision.latency_s)
         return self._fabric.work(self._in.rank, AGENT, decision.latency_s, self._agent_cores)
 
-    def _answer_later(self, gate: Gate, decision: Decision) -> Process:
+    def _answer_later(self, driver: PolicyDriver, decision: Decision) -> Process:
         yield self._think(decision)
-        gate.answer(decision)
+        driver.answer(decision)
 
 
 def times_of(trainers: Sequence[Trainer]) -> dict[str, NDArray[np.float64]]:

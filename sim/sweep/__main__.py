@@ -117,7 +117,7 @@ def _describe(plan: Plan, done: set[str]) -> str:
 def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | None) -> Iterator[list[dict[str, Any]]]:
     import os
 
-    from sim.runs.twin import Workload
+    from sim.runs.twin import Twin
     from sim.sweep.batches import batches
 
     if not todo:
@@ -125,15 +125,15 @@ def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | No
     universes: dict[str, set[Any]] = {}
     for config in todo:
         universes.setdefault(config.trace_sha256, set()).add(config.universe)
-    workloads = {sha256: Workload.open(plan.files[sha256], kinds) for sha256, kinds in universes.items()}
+    twins = {sha256: Twin.open(plan.files[sha256], kinds) for sha256, kinds in universes.items()}
     if ray is not None:
         from sim.sweep.ray_workers import run_on_ray
 
-        yield from run_on_ray(batches(todo), workloads, ray)
+        yield from run_on_ray(batches(todo), twins, ray)
     else:
         from sim.sweep.pool import run_local
 
-        yield from run_local(batches(todo), workloads, workers or len(os.sched_getaffinity(0)))
+        yield from run_local(batches(todo), twins, workers or len(os.sched_getaffinity(0)))
 
 
 def _shown(results: Iterator[list[dict[str, Any]]], total: int, quiet: bool) -> Iterator[list[dict[str, Any]]]:

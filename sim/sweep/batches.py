@@ -7,12 +7,12 @@ from itertools import groupby
 from typing import Any
 
 from sim.config import RunConfig
-from sim.runs.twin import Workload
+from sim.runs.twin import Twin
 
 Batch = Sequence[RunConfig]
 """Runs for one worker, one after another."""
 
-Workloads = Mapping[str, Workload]
+Twins = Mapping[str, Twin]
 """Traces in memory, by checksum."""
 
 BATCH_RUNS = 16
@@ -33,13 +33,13 @@ def _shared(config: RunConfig) -> tuple[object, ...]:
     return (*cached, config.agent, config.window)
 
 
-def run_batch(batch: Batch, workloads: Workloads) -> Iterator[dict[str, Any]]:
+def run_batch(batch: Batch, twins: Twins) -> Iterator[dict[str, Any]]:
     """The row of every run; one that fails has its error, and nothing else."""
     for config in batch:
         row = {"run": config.id} | config.model_dump()
         try:
-            workload = workloads[config.trace_sha256]
-            row |= {"notice": workload.header.notice} | workload.run(config) | {"error": None}
+            twin = twins[config.trace_sha256]
+            row |= {"notice": twin.header.notice} | twin.run(config) | {"error": None}
         except Exception as error:  # whatever goes wrong in one run must not end the others
             row |= {"error": f"{type(error).__name__}: {error}"}
         yield row

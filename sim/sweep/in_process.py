@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from sim.runs.twin import Workload
+from sim.runs.twin import Twin
 from sim.sweep.batches import batches, run_batch
 from sim.sweep.grid import Grid, expand
 from sim.sweep.leaderboard import compared
@@ -18,10 +18,10 @@ def sweep(grid: Grid, epochs: int | None = None) -> pl.DataFrame:
     that fail.
     """
     plan = expand(grid)
-    workloads = {sha256: Workload.open(path, set(grid.universes)) for sha256, path in plan.files.items()}  # type: ignore[arg-type]
+    twins = {sha256: Twin.open(path, set(grid.universes)) for sha256, path in plan.files.items()}  # type: ignore[arg-type]
     if epochs is not None:
-        workloads = {sha256: one.head(min(epochs, one.header.epochs)) for sha256, one in workloads.items()}
-    rows = [row for batch in batches(list(plan.configs.values())) for row in run_batch(batch, workloads)]
+        twins = {sha256: one.head(min(epochs, one.header.epochs)) for sha256, one in twins.items()}
+    rows = [row for batch in batches(list(plan.configs.values())) for row in run_batch(batch, twins)]
     for row in rows:
         if row["error"] is not None:
             raise InputError(f"{row['agent']}, {row['cache']}, {row['buffer']}: {row['error']}")

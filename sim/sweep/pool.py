@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from sim.config import RunConfig
-from sim.sweep.batches import Batch, Workloads, run_batch
+from sim.sweep.batches import Batch, Twins, run_batch
 
 Row = dict[str, Any]
 
@@ -30,7 +30,7 @@ class Worker:
     pending: list[RunConfig]
 
 
-def run_local(batches: Sequence[Batch], workloads: Workloads, workers: int) -> Iterator[list[Row]]:
+def run_local(batches: Sequence[Batch], twins: Twins, workers: int) -> Iterator[list[Row]]:
     """Run all batches on `workers` processes; yields rows as they are finished, in no certain order.
 
     When a worker dies, the run that it was at becomes a row with an error, and another worker goes on.
@@ -42,7 +42,7 @@ def run_local(batches: Sequence[Batch], workloads: Workloads, workers: int) -> I
     def start(batch: Batch) -> None:
         here, there = context.Pipe()
         others = [worker.connection for worker in running]
-        process = context.Process(target=_work, args=(there, [here, *others], workloads), daemon=True)
+        process = context.Process(target=_work, args=(there, [here, *others], twins), daemon=True)
         process.start()
         there.close()
         here.send(batch)
@@ -86,14 +86,14 @@ def failure(config: RunConfig, error: str) -> Row:
     return {"run": config.id} | config.model_dump() | {"error": error}
 
 
-def _work(connection: Connection, inherited: list[Connection], workloads: Workloads) -> None:
+def _work(connection: Connection, inherited: list[Connection], twins: Twins) -> None:
     """What a worker does until nobody gives it work any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process says what becomes of us
     for other in inherited:
         other.close()  # else a worker would keep the connections of others open when the first process is gone
     try:
         while True:
-            for row in run_batch(connection.recv(), workloads):
+            for row in run_batch(connection.recv(), twins):
                 connection.send(row)
     except (EOFError, BrokenPipeError):
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sim.sweep.batches import Batch, Workloads, run_batch
+from sim.sweep.batches import Batch, Twins, run_batch
 from traces.errors import InputError
 
 RETRIES = 3
@@ -15,15 +15,15 @@ RETRIES = 3
 class Runner:
     """An actor: it keeps what the batches that it is given have in common."""
 
-    def __init__(self, workloads: Workloads) -> None:
-        self._workloads = workloads
+    def __init__(self, twins: Twins) -> None:
+        self._workloads = twins
 
     def run(self, batch: Batch) -> list[dict[str, Any]]:
         """The rows of a batch."""
         return list(run_batch(batch, self._workloads))
 
 
-def run_on_ray(batches: Sequence[Batch], workloads: Workloads, address: str) -> Iterator[list[dict[str, Any]]]:
+def run_on_ray(batches: Sequence[Batch], twins: Twins, address: str) -> Iterator[list[dict[str, Any]]]:
     """Run all batches on the cluster at `address` (`auto`, `ray://HOST:PORT`, or `local` to start one here).
 
     Yields rows as batches are finished, in no certain order. There is a worker for every core of the cluster; where one
@@ -45,7 +45,7 @@ def run_on_ray(batches: Sequence[Batch], workloads: Workloads, address: str) -> 
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise InputError(f"--ray {address}: no Ray cluster answers ({str(error).splitlines()[0]})") from None
-    stored = ray.put(dict(workloads))
+    stored = ray.put(dict(twins))
     actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Runner)
     cores = int(ray.cluster_resources().get("CPU", 1))
     idle = [actor.remote(stored) for _ in range(min(cores, len(batches)))]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agents.registry import ModelOptions, resolve
-from replay.launch import Finished, Live, run_live
+from replay.launch import LivePlan, LiveResult, run_live
 from sim.config import RunConfig
 from traces.capture.launch import Capture
 from traces.cluster.local import LocalCluster
@@ -25,7 +25,7 @@ def live_run(graph_dir: Path, part_config: Path):
         cluster: dict[str, Any] | None = None,
         capture: dict[str, Any] | None = None,
         **config: Any,
-    ) -> Finished:
+    ) -> LiveResult:
         plan = resolve(agent, model)
         options = {
             "graph_dir": graph_dir,
@@ -35,7 +35,7 @@ def live_run(graph_dir: Path, part_config: Path):
             "batch_size": 60,
             "epochs": 2,
         }
-        live = Live(
+        live = LivePlan(
             capture=Capture(**options | (capture or {})),
             config=RunConfig(trace="", trace_sha256="", agent=plan.name, **config),
             plan=plan,

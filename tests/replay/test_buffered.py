@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import replay.buffered
-from agents.gate import Gate
 from agents.policy import RunFacts
+from agents.policy_driver import PolicyDriver
 from agents.registry import resolve
-from replay.asking import ask_at_once
 from replay.buffered import BufferedStore
+from replay.dispatch import ask_at_once
 from sim.caches.cache import Setup
 from sim.caches.registry import make_cache
 from sim.workload.stream import Universe
@@ -72,5 +72,5 @@ def store_with(cache: str) -> BufferedStore:
         local_nodes=OWN, halo_nodes=len(remote), batch_size=9, fanout=(4,), epochs=1, minibatches=MINIBATCHES,
         cache=cache, universe="halo", capacity_rows=CAPACITY, window=1,
     )  # fmt: skip
-    gate = Gate(resolve("every:3" if made.managed else "never").make(), facts, 0)
-    return BufferedStore({}, (0, OWN), universe, made, gate, ask_at_once(gate, waits=False), MINIBATCHES)
+    driver = PolicyDriver(resolve("every:3" if made.managed else "never").make(), facts, 0)
+    return BufferedStore({}, (0, OWN), universe, made, driver, ask_at_once(driver, waits=False), MINIBATCHES)

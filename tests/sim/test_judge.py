@@ -9,10 +9,10 @@ import pytest
 from agents.registry import resolve
 from sim.cluster.topology import from_header
 from sim.config import RunConfig
-from sim.counts.policy_runs import serve_recorded
+from sim.counts.policy_runs import replay_recorded
 from sim.runs.judging import judge, judged_run, verdict
 from sim.runs.results import decision_table
-from sim.runs.twin import Workload
+from sim.runs.twin import Twin
 from sim.simulation.simulate import simulate
 
 # One trainer's minibatches ask for other rows from the fifth on, so a buffer of three is worth replacing there.
@@ -20,13 +20,13 @@ EARLY, LATE = [10, 11, 12], [13, 14, 15]
 
 
 @pytest.fixture
-def workload(write_trace, minibatch):
+def twin(write_trace, minibatch):
     """Two trainers, eight minibatches in two epochs; only the first trainer asks for remote rows."""
     times = {"sample_s": 0.01, "forward_s": 0.05}
     first = [minibatch(EARLY, times)] * 4 + [minibatch(LATE, times)] * 4
     second = [minibatch([], times)] * 8
     path = write_trace([[one[:4], one[4:]] for one in (first, second)], nodes_per_partition=10)
-    return Workload.open(path, {"halo"})
+    return Twin.open(path, {"halo"})
 
 
 def make_config(agent="always", **changes):
@@ -34,24 +34,24 @@ def make_config(agent="always", **changes):
     return RunConfig(**options | changes)
 
 
-def run(workload, config, plan=None):
-    plan, header = plan or resolve(config.agent), workload.header
-    inputs = workload.inputs["halo"]
-    return simulate(inputs, header, plan, config, workload.cost, from_header(header, config.link_bytes_per_s))
+def run(twin, config, plan=None):
+    plan, header = plan or resolve(config.agent), twin.header
+    inputs = twin.inputs["halo"]
+    return simulate(inputs, header, plan, config, twin.cost, from_header(header, config.link_bytes_per_s))
 
 
-def judged(workload, config, horizon, seconds=False):
-    table = judge(workload, config, run(workload, config), horizon, seconds)
+def judged(twin, config, horizon, seconds=False):
+    table = judge(twin, config, run(twin, config), horizon, seconds)
     return table.filter(rank=0).sort("minibatch")
 
 
-def test_both_branches_of_every_decision_are_those_counted_by_hand(workload):
+def test_both_branches_of_every_decision_are_those_counted_by_hand(twin):
     """The buffer holds EARLY at first. A replacement in minibatch 4 takes LATE in, which 4 has just missed.
 
     It does so only once LATE was asked for more often than EARLY has been, by decayed counts: never within the run
     under `misses`; under `recent` at once. `always` ranks by misses, so both branches are equal everywhere.
     """
-    table = judged(workload, make_config(), horizon=3)
+    table = judged(twin, make_config(), horizon=3)
     assert table["minibatch"].to_list() == [1, 2, 3, 4, 5, 6, 7]
     assert table["skip_rows"].to_list() == [0, 3, 6, 9, 9, 6, 3]
     assert table["replace_rows"].to_list() == [0, 3, 6, 9, 9, 6, 3]
@@ -59,10 +59,10 @@ def test_both_branches_of_every_decision_are_those_counted_by_hand(workload):
     assert table["right"].all()
 
 
-def test_regret_is_what_the_branch_taken_fetches_more(workload):
+def test_regret_is_what_the_branch_taken_fetches_more(twin):
     """A short memory forgets EARLY: then replacing saves what is asked for after it."""
     config = make_config("never", cache="window:minibatches=1")
-    table = judged(workload, config, horizon=3)
+    table = judged(twin, config, horizon=3)
     # Asked with LATE just missed in minibatch m: in m nothing is saved, later in the horizon all three rows are.
     assert table["skip_rows"].to_list() == [0, 3, 6, 9, 9, 6, 3]
     assert table["replace_rows"].to_list() == [0, 3, 6, 3, 3, 3, 3]
@@ -70,17 +70,17 @@ def test_regret_is_what_the_branch_taken_fetches_more(workload):
     assert verdict(table) == {"pass_at_1": 4 / 7, "regret_rows": 15 / 7}
 
 
-def test_the_oracle_takes_the_better_branch_and_regrets_nothing(workload):
+def test_the_oracle_takes_the_better_branch_and_regrets_nothing(twin):
     config = make_config("oracle:3", cache="window:minibatches=1")
-    table = judged(workload, config, horizon=3)
+    table = judged(twin, config, horizon=3)
     assert table["replaced"].to_list() == [False, False, False, True, False, False, False]
     assert verdict(table) == {"pass_at_1": 1.0, "regret_rows": 0.0}
-    fetched = run(workload, config).counts["fetched_rows"].sum()
-    assert fetched < run(workload, make_config("never")).counts["fetched_rows"].sum()
+    fetched = run(twin, config).counts["fetched_rows"].sum()
+    assert fetched < run(twin, make_config("never")).counts["fetched_rows"].sum()
 
 
-def test_seconds_are_those_of_the_rows_on_the_wire(workload):
-    table = judged(workload, make_config("never", cache="window:minibatches=1"), horizon=3, seconds=True)
+def test_seconds_are_those_of_the_rows_on_the_wire(twin):
+    table = judged(twin, make_config("never", cache="window:minibatches=1"), horizon=3, seconds=True)
     equal = table.filter(pl.col("replace_rows") == pl.col("skip_rows"))
     assert equal["replace_s"].to_list() == equal["skip_s"].to_list()
     better = table.filter("better")
@@ -88,61 +88,61 @@ def test_seconds_are_those_of_the_rows_on_the_wire(workload):
     assert (table["regret_s"] == (table["skip_s"] - table["replace_s"]).clip(0)).all()
 
 
-def test_a_congested_link_costs_more(workload):
-    steady = run(workload, make_config("never"))
+def test_a_congested_link_costs_more(twin):
+    steady = run(twin, make_config("never"))
     config = make_config("never", scenario='{"congestion": [{"factor": 0.1}]}')
-    slow = run(workload, config)
+    slow = run(twin, config)
     assert np.array_equal(slow.counts["fetched_rows"], steady.counts["fetched_rows"])
     late = np.arange(8) >= 4
     assert (slow.times["fetch_s"][0, late] > steady.times["fetch_s"][0, late]).all()
-    past = run(workload, make_config("never", scenario='{"congestion": [{"start_s": 1e6, "factor": 0.1}]}'))
+    past = run(twin, make_config("never", scenario='{"congestion": [{"start_s": 1e6, "factor": 0.1}]}'))
     assert np.array_equal(past.times["step_s"], steady.times["step_s"])
 
 
-def test_the_control_replaces_at_the_same_rate(workload):
-    agent, control = judged_run(workload, resolve("every:2"), make_config("every:2"), horizon=3)
+def test_the_control_replaces_at_the_same_rate(twin):
+    agent, control = judged_run(twin, resolve("every:2"), make_config("every:2"), horizon=3)
     assert agent.report["replacements"] == 8 - 2  # 2 trainers, after minibatches 1, 3 and 5; 7 is the last
     assert control.report.keys() == agent.report.keys()
     assert agent.report["over_MIN"] == agent.report["fetched_rows"] / 6
 
 
-def test_a_log_repeats_its_run_exactly(workload, tmp_path):
+def test_a_log_repeats_its_run_exactly(twin, tmp_path):
     config = make_config("random:0.5", cache="window:minibatches=1")
     script = tmp_path / "script"
     answer = '{"reason": "r", "action": "replace", "share_percent": 50, "ranking": "recent", "expected_impact": "e"}'
     script.write_text(f"{answer}\nnonsense\n")
     plan = resolve(f"scripted:{script}")
-    first = run(workload, config, plan)
+    first = run(twin, config, plan)
     log = decision_table(first, prompts=True)
     assert log["answer"].to_list()[:2] == [answer, "nonsense"]
     assert log["outcome"].to_list()[:2] == ["valid", "invalid"]
     assert "Hit rate is" in log["prompt"][0]
     assert log["after_remote_rows"][0] == log["remote_rows"][1]
     log.write_parquet(tmp_path / "decisions.parquet")
-    again = run(workload, config, resolve(f"recorded:{tmp_path / 'decisions.parquet'}"))
+    again = run(twin, config, resolve(f"recorded:{tmp_path / 'decisions.parquet'}"))
     assert decision_table(again).equals(decision_table(first))
     for name, values in first.times.items():
         assert np.array_equal(again.times[name], values), name
 
 
-def test_recorded_decisions_apply_when_they_did_whatever_time_passes_now(workload, tmp_path):
+def test_recorded_decisions_apply_when_they_did_whatever_time_passes_now(twin, tmp_path):
     config = make_config(cache="window:minibatches=1", window=2)
-    first = run(workload, config)
+    first = run(twin, config)
     path = tmp_path / "decisions.parquet"
     log = decision_table(first).filter(pl.col("rank") == 0)  # the other trainer's run ended before any
     log.write_parquet(path)
-    served, undecided = serve_recorded(workload.inputs["halo"], workload.header, config, path)
+    served, undecided = replay_recorded(twin.inputs["halo"], twin.header, config, path)
     assert np.array_equal(served.hit_rows, first.counts["hit_rows"][0])
     assert np.array_equal(served.rows_by_owner.sum(axis=1), first.counts["fetched_rows"][0])
     assert not undecided.replacement_rows.any()
     assert log.select("asked_minibatch", "applied_minibatch").rows() == [(1, 2), (3, 4), (5, 6)]
     slow = log.head(2).with_columns(asked_minibatch=pl.Series([1, 4]), applied_minibatch=pl.Series([3, 6]))
     slow.write_parquet(path)
-    served, _ = serve_recorded(workload.inputs["halo"], workload.header, config, path)
+    served, _ = replay_recorded(twin.inputs["halo"], twin.header, config, path)
     assert [(one.observation.minibatch, one.applied_minibatch) for one in served.decisions] == [(1, 3), (4, 6)]
 
 
-def test_judging_on_the_command_line(workload, tmp_path, run_cli):
+def test_judging_on_the_command_line(twin, tmp_path, run_cli):
     code, out, err = run_cli(
         "sim.judge", "--trace", str(tmp_path / "hand.parquet"), "--agent", "every:2", "--cache", "frequency",
         "--buffer", "3", "--seeds", "2", "--out", str(tmp_path / "out"),
@@ -153,7 +153,7 @@ def test_judging_on_the_command_line(workload, tmp_path, run_cli):
 
 
 @pytest.mark.parametrize("options", [("--agent", "none"), ("--cache", "lru", "--buffer", "3")])
-def test_where_nothing_is_decided_nothing_is_judged(options, workload, tmp_path, run_cli):
+def test_where_nothing_is_decided_nothing_is_judged(options, twin, tmp_path, run_cli):
     code, _, err = run_cli("sim.judge", "--trace", str(tmp_path / "hand.parquet"), *options)
     assert code == 2
     assert "there are no decisions to judge" in err

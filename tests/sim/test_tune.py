@@ -105,18 +105,18 @@ def test_a_trial_is_given_up_when_one_with_no_larger_buffer_was_clearly_faster(
     import optuna
 
     from sim.config import RunConfig
-    from sim.runs.twin import Workload
+    from sim.runs.twin import Twin
     from sim.tune import objective
 
     study = optuna.create_study(directions=["minimize", "minimize"])
     attributes = {"first_epoch_s": first_epoch_s}
     study.add_trial(optuna.trial.create_trial(values=[0.0, buffer_bytes], user_attrs=attributes))
-    workload = Workload.open(trace, {"halo"})
+    twin = Twin.open(trace, {"halo"})
     config = RunConfig(trace="t", trace_sha256="t", agent="never", buffer="10%")
     if given_up:
         with pytest.raises(optuna.TrialPruned):
-            objective(study.ask(), config, workload.head(1), workload)
+            objective(study.ask(), config, twin.head(1), twin)
     else:
-        result = workload.run(config)
-        found = objective(study.ask(), config, workload.head(1), workload)
+        result = twin.run(config)
+        found = objective(study.ask(), config, twin.head(1), twin)
         assert found == (result["epoch_s_mean"], result["buffer_bytes"])

@@ -10,7 +10,7 @@ import typer
 
 from traces.capture.options import parse_fanout, require_distdgl
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
-from traces.errors import InputError, run_command, terminable
+from traces.errors import InputError, run_command, sigterm_as_exception
 from traces.output import file_to_write
 from traces.terminal import Json, Quiet, progress
 
@@ -122,7 +122,7 @@ def main(
         )
         bar.update(task, description="training and recording, epochs", total=epochs)
         try:
-            with terminable():
+            with sigterm_as_exception():
                 launch.capture(plan, out, tell=lambda whole: bar.update(task, completed=whole))
         except ClusterError as error:
             bar.stop()

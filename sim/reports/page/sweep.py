@@ -13,7 +13,7 @@ from agents.spec import parse_spec
 from sim.caches.registry import cache_class
 from sim.config import RunConfig
 from sim.figures.sweep import epoch_times, heat_map, hit_rates, name_of
-from sim.reports.leaderboard_view import Standings, text_of
+from sim.reports.leaderboard_view import LeaderboardView, text_of
 from sim.reports.page.commands import page_command, run_command
 from sim.reports.page.content import Page, Section, Table, draw
 from sim.sweep.grid import UNBUFFERED
@@ -33,9 +33,9 @@ NAMES = 16
 """At most so many policies are in the heat map."""
 
 
-def page(standings: Standings, out: Path) -> Page:
+def page(view: LeaderboardView, out: Path) -> Page:
     """The page of a sweep's whole leaderboard, which will be `out`. Raises `InputError` where no run is finished."""
-    board, folder, by, notices = standings.whole, standings.folder, standings.by, standings.notices
+    board, folder, by, notices = view.whole, view.folder, view.by, view.notices
     if board.is_empty():
         raise InputError(f"{folder}: there is no finished run to show")
     varied = [name for name in SHOWN if board[name].n_unique() > 1] or ["agent"]
@@ -46,8 +46,8 @@ def page(standings: Standings, out: Path) -> Page:
     sections = [Section("Leaderboard", text, table=Table.of(rows, dict.fromkeys([*varied, *RESULTS, by])))]
     for (trace,), of_trace in board.group_by("trace", maintain_order=True):
         sections += _figures(str(trace), of_trace, notices)
-    if standings.failed.height:
-        table = Table.of(standings.failed.head(ROWS).to_dicts(), [*varied, "error"])
+    if view.failed.height:
+        table = Table.of(view.failed.head(ROWS).to_dicts(), [*varied, "error"])
         sections.append(Section("Failed runs", table=table))
     best = board.filter(~pl.col("bound")).head(1).to_dicts()
     commands = [run_command(_config(row)) for row in best] + [page_command(folder, out)]

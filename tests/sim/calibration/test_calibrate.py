@@ -46,16 +46,16 @@ def test_the_law_of_computing(write):
 
     trace = Trace(write(np.linspace(20, 200, 20).astype(int)))
     fitted = fit(load(trace, "halo"), trace.header, "hand", "sha")
-    assert fitted.cost.laws["compute_s"] == pytest.approx(0.002, rel=0.02)
-    assert fitted.cost.laws["compute_s_per_row"] == pytest.approx(1e-4, rel=0.02)
-    assert fitted.cost.shares["sha"]["compute"] == pytest.approx(1.0, abs=0.01)  # nobody shares a core here
+    assert fitted.cost.regression["compute_s"] == pytest.approx(0.002, rel=0.02)
+    assert fitted.cost.regression["compute_s_per_row"] == pytest.approx(1e-4, rel=0.02)
+    assert fitted.cost.contention_factors["sha"]["compute"] == pytest.approx(1.0, abs=0.01)  # nobody shares a core here
     assert json.dumps(fitted.errors)
 
 
 def test_a_run_with_buffers_tells_what_these_cost(write_trace, minibatch):
     """Gathering takes 10 us a row at home or in the buffer, looking up 2 us a remote row."""
     from sim.calibration.fit import fit
-    from sim.counts.cache_replay import Served
+    from sim.counts.cache_replay import FetchCounts
     from sim.workload.load import load
     from traces.reader import Trace
 
@@ -75,14 +75,14 @@ def test_a_run_with_buffers_tells_what_these_cost(write_trace, minibatch):
     with pytest.raises(InputError, match="captured under policy 'never'"):
         fit(inputs, trace.header, "hand")
     held = np.tile(hits, 2)
-    served = []
+    fetch_counts = []
     for one in inputs:
         fetched = one.owner_rows.copy()
         fetched[:, 1 - one.partition] -= held
-        served.append(Served(held, held * 0, fetched, np.zeros(2, np.int64), 100))
-    fitted = fit(inputs, trace.header, "hand", "sha", served)
-    assert fitted.cost.laws["gather_s_per_row"] == pytest.approx(1e-5, rel=0.02)
-    assert fitted.cost.laws["gather_s"] == pytest.approx(0.0, abs=2e-6)
+        fetch_counts.append(FetchCounts(held, held * 0, fetched, np.zeros(2, np.int64), 100))
+    fitted = fit(inputs, trace.header, "hand", "sha", fetch_counts)
+    assert fitted.cost.regression["gather_s_per_row"] == pytest.approx(1e-5, rel=0.02)
+    assert fitted.cost.regression["gather_s"] == pytest.approx(0.0, abs=2e-6)
     assert fitted.cost.buffer_s_per_row == pytest.approx(2e-6, rel=0.02)
 
 
@@ -90,7 +90,7 @@ def test_what_threads_take_to_turn_to_their_work_is_told_from_waiting(write_trac
     """Prepared ahead by one, 5 ms each. The thread may begin the second at 5 ms, when the trainer takes the first, and
     the third at 20 ms, when that takes the second; it does so 2 ms and 1 ms late. The trainer has the first 1 ms after
     it is there, and the others 3 ms after it turns to them."""
-    from sim.calibration.measured_run import measured_times, switches_s
+    from sim.calibration.measured_run import handoff_latencies_s, measured_times
     from sim.workload.load import load
     from traces.reader import Trace
 
@@ -103,7 +103,7 @@ def test_what_threads_take_to_turn_to_their_work_is_told_from_waiting(write_trac
     times = measured_times(load(trace, "halo"), trace.header)
     assert times["sample_s"] * 1e3 == pytest.approx(np.array([[5.0, 7.0, 6.0]]))
     assert times["prepare_start_s"] * 1e3 == pytest.approx(np.array([[0.0, 5.0, 20.0]]))
-    assert switches_s(times) * 1e3 == pytest.approx((1 + 3 + 3) / 3)
+    assert handoff_latencies_s(times) * 1e3 == pytest.approx((1 + 3 + 3) / 3)
     alone = Trace(write_trace([[epoch]], policy="none", name="none.parquet"))
     assert measured_times(load(alone, "halo"), alone.header)["sample_s"] == pytest.approx(0.005)
 
@@ -121,8 +121,8 @@ def test_seeds_that_belong_elsewhere_are_asked_for_beside_home(write_trace, mini
 def test_several_runs_make_one_model_by_which_they_take_as_long_as_measured(write):
     """Where steps are longer than their parts say, each trainer in turn is late."""
     from sim.calibration.fit import fit
-    from sim.calibration.joint_fit import pooled
-    from sim.calibration.measured_run import simulate_captured
+    from sim.calibration.joint_fit import joint_fit
+    from sim.calibration.measured_run import simulate_measured
     from sim.workload.load import load
     from traces.reader import Trace
 
@@ -131,44 +131,48 @@ def test_several_runs_make_one_model_by_which_they_take_as_long_as_measured(writ
         for name, least, most in (("one.parquet", 20, 200), ("two.parquet", 50, 300)):
             trace = Trace(write(np.linspace(least, most, 20).astype(int), name, step_s=step_s))
             fits.append(fit(load(trace, "halo"), trace.header, name, name))
-        cost, errors = pooled(fits)
-        runs = [one.captured for one in fits]
-        times = [simulate_captured(run.inputs, run.header, cost, "another") for run in runs]
+        cost, errors = joint_fit(fits)
+        runs = [one.measured_run for one in fits]
+        times = [simulate_measured(run.inputs, run.header, cost, "another") for run in runs]
         assert set(errors) == set(fits[0].errors)
-        assert pooled(fits)[0] == cost  # the same every time
+        assert joint_fit(fits)[0] == cost  # the same every time
         return cost, np.mean([one["step_s"].mean() for one in times])
 
     plain, plain_s = model(0.0)
-    assert plain.straggle_s == 0.0
-    assert plain.laws["compute_s_per_row"] == pytest.approx(1e-4, rel=0.15)  # work is drawn around the law
+    assert plain.straggler_delay_s == 0.0
+    assert plain.regression["compute_s_per_row"] == pytest.approx(1e-4, rel=0.15)  # work is drawn around the law
     late, late_s = model(plain_s + 0.003)
-    assert 0.002 < late.straggle_s < 0.01
+    assert 0.002 < late.straggler_delay_s < 0.01
     assert late_s == pytest.approx(plain_s + 0.003, rel=0.03)
 
 
 def test_work_by_law_spreads_the_same_way_every_time_and_buffers_take_time(write):
     from sim.cost.model import CostModel
-    from sim.cost.service_demand import FETCH_CALL, make_work
-    from sim.counts.cache_replay import Served
+    from sim.cost.service_demand import FETCH_CALL, make_service_demand
+    from sim.counts.cache_replay import FetchCounts
     from sim.workload.load import load
     from traces.reader import Trace
 
     trace = Trace(write(np.linspace(20, 200, 20).astype(int)))
     inputs = load(trace, "halo")
     names = ("sample_s", "sample_s_per_edge", "gather_s", "gather_s_per_row", "label_s", "compute_s")
-    laws = dict.fromkeys((*names, "compute_s_per_row", "update_s", "allreduce_s_per_round"), 0.001)
-    plain = CostModel(request_s=0.0, server_s_per_row=1e-5, scatter_s_per_row=0.0, buffer_s_per_row=2e-6, laws=laws)
-    spread = replace(plain, spread=0.2)
-    [even, _], [one, other] = (make_work(inputs, trace.header, cost, "another") for cost in (plain, spread))
+    regression = dict.fromkeys((*names, "compute_s_per_row", "update_s", "allreduce_s_per_round"), 0.001)
+    plain = CostModel(
+        request_s=0.0, server_s_per_row=1e-5, scatter_s_per_row=0.0, buffer_s_per_row=2e-6, regression=regression
+    )
+    spread = replace(plain, lognormal_sigma=0.2)
+    [even, _], [one, other] = (make_service_demand(inputs, trace.header, cost, "another") for cost in (plain, spread))
     ratio = one.compute_s / even.compute_s
     assert np.log(ratio).std() == pytest.approx(0.2, rel=0.4)
     assert ratio.mean() == pytest.approx(1.0, abs=0.1)
     assert (one.compute_s != other.compute_s).all()
-    assert (one.compute_s == make_work(inputs, trace.header, spread, "another")[0].compute_s).all()
+    assert (one.compute_s == make_service_demand(inputs, trace.header, spread, "another")[0].compute_s).all()
 
-    buffered = make_work(inputs, trace.header, plain, "another", buffered=True)[0]
+    buffered = make_service_demand(inputs, trace.header, plain, "another", buffered=True)[0]
     assert buffered.label_s - even.label_s == pytest.approx(2e-6 * inputs[0].stream.remote_rows)
     hits = np.arange(40)
-    served = Served(hits, hits * 0, inputs[0].owner_rows, np.zeros(2, np.int64), 100)
-    longer_s = buffered.program(0.0, served)[0][:, FETCH_CALL, 2] - even.program(0.0, served)[0][:, FETCH_CALL, 2]
+    fetch_counts = FetchCounts(hits, hits * 0, inputs[0].owner_rows, np.zeros(2, np.int64), 100)
+    longer_s = (
+        buffered.program(0.0, fetch_counts)[0][:, FETCH_CALL, 2] - even.program(0.0, fetch_counts)[0][:, FETCH_CALL, 2]
+    )
     assert longer_s == pytest.approx(1e-5 * hits)

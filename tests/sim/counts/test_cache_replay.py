@@ -8,8 +8,8 @@ from agents.registry import POLICIES, resolve
 from sim.cluster.topology import from_header
 from sim.config import RunConfig
 from sim.cost.model import CostModel
-from sim.counts.cache_replay import serve, unserved
-from sim.counts.policy_runs import make_caches, serve_ahead
+from sim.counts.cache_replay import empty_counts, replay_minibatch
+from sim.counts.policy_runs import count_ahead, make_caches
 from sim.simulation.simulate import simulate
 from sim.workload.load import load
 from traces.reader import Trace
@@ -31,24 +31,24 @@ def test_every_fetched_row_has_an_owner(trace, cache, init):
     inputs = load(trace, "halo")
     config = RunConfig(trace="x", trace_sha256="", agent="always", cache=cache, buffer="40", init=init)
     one, state = inputs[0], make_caches(inputs, trace.header, config)[0]
-    served = unserved(one, state)
+    fetch_counts = empty_counts(one, state)
     twice = 0
     for minibatch in range(40):
         held = set(state.contents().tolist())
-        serve(served, one, state, minibatch, Decision(replace=True))
+        replay_minibatch(fetch_counts, one, state, minibatch, Decision(replace=True))
         ids = set(one.stream.minibatch(minibatch).tolist())
         missed = ids - held
-        assert served.hit_rows[minibatch] == len(ids & held)
+        assert fetch_counts.hit_rows[minibatch] == len(ids & held)
         fetched = np.array(sorted(missed), int)
         came = set(state.contents().tolist()) - held - {-1}
         if cache.startswith("score-public"):
             twice += len(came & missed)
-            assert served.replacement_rows[minibatch] >= len(came)
+            assert fetch_counts.replacement_rows[minibatch] >= len(came)
         elif state.managed:
-            assert served.replacement_rows[minibatch] == len(came - missed)
-        assert served.rows_by_owner[minibatch].sum() == len(fetched) + served.replacement_rows[minibatch]
-        assert served.rows_by_owner[minibatch][0] == 0
-        assert (served.rows_by_owner[minibatch] >= np.bincount(one.owner_of[fetched], minlength=3)).all()
+            assert fetch_counts.replacement_rows[minibatch] == len(came - missed)
+        assert fetch_counts.rows_by_owner[minibatch].sum() == len(fetched) + fetch_counts.replacement_rows[minibatch]
+        assert fetch_counts.rows_by_owner[minibatch][0] == 0
+        assert (fetch_counts.rows_by_owner[minibatch] >= np.bincount(one.owner_of[fetched], minlength=3)).all()
     if cache.startswith("score-public") and init == "empty":
         assert twice > 0
 
@@ -82,9 +82,9 @@ def test_decisions_that_need_no_time_are_the_same_ahead_of_time(trace, agent, de
     cost = CostModel(request_s=1e-3, server_s_per_row=1e-6, scatter_s_per_row=1e-6)
     cluster = from_header(trace.header, 1e6)
     within = simulate(inputs, trace.header, plan, config, cost, cluster)
-    served = serve_ahead(inputs, trace.header, plan, config)
-    assert served is not None
-    ahead = simulate(inputs, trace.header, plan, config, cost, cluster, served=served)
+    fetch_counts = count_ahead(inputs, trace.header, plan, config)
+    assert fetch_counts is not None
+    ahead = simulate(inputs, trace.header, plan, config, cost, cluster, fetch_counts=fetch_counts)
     assert within.fill_rows == ahead.fill_rows
     for name in within.counts:
         assert (within.counts[name] == ahead.counts[name]).all(), name

@@ -66,15 +66,17 @@ def test_threads_of_one_machine_share_its_cores(write_trace, minibatch):
 
 
 def test_two_threads_of_an_interpreter_hold_its_lock_in_turn(trace, write_trace, minibatch):
-    alone, together = (CostModel(request_s=0, server_s_per_row=0, scatter_s_per_row=0, together=x) for x in (1.0, 1.5))
-    assert seconds(run(trace, "none", alone)) == seconds(run(trace, "none", together))
-    assert seconds(run(trace, "pipeline", alone)) < seconds(run(trace, "pipeline", together))
+    alone, gil_slowdown = (
+        CostModel(request_s=0, server_s_per_row=0, scatter_s_per_row=0, gil_slowdown=x) for x in (1.0, 1.5)
+    )
+    assert seconds(run(trace, "none", alone)) == seconds(run(trace, "none", gil_slowdown))
+    assert seconds(run(trace, "pipeline", alone)) < seconds(run(trace, "pipeline", gil_slowdown))
 
     one = minibatch([], {"sample_s": 0.010, "forward_s": 0.010})
     alike = Trace(write_trace([[[one] * 8]], name="alike.parquet"))
-    on_two = seconds(run(alike, "pipeline", together)) / seconds(run(alike, "pipeline", alone))
+    on_two = seconds(run(alike, "pipeline", gil_slowdown)) / seconds(run(alike, "pipeline", alone))
     assert on_two == pytest.approx((7 * 1.5 + 2) / 9, rel=0.1)  # both work, but at first and at last
-    on_one = [seconds(run(alike, "pipeline", cost, cluster=said(shared_cores=1))) for cost in (alone, together)]
+    on_one = [seconds(run(alike, "pipeline", cost, cluster=said(shared_cores=1))) for cost in (alone, gil_slowdown)]
     assert on_one[1] == pytest.approx(on_one[0], rel=0.05)  # where they share a core they are never both at work
 
 

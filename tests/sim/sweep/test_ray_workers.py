@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from sim.runs.twin import Workload
+from sim.runs.twin import Twin
 from sim.sweep.batches import batches
 from sim.sweep.grid import Grid, expand
 from sim.sweep.pool import run_local
@@ -15,7 +15,7 @@ from traces.errors import InputError
 ray = pytest.importorskip("ray")
 
 
-class DiesOnce(Workload):
+class DiesOnce(Twin):
     """Kills the process that first runs `always`; `marker` is the file that remembers it."""
 
     def run(self, config):
@@ -41,8 +41,8 @@ def by_run(results):
 def test_a_worker_killed_in_mid_sweep_is_replaced_and_all_rows_come(trace, tmp_path):
     agents = ["none", "pipeline", "never", "always", "every:2", "random:.5"]
     plan = expand(Grid(trace=[str(trace)], agents=agents, caches=["score", "lru"], buffers=["10%", "50%", "70%"]))
-    workload = Workload.open(trace, {"halo"})
-    mortal = DiesOnce(workload.header, workload.inputs, workload.cost)
+    twin = Twin.open(trace, {"halo"})
+    mortal = DiesOnce(twin.header, twin.inputs, twin.cost)
     mortal.marker = tmp_path / "died"
     (sha256,) = plan.files
     work = batches(list(plan.configs.values()))
@@ -50,7 +50,7 @@ def test_a_worker_killed_in_mid_sweep_is_replaced_and_all_rows_come(trace, tmp_p
     on_ray = by_run(run_on_ray(work, {sha256: mortal}, "local"))
     assert mortal.marker.exists()
     assert not ray.is_initialized()
-    assert on_ray == by_run(run_local(work, {sha256: workload}, 2))
+    assert on_ray == by_run(run_local(work, {sha256: twin}, 2))
     assert all(row["error"] is None for row in on_ray)
 
 

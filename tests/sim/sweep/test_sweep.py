@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from sim.config import RunConfig
-from sim.runs.twin import Workload
+from sim.runs.twin import Twin
 from sim.sweep.batches import batches
 from sim.sweep.grid import Grid, expand, read_grid
 from sim.sweep.pool import run_local
@@ -50,10 +50,10 @@ def sweep(out, *arguments):
 
 
 def test_what_was_served_is_shared_only_by_runs_whose_policy_answers_as_fast(trace):
-    workload = Workload.open(trace, {"halo"})
+    twin = Twin.open(trace, {"halo"})
     at_once = RunConfig(trace="t", trace_sha256="s", agent="every:4", buffer="50")
     late = at_once.model_copy(update={"cluster": '{"agent_latency_s": 0.05}'})
-    decisions = [workload.run(one)["decisions"] for one in (at_once, late, at_once)]
+    decisions = [twin.run(one)["decisions"] for one in (at_once, late, at_once)]
     assert decisions[0] == decisions[2] > decisions[1] > 0
 
 
@@ -197,7 +197,7 @@ def test_two_sweeps_do_not_write_into_one_folder(run_cli, arguments, tmp_path):
     assert "another sweep is writing here" in error
 
 
-class Deadly(Workload):
+class Deadly(Twin):
     """Kills the worker that runs `always`."""
 
     def run(self, config):
@@ -207,8 +207,8 @@ class Deadly(Workload):
 
 
 def test_a_worker_that_dies_costs_the_run_that_it_was_at(trace):
-    workload = Workload.open(trace, {"halo"})
-    deadly = Deadly(workload.header, workload.inputs, workload.cost)
+    twin = Twin.open(trace, {"halo"})
+    deadly = Deadly(twin.header, twin.inputs, twin.cost)
     configs = [
         RunConfig(trace="t", trace_sha256="t", agent=agent, seed=seed)
         for seed in range(3)
@@ -224,13 +224,13 @@ def test_a_worker_that_dies_costs_the_run_that_it_was_at(trace):
 def test_memory_is_shared_with_workers_and_not_copied(trace):
     """A worker's own memory does not hold what the traces take."""
 
-    class Measured(Workload):
+    class Measured(Twin):
         def run(self, config):
             assert self.ballast.sum() == 0  # read it all
             return {"own_bytes": psutil.Process().memory_full_info().uss}
 
-    workload = Workload.open(trace, {"halo"})
-    measured = Measured(workload.header, workload.inputs, workload.cost)
+    twin = Twin.open(trace, {"halo"})
+    measured = Measured(twin.header, twin.inputs, twin.cost)
     measured.ballast = np.zeros(25_000_000)  # 200 MB
     measured.ballast[:] = 0.0
     configs = [RunConfig(trace="t", trace_sha256="t", agent="never", seed=seed) for seed in range(2)]
@@ -247,7 +247,7 @@ def test_scenarios_change_times_and_no_counts(trace, tmp_path):
     (sha256,) = plan.files
     rows = [
         row
-        for rows in run_local(batches(list(plan.configs.values())), {sha256: Workload.open(trace, {"halo"})}, 1)
+        for rows in run_local(batches(list(plan.configs.values())), {sha256: Twin.open(trace, {"halo"})}, 1)
         for row in rows
     ]
     usual, congested = sorted(rows, key=lambda row: len(row["scenario"]))

@@ -26,7 +26,7 @@ class LoggedDecision:
     applied_minibatch: int | None
 
 
-class Gate:
+class PolicyDriver:
     """One trainer's policy in operation.
 
     After a decision has been applied (or at the start) a window fills; when it is full the policy is asked, once.

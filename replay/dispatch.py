@@ -12,55 +12,55 @@ from dataclasses import replace
 from queue import SimpleQueue
 from time import perf_counter, sleep
 
-from agents.gate import Gate
 from agents.policy import Decision, Observation, Policy
+from agents.policy_driver import PolicyDriver
 from sim.config import Mode
 
 Ask = Callable[[Observation], None]
 """Puts a question to the policy of a gate. The gate hears the answer when it has come."""
 
 
-def asker(gate: Gate, slow: bool, mode: Mode) -> Ask:
+def dispatcher(driver: PolicyDriver, slow: bool, mode: Mode) -> Ask:
     """The way that fits a policy and a mode."""
     if not slow:
-        return ask_at_once(gate, waits=mode == "sync")
-    return ask_and_wait(gate) if mode == "sync" else ask_beside(gate)
+        return ask_at_once(driver, waits=mode == "sync")
+    return ask_and_wait(driver) if mode == "sync" else ask_beside(driver)
 
 
-def ask_at_once(gate: Gate, waits: bool) -> Ask:
+def ask_at_once(driver: PolicyDriver, waits: bool) -> Ask:
     """The answer is there before training goes on. One that says it took time, out of a log, takes it here too."""
 
     def ask(observation: Observation) -> None:
-        decision = gate.policy.decide(observation)
+        decision = driver.policy.decide(observation)
         if decision.latency_s == 0.0:
-            gate.answer(decision)
+            driver.answer(decision)
         elif waits:
             sleep(decision.latency_s)
-            gate.answer(decision)
+            driver.answer(decision)
         else:
-            timer = threading.Timer(decision.latency_s, gate.answer, [decision])
+            timer = threading.Timer(decision.latency_s, driver.answer, [decision])
             timer.daemon = True
             timer.start()
 
     return ask
 
 
-def ask_and_wait(gate: Gate) -> Ask:
+def ask_and_wait(driver: PolicyDriver) -> Ask:
     """Training waits until the policy has thought, for as long as the time-out of a model allows."""
 
     def ask(observation: Observation) -> None:
-        gate.answer(timed(gate.policy, observation))
+        driver.answer(timed(driver.policy, observation))
 
     return ask
 
 
-def ask_beside(gate: Gate) -> Ask:
+def ask_beside(driver: PolicyDriver) -> Ask:
     """A thread of its own asks; a policy that never answers leaves the buffer as it is."""
     questions: SimpleQueue[Observation] = SimpleQueue()
 
     def answer_all() -> None:
         while True:
-            gate.answer(timed(gate.policy, questions.get()))
+            driver.answer(timed(driver.policy, questions.get()))
 
     threading.Thread(target=answer_all, name="policy", daemon=True).start()
     return questions.put
