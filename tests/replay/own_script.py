@@ -59,5 +59,5 @@ def main(arguments):
         "checked_rows": checked,
         "dtypes": dtypes,
         "hit_rows": hits,
-        "decisions": len(loader.gate.log),
+        "decisions": len(loader.driver.log),
     }
