@@ -14,9 +14,9 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from sim.runs.twin import Twin
-from sim.sweep.batches import batches
-from sim.sweep.grid import Grid, expand
-from sim.sweep.pool import run_local
+from sim.sweeps.batches import batches
+from sim.sweeps.grid import Grid, expand
+from sim.sweeps.pool import run_local
 
 
 def epoch_times(configs, twin: Twin, sha256: str, workers: int) -> np.ndarray:

@@ -20,9 +20,9 @@ from agents.registry import resolve
 from sim.counts.count import count
 from sim.counts.policy_runs import make_caches
 from sim.runs.twin import Twin
-from sim.sweep.batches import batches
-from sim.sweep.grid import Grid, Plan, expand
-from sim.sweep.pool import run_local
+from sim.sweeps.batches import batches
+from sim.sweeps.grid import Grid, Plan, expand
+from sim.sweeps.pool import run_local
 
 GRIDS = {
     "kept by policies": {

@@ -28,9 +28,9 @@ from sim.counts.cache_replay import FetchCounts, replay_cache
 from sim.runs.results import epoch_seconds, summarise
 from sim.runs.twin import Twin, checksum
 from sim.simulation.simulate import Simulated, simulate
-from sim.sweep.batches import batches
-from sim.sweep.grid import Grid, expand
-from sim.sweep.pool import run_local
+from sim.sweeps.batches import batches
+from sim.sweeps.grid import Grid, expand
+from sim.sweeps.pool import run_local
 from sim.workload.load import load
 from traces.cluster.link import parse_link
 from traces.reader import Trace

@@ -20,7 +20,7 @@ COMMANDS = {
     "rudder-info": "traces.info",
     "rudder-synthetic": "traces.synthetic",
     "rudder-run": "sim.run",
-    "rudder-sweep": "sim.sweep.__main__",
+    "rudder-sweep": "sim.sweeps.command",
     "rudder-tune": "sim.tune",
     "rudder-judge": "sim.judge",
     "rudder-report": "sim.report",

@@ -69,7 +69,7 @@ def main(
     """Print what came out: a row a configuration of a sweep, a policy of a run, or a seed of a judged policy.
 
     Rows of a sweep are means over its seeds with 95 % confidence intervals. --html writes it all as one page with
-    figures, decisions and commands, which opens from disk. Notebooks get data frames from `sim.sweep.leaderboard`.
+    figures, decisions and commands, which opens from disk. Notebooks get data frames from `sim.sweeps.leaderboard`.
     """
     page, out = None, html or folder / "page.html"
     if (folder / "judged.parquet").exists() or (folder / "summary.json").exists():

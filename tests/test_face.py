@@ -13,6 +13,9 @@ from replay.scripts import COMMANDS, SHELLS
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = Path(sys.executable).parent
+COMMAND_OF = {"sim.sweeps.command": "sim.sweep"}
+"""What people type for modules of another name."""
+
 PRINTS_ONLY = ("traces.info",)
 """Commands that do nothing but print."""
 
@@ -27,7 +30,7 @@ def test_help_has_examples_and_the_common_options(module, run_cli, monkeypatch):
     code, out, _ = run_cli(module, "--help")
     assert code == 0
     assert "Example" in out
-    assert f"python -m {module.removesuffix('.__main__')} " in out
+    assert f"python -m {COMMAND_OF.get(module, module).removesuffix('.__main__')} " in out
     assert "--json" in out
     assert "--quiet" in out or module in PRINTS_ONLY
 

@@ -26,7 +26,7 @@ FOLDERS = {
     "sim.judge": [*POLICY, "--out"],
     "sim.report": ["results", "--figures"],
     "sim.run": [*POLICY, "--out"],
-    "sim.sweep.__main__": ["--trace", TRACE, "--out"],
+    "sim.sweeps.command": ["--trace", TRACE, "--out"],
     "sim.tune": ["--trace", TRACE, "--out"],
     "traces.graphs.__main__": ["debian", "--out"],
 }

@@ -1,6 +1,6 @@
 """Figures: each function draws a data frame on a matplotlib axis, and returns the axis.
 
-The frames are those that `sim.runs.results`, `sim.sweep.leaderboard`, `sim.runs.judging` and `traces.accesses` make. A
+The frames are those that `sim.runs.results`, `sim.sweeps.leaderboard`, `sim.runs.judging` and `traces.accesses` make. A
 figure of your own looks like these with `plt.style.use(sim.figures.STYLE)`; `caption` writes below it where its data
 come from."""
 

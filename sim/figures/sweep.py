@@ -1,4 +1,4 @@
-"""Many configurations beside each other: tables of `sim.sweep.leaderboard`."""
+"""Many configurations beside each other: tables of `sim.sweeps.leaderboard`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def epoch_times(board: pl.DataFrame, axis: Axes, named: int = 8) -> Axes:
 
     Takes a leaderboard of one trace and one rate of links. Up to `named` points of the front get their names.
     """
-    from sim.sweep.leaderboard import pareto
+    from sim.sweeps.leaderboard import pareto
 
     real = board.filter(~pl.col("bound"))
     buffered = real.filter(pl.col("buffer_rows") > 0)

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from sim.sweep import leaderboard
-from sim.sweep.grid import UNBUFFERED
+from sim.sweeps import leaderboard
+from sim.sweeps.grid import UNBUFFERED
 
 SHOWN = ("cache", "agent", "buffer", "universe", "init", "window", "mode", "link_bytes_per_s")
 RESULTS = ("seeds", "epoch_s_mean", "vs_none", "hit_rate_remote", "fetched_over_min", "buffer_bytes")

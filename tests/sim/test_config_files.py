@@ -10,7 +10,7 @@ OPTIONS = [
     ("sim.run", TRACE, "--cluster"),
     ("sim.run", TRACE, "--scenario"),
     ("sim.run", TRACE, "--cost"),
-    ("sim.sweep.__main__", TRACE, "--config"),
+    ("sim.sweeps.command", TRACE, "--config"),
     ("replay.validate", [], "--grid"),
 ]
 

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from sim.config import RunConfig
-from sim.sweep import leaderboard
-from sim.sweep.store import Store
+from sim.sweeps import leaderboard
+from sim.sweeps.store import Store
 from traces.errors import InputError
 
 

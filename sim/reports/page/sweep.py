@@ -16,8 +16,8 @@ from sim.figures.sweep import epoch_times, heat_map, hit_rates, name_of
 from sim.reports.leaderboard_view import LeaderboardView, text_of
 from sim.reports.page.commands import page_command, run_command
 from sim.reports.page.content import Page, Section, Table, draw
-from sim.sweep.grid import UNBUFFERED
-from sim.sweep.leaderboard import pareto
+from sim.sweeps.grid import UNBUFFERED
+from sim.sweeps.leaderboard import pareto
 from traces.errors import InputError
 
 SHOWN = ("trace", "cache", "agent", "buffer", "universe", "init", "window", "mode", "link_bytes_per_s")

@@ -41,7 +41,7 @@ def pages(folders, run_cli):
     commands = {
         "run": ["sim.run", *trace, "--agent", f"scripted:{folders}/answers.jsonl", "--window", "40"],
         "sweep": [
-            "sim.sweep.__main__",
+            "sim.sweeps.command",
             "--quiet",
             *trace,
             "--caches",

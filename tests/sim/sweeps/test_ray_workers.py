@@ -6,10 +6,10 @@ import signal
 import pytest
 
 from sim.runs.twin import Twin
-from sim.sweep.batches import batches
-from sim.sweep.grid import Grid, expand
-from sim.sweep.pool import run_local
-from sim.sweep.ray_workers import run_on_ray
+from sim.sweeps.batches import batches
+from sim.sweeps.grid import Grid, expand
+from sim.sweeps.pool import run_local
+from sim.sweeps.ray_workers import run_on_ray
 from traces.errors import InputError
 
 ray = pytest.importorskip("ray")

@@ -14,10 +14,10 @@ import pytest
 
 from sim.config import RunConfig
 from sim.runs.twin import Twin
-from sim.sweep.batches import batches
-from sim.sweep.grid import Grid, expand, read_grid
-from sim.sweep.pool import run_local
-from sim.sweep.store import Store
+from sim.sweeps.batches import batches
+from sim.sweeps.grid import Grid, expand, read_grid
+from sim.sweeps.pool import run_local
+from sim.sweeps.store import Store
 from traces.errors import InputError
 
 TIMES = {"sample_s": 0.001, "forward_s": 0.002, "backward_s": 0.002, "fetch_s": 0.004, "step_s": 0.01}
@@ -118,14 +118,14 @@ def test_files_that_are_no_sweep(tmp_path, text, message):
 )
 def test_input_that_cannot_be(run_cli, trace, tmp_path, option, value, message):
     arguments = ["--trace", str(trace), option, value, "--workers", "1", "--out", str(tmp_path / "out")]
-    code, _, error = run_cli("sim.sweep.__main__", *arguments)
+    code, _, error = run_cli("sim.sweeps.command", *arguments)
     assert code == 2
     assert message in error
     assert not (tmp_path / "out" / "runs.parquet").exists()
 
 
 def test_a_sweep_gives_what_single_runs_give(run_cli, trace, arguments, tmp_path):
-    code, _, _ = run_cli("sim.sweep.__main__", *arguments, "--out", str(tmp_path / "sweep"), "--quiet")
+    code, _, _ = run_cli("sim.sweeps.command", *arguments, "--out", str(tmp_path / "sweep"), "--quiet")
     table = Store(tmp_path / "sweep").read()
     assert code == 1  # some failed
     assert table.height == table["run"].n_unique() == 2 * 3 + 3 * 3 * 3 + 2 * 3 * 3
@@ -192,7 +192,7 @@ def test_ctrl_c_keeps_what_is_done(arguments, tmp_path):
 
 def test_two_sweeps_do_not_write_into_one_folder(run_cli, arguments, tmp_path):
     with Store(tmp_path).writing():
-        code, _, error = run_cli("sim.sweep.__main__", *arguments, "--out", str(tmp_path))
+        code, _, error = run_cli("sim.sweeps.command", *arguments, "--out", str(tmp_path))
     assert code == 2
     assert "another sweep is writing here" in error
 

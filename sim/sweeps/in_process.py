@@ -5,14 +5,14 @@ from __future__ import annotations
 import polars as pl
 
 from sim.runs.twin import Twin
-from sim.sweep.batches import batches, run_batch
-from sim.sweep.grid import Grid, expand
-from sim.sweep.leaderboard import compared
+from sim.sweeps.batches import batches, run_batch
+from sim.sweeps.grid import Grid, expand
+from sim.sweeps.leaderboard import compared
 from traces.errors import InputError
 
 
 def sweep(grid: Grid, epochs: int | None = None) -> pl.DataFrame:
-    """Simulate all combinations of a grid one after another; a row a run, as `sim.sweep.leaderboard.read` gives it.
+    """Simulate all combinations of a grid one after another; a row a run, as `sim.sweeps.leaderboard.read` gives it.
 
     With `epochs`, only so many of each trace. Raises `InputError` for names and values that there are not, and for runs
     that fail.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sim.sweep.batches import Batch, Twins, run_batch
+from sim.sweeps.batches import Batch, Twins, run_batch
 from traces.errors import InputError
 
 RETRIES = 3
@@ -34,7 +34,7 @@ def run_on_ray(batches: Sequence[Batch], twins: Twins, address: str) -> Iterator
         import ray
     except ModuleNotFoundError:
         raise InputError("--ray needs Ray: pip install 'rudder-twin[ray]'") from None
-    from sim.sweep.pool import failure
+    from sim.sweeps.pool import failure
 
     try:
         ray.init(

@@ -12,7 +12,7 @@ import polars as pl
 from agents.spec import parse_spec
 from sim.caches.registry import cache_class
 from sim.config import RunConfig
-from sim.sweep.store import Store
+from sim.sweeps.store import Store
 from traces.errors import InputError
 
 CONFIGURATION = [name for name in RunConfig.model_fields if name not in ("trace_sha256", "seed")]

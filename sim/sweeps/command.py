@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traces.errors import InputError, run_command
+from traces.errors import InputError
 from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, print_json, progress
 
 if TYPE_CHECKING:
-    from sim.sweep.grid import Plan
+    from sim.sweeps.grid import Plan
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -64,8 +64,8 @@ def main(
     """
     from rich.console import Console
 
-    from sim.sweep.grid import expand, read_grid
-    from sim.sweep.store import Store
+    from sim.sweeps.grid import expand, read_grid
+    from sim.sweeps.store import Store
 
     written = {
         "trace": trace, "agents": agents, "caches": caches, "buffers": buffers, "universes": universes, "inits": inits,
@@ -118,7 +118,7 @@ def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | No
     import os
 
     from sim.runs.twin import Twin
-    from sim.sweep.batches import batches
+    from sim.sweeps.batches import batches
 
     if not todo:
         return
@@ -127,11 +127,11 @@ def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | No
         universes.setdefault(config.trace_sha256, set()).add(config.universe)
     twins = {sha256: Twin.open(plan.files[sha256], kinds) for sha256, kinds in universes.items()}
     if ray is not None:
-        from sim.sweep.ray_workers import run_on_ray
+        from sim.sweeps.ray_workers import run_on_ray
 
         yield from run_on_ray(batches(todo), twins, ray)
     else:
-        from sim.sweep.pool import run_local
+        from sim.sweeps.pool import run_local
 
         yield from run_local(batches(todo), twins, workers or len(os.sched_getaffinity(0)))
 
@@ -151,7 +151,3 @@ def _shown(results: Iterator[list[dict[str, Any]]], total: int, quiet: bool) -> 
         for rows in results:
             yield rows
             bar.update(task, advance=len(rows))
-
-
-if __name__ == "__main__":
-    run_command(app)

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from sim.config import RunConfig
-from sim.sweep.batches import Batch, Twins, run_batch
+from sim.sweeps.batches import Batch, Twins, run_batch
 
 Row = dict[str, Any]
 
