@@ -1,4 +1,4 @@
-"""The winner of an offline search, live against its rivals, and how far its prediction is off: docs/winner.md.
+"""The winner of an offline search, live against its rivals, and how far predictions are off: docs/validation/winner.md.
 
     python -m benchmarks.winner
 

@@ -1,4 +1,4 @@
-"""The proof's tables as Markdown: `docs/fidelity.md`."""
+"""The proof's tables as Markdown: `docs/validation/fidelity.md`."""
 
 from __future__ import annotations
 

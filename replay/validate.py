@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 EXAMPLES = """
 [bold]Examples[/bold]
 
-python -m replay.validate --grid benchmarks/fidelity.toml --docs docs/fidelity.md
+python -m replay.validate --grid benchmarks/fidelity.toml --docs docs/validation/fidelity.md
 
 python -m replay.validate --grid benchmarks/fidelity.toml --stop-after-s 200
 """

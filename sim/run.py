@@ -55,10 +55,12 @@ def main(
         typer.Option(min=0, help="Latency of each host's link, in seconds.", show_default="as captured", **CHANGED),
     ] = None,
     cluster: Annotated[
-        Path | None, typer.Option(help="Another cluster, slower agents: a cluster.toml (see docs/time.md).", **CHANGED)
+        Path | None,
+        typer.Option(help="A cluster.toml: another cluster, slower agents (docs/configuration.md).", **CHANGED),
     ] = None,
     scenario: Annotated[
-        Path | None, typer.Option(help="What goes wrong meanwhile: a scenario.toml (see docs/time.md).", **CHANGED)
+        Path | None,
+        typer.Option(help="A scenario.toml: what goes wrong meanwhile (docs/configuration.md).", **CHANGED),
     ] = None,
     depth: Depth = None,
     compute_speed: Annotated[float, typer.Option(help="How many times as fast the device is.", **CHANGED)] = 1.0,

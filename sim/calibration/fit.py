@@ -31,13 +31,13 @@ SERVER_S = 0.3e-3
 TRANSFER_S_PER_BYTE = 2.5e-9
 GIL_SLOWDOWN = 1.4
 """Not in any trace, because they are spent by threads that no trainer waits for, or show in two runs only; from the
-processor clocks of all threads of captured runs (docs/time.md tells how)."""
+processor clocks of all threads of captured runs (docs/validation/time.md tells how)."""
 
 BUFFER_S_PER_ROW = 0.4e-6
 STEP_OVERHEAD_S = 0.1e-3
 HANDOFF_LATENCY_S = 1e-3
 """Nor are these in a run without buffers, one that prepares ahead, and one that doesn't; it is what such runs were
-fitted with (docs/time.md)."""
+fitted with (docs/validation/time.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ PREDICTED_ROUNDS = 4
 LOGNORMAL_SIGMA = 0.3
 """Of the logarithm of work around its law, where nothing else runs: of runs under `none` that were looked at, sampling
 has 0.25 to 0.53, computing 0.13 to 0.41, and gathering 0.4 to 0.8. Among 0.1 to 0.4, chosen on the errors of
-docs/fidelity.md."""
+docs/validation/fidelity.md."""
 
 
 def joint_fit(fits: list[Fitted], weights: list[float] | None = None) -> tuple[CostModel, dict[str, float]]:

@@ -11,7 +11,12 @@ import pytest
 from blocks import blocks
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "traces/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "traces/README.md",
+    *sorted((ROOT / "docs").glob("**/*.md")),
+]
 FOLDERS = ("agents", "benchmarks", "docs", "notebooks", "replay", "sim", "tests", "traces")
 FILES = ("README.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml")
 COMMAND = re.compile(r"^\s*(python -m|make) ", re.M)

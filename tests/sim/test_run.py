@@ -185,7 +185,7 @@ def test_shipped_traces_run(name, tmp_path, run_cli):
     assert runs["every:16"]["epoch_s_mean"] < min(runs[other]["epoch_s_mean"] for other in ("pipeline", "none"))
     assert runs["MIN"]["fetched_rows"] < runs["every:16"]["fetched_rows"] < runs["none"]["fetched_rows"]
     check = json.loads((out / "summary.json").read_text())
-    assert abs(check["epoch_error_share"]) < 0.08  # docs/time.md: the model must be this close to any run
+    assert abs(check["epoch_error_share"]) < 0.08  # docs/validation/time.md: the model must be this close to any run
 
 
 def _processor_s(option):

@@ -26,7 +26,7 @@ FILES = {"cluster": "cluster.toml", "scenario": "scenario.toml", "owners_sha256"
 def run_command(config: RunConfig) -> str:
     """`python -m sim.run` with every option that differs from its default.
 
-    Files that it was given stand there under the names that docs/time.md gives them; what they hold is in config.json.
+    Files that it was given stand there under the names of docs/configuration.md; what they hold is in config.json.
     """
     words = ["python", "-m", "sim.run", "--trace", f"{SHIPPED}/{config.trace}", "--agent", config.agent]
     if POLICIES[parse_spec(config.agent).name].buffered:
