@@ -33,6 +33,7 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     compiled = njit(**options)(function)
     files = compiled._cache._cache_file
     files._source_stamp = _stamp(Path(function.__code__.co_filename).parent)
+    files._load_index = _or_nothing(files._load_index)
     files.load, files.save = (_one_at_a_time(one, Path(compiled._cache.cache_path)) for one in (files.load, files.save))
     return compiled
 
@@ -52,6 +53,19 @@ def _one_at_a_time(function: Callable[..., Any], folder: Path) -> Callable[..., 
             return function(*arguments)
 
     return alone
+
+
+def _or_nothing(load_index: Callable[[], Any]) -> Callable[[], Any]:
+    """The function, or no kernels at all if it can't read those of earlier sources, whose classes are gone: numba reads
+    an index before it looks at its stamp."""
+
+    def loaded() -> Any:
+        try:
+            return load_index()
+        except Exception:
+            return {}
+
+    return loaded
 
 
 @lru_cache

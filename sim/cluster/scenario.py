@@ -28,7 +28,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, model_validator
 
 from sim.config_files import from_toml
@@ -58,10 +57,6 @@ class _Period(BaseModel):
             since %= self.repeat_s
         left_s = self.end_s - self.start_s - since
         return now + left_s if since >= 0 and left_s > 0 else now
-
-    def row(self, factor: float, what: int, which: int) -> tuple[float, ...]:
-        """As `sim.engine.layout.PERIOD`."""
-        return self.start_s, self.end_s, factor, what, which, self.repeat_s or np.inf
 
 
 class Congestion(_Period):

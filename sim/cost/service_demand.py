@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from sim.cost.model import PARTS, SERVED_SHARE, CostModel
 from sim.counts.cache_replay import FetchCounts
-from sim.engine.layout import FETCH, LABEL, REDUCE, SAMPLE
+from sim.engine.tasks import FETCH, LABEL, REDUCE, SAMPLE, STEP
 from sim.workload.load import TrainerInput
 from traces.header import Header
 
-FETCH_CALL = 2
-"""The call of a program that fetches features."""
+FETCH_STEP = 2
+"""The step of preparing that fetches features."""
 
 FIRST_ROUND_SHARE = 0.35
 """Of sampling, what the seeds' hop takes, in which they are sampled and taken apart; the others take the rest. 0.31 and
@@ -46,35 +46,40 @@ class ServiceDemand:
     seed_rows: NDArray[np.float64]
     hit_s: float
 
-    def program(self, request_s: float, fetch_counts: FetchCounts) -> tuple[NDArray, NDArray]:
-        """What preparing a minibatch takes, as `sim.engine.engine.Fabric.run` wants it: shapes (minibatches, calls, 4)
-        and (minibatches, calls, hosts).
+    def preparing(self, request_s: float, fetch_counts: FetchCounts) -> tuple[NDArray, NDArray[np.float64]]:
+        """What preparing a minibatch takes: tasks of `sim.engine.tasks.STEP`, shape (minibatches, 4), and the rows of
+        their calls, shape (minibatches, 4, hosts).
 
         Two rounds of sampling (of which seeds that belong elsewhere need the first), the fetch, and the labels.
         """
         rows_by_owner = fetch_counts.rows_by_owner
-        program = np.zeros((len(self.sample_s), 4, 4))
+        tasks = np.zeros((len(self.sample_s), 4), STEP)
         rows = np.zeros((len(self.sample_s), 4, rows_by_owner.shape[1]))
-        for call, share in enumerate((FIRST_ROUND_SHARE, 1 - FIRST_ROUND_SHARE)):
-            served_s = self.sample_s * share * SERVED_SHARE
-            program[:, call, 0] = SAMPLE
-            program[:, call, 1] = program[:, call, 2] = served_s
-            program[:, call, 3] = self.sample_s * share - 2 * served_s
-        program[:, FETCH_CALL, 0] = FETCH
-        program[:, FETCH_CALL, 1] = request_s * rows_by_owner.any(axis=1)
-        program[:, FETCH_CALL, 2] = self.gather_s + self.hit_s * fetch_counts.hit_rows
-        program[:, 3, 0], program[:, 3, 3] = LABEL, self.label_s
+        for step, share in enumerate((FIRST_ROUND_SHARE, 1 - FIRST_ROUND_SHARE)):
+            sampling, served_s = tasks[:, step], self.sample_s * share * SERVED_SHARE
+            sampling["kind"] = SAMPLE
+            sampling["before_s"] = sampling["overlapped_s"] = served_s
+            sampling["after_s"] = self.sample_s * share - 2 * served_s
+        fetching, labelling = tasks[:, FETCH_STEP], tasks[:, 3]
+        fetching["kind"] = FETCH
+        fetching["before_s"] = request_s * rows_by_owner.any(axis=1)
+        fetching["overlapped_s"] = self.gather_s + self.hit_s * fetch_counts.hit_rows
+        labelling["kind"], labelling["after_s"] = LABEL, self.label_s
         rows[:, 0] = rows[:, 3] = self.seed_rows
-        rows[:, 1], rows[:, FETCH_CALL] = self.sampled_rows, rows_by_owner
-        return program, rows
+        rows[:, 1], rows[:, FETCH_STEP] = self.sampled_rows, rows_by_owner
+        return tasks, rows
 
     def training(self, step_overhead_s: float) -> NDArray:
-        """What training with a minibatch takes, as `sim.engine.engine.Fabric.run` wants it, shape (minibatches, 4, 4):
-        handing it over, computing, the all-reduce, the update."""
-        program = np.zeros((len(self.compute_s), 4, 4))
-        program[:, 0, 1], program[:, 1, 1], program[:, 3, 1] = step_overhead_s, self.compute_s, self.update_s
-        program[:, 2, 0], program[:, 2, 2] = REDUCE, self.allreduce_s
-        return program
+        """What training with a minibatch takes: tasks of `sim.engine.tasks.STEP`, shape (minibatches, 4). Their steps
+        are handing the minibatch over, computing, the all-reduce, and the update."""
+        tasks = np.zeros((len(self.compute_s), 4), STEP)
+        tasks["before_s"][:, 0], tasks["before_s"][:, 1], tasks["before_s"][:, 3] = (
+            step_overhead_s,
+            self.compute_s,
+            self.update_s,
+        )
+        tasks["kind"][:, 2], tasks["overlapped_s"][:, 2] = REDUCE, self.allreduce_s
+        return tasks
 
 
 def make_service_demand(

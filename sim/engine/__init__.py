@@ -1,3 +1,15 @@
 """Discrete events on cores, links, servers and the all-reduce."""
 
-__all__ = ["allreduce", "cores", "engine", "environment", "event_heap", "layout", "links", "rpc", "threads"]
+__all__ = [
+    "allreduce",
+    "cores",
+    "engine",
+    "environment",
+    "event_heap",
+    "layout",
+    "links",
+    "parameters",
+    "rpc",
+    "tasks",
+    "threads",
+]

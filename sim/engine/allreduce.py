@@ -28,11 +28,10 @@ from sim.engine.layout import (
     ROWS,
     STAGE,
     STEP,
-    THREADS_PER_TRAINER,
-    TRAIN,
     TRAINERS,
 )
 from sim.engine.links import send, standing_s
+from sim.engine.tasks import THREADS_PER_TRAINER, TRAIN
 
 
 @part

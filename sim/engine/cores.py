@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from sim.compiled import part
+from sim.engine import parameters
 from sim.engine.event_heap import arrive_at
 from sim.engine.layout import (
     ASLEEP,
@@ -24,8 +25,6 @@ from sim.engine.layout import (
     HOST,
     IDLE,
     JOBS,
-    OF_HOST,
-    OF_SERVERS,
     POOL,
     POOL_CORES,
     POOL_NEXT,
@@ -41,7 +40,7 @@ from sim.engine.layout import (
     WAITING,
     WHAT,
     WHICH,
-)  # fmt: skip
+)
 
 EDGE_S = 1e-9
 """So close to its edge a period has begun or ended: rounding must not decide."""
@@ -75,7 +74,7 @@ def begin_job(thread, work_s, now, c):  # type: ignore[no-untyped-def]
     for i in range(c.periods.shape[0]):
         if c.periods[i, WHICH] == c.threads[thread, HOST] and within(i, now, c):
             what, stage = c.periods[i, WHAT], c.threads[thread, STAGE]
-            if what == OF_HOST or (what == OF_SERVERS and stage in (SERVING, SENDING)):
+            if what == parameters.HOST or (what == parameters.SERVERS and stage in (SERVING, SENDING)):
                 work_s /= c.periods[i, FACTOR]
     pool = int(c.threads[thread, POOL])
     c.pools[pool, VIRTUAL] += (now - c.pools[pool, POOL_SINCE]) * pace(pool, c)

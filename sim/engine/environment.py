@@ -17,7 +17,7 @@ class Model(Protocol):
         its time and the event that it causes. None where there is no such thing."""
 
 
-class Clock(simpy.Environment):
+class EngineEnvironment(simpy.Environment):
     """An environment that lets a model go on until the next event is due, and takes in what the model causes."""
 
     def __init__(self) -> None:

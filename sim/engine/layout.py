@@ -6,10 +6,14 @@ for nothing."""
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sim.engine.parameters import EngineParameters
+from sim.engine.tasks import MOST_STEPS, PREPARE, THREADS_PER_TRAINER, TRAIN
 
 CLOCK = range(8)
 FLOWING, SINCE, NEXT_DONE, CHANGED, DUE, SENT, JOINED, ROUND_S = CLOCK
@@ -30,10 +34,6 @@ interpreter. Then at which of its programs it is, and how many those are; permit
 before each program, when it gives one to its sibling, and whether it waits for one. Last, whether it has slept since
 its last job."""
 
-NEVER, ON_ASKING, ON_TAKING, ON_ENDING = range(4)
-"""When a thread gives its sibling a permit: never, or for each of its programs, before it takes one itself, when it
-does, or at the end."""
-
 QUEUES = range(4)
 GIVEN, ASKING, WOKEN, BEGINNING = QUEUES
 """Queues of threads that go on at this moment: those that were given permits from outside, those that are to begin
@@ -46,8 +46,6 @@ IDLE, BEFORE, BESIDE, WAITING, PUTTING, AFTER, SERVING, SENDING = range(8)
 CALL = range(4)
 KIND, BEFORE_S, BESIDE_S, AFTER_S = CALL
 """Of a step of a program: of what kind its call is, work before it, beside it and after it."""
-
-MOST_STEPS = 4
 
 TIMES = range(2 + 2 * MOST_STEPS)
 ASKED_AT, BEGAN_AT, ENDED_AT, BESIDE_TOOK_S = 0, 1, 2, 2 + MOST_STEPS
@@ -79,10 +77,6 @@ UP_BYTES, DOWN_BYTES, SERVER_S, SERVER_S_PER_ROW, SEND_S_PER_ROW, PUT_S_PER_ROW 
 """Of a kind of call: bytes of request and response a row, a server's work a request and a row, its work on a row's way
 through sockets, and a trainer's on a row that came."""
 
-SAMPLE, LABEL, FETCH, REDUCE = range(4)
-"""Kinds of calls: for sampled edges, labels of seeds, features of input nodes; and the all-reduce, whose work beside it
-is what it takes beside its bytes."""
-
 FIXED = range(9)
 WINDOW, GRADIENT_BYTES, HOPS, ROUNDS, TRAINERS, SERVERS, ACKNOWLEDGED, TOGETHER, BIN_S = FIXED
 """Of the whole cluster, and never changing: bytes that a connection may have under way; bytes of a round of the
@@ -95,15 +89,8 @@ START, END, FACTOR, WHAT, WHICH, REPEAT_S = PERIOD
 """Of a period in which something is slower: from when to when, how fast it then is, which of what, and after how long
 that happens again (infinity: never)."""
 
-OF_LINK, OF_HOST, OF_SERVERS = range(3)
 
-THREADS_PER_TRAINER = 3
-PREPARE, TRAIN, AGENT = range(THREADS_PER_TRAINER)
-"""Threads of trainer r are 3 r + these; after all trainers come the servers, host by host, and then those that send
-from a host to a trainer, by trainer and host."""
-
-
-class State(NamedTuple):
+class EngineState(NamedTuple):
     """Arrays by the columns above, and beside them:
 
     `programs` (trainers' threads, programs, steps) has what threads do one after another, `rows` (trainers, programs,
@@ -141,3 +128,63 @@ class State(NamedTuple):
     fixed: NDArray[np.float64]
     periods: NDArray[np.float64]
     used: NDArray[np.float64]
+
+
+def make_state(parameters: EngineParameters) -> EngineState:
+    """Nothing under way, all links rested.
+
+    Threads of trainer r are 3 r to 3 r + 2; after all trainers come the servers, host by host, and then those that
+    send from a host to a trainer, by trainer and host.
+    """
+    trainers, hosts = len(parameters.trainer_host), len(parameters.host_pool)
+    of_trainers = np.repeat(parameters.trainer_host, THREADS_PER_TRAINER)
+    of_servers = np.repeat(np.arange(hosts), parameters.servers_per_host)
+    of_senders = np.tile(np.arange(hosts), trainers)
+    host = np.concatenate([of_trainers, of_servers, of_senders])
+    count, messages, pools = len(host), trainers * (hosts + 1), len(parameters.pool_cores)
+    threads = np.zeros((count, len(THREAD)))
+    threads[:, [INBOX, INBOX_END, SERVED, SIBLING]] = -1
+    threads[:, CORES] = 1.0
+    threads[len(of_trainers) : len(of_trainers) + len(of_servers), ASLEEP] = 1.0
+    threads[:, HOST], threads[:, POOL] = host, parameters.host_pool[host]
+    first = np.arange(trainers) * THREADS_PER_TRAINER
+    threads[first + PREPARE, SIBLING] = first + TRAIN
+    threads[first + TRAIN, SIBLING] = first + PREPARE
+
+    programs = trainers * THREADS_PER_TRAINER, parameters.tasks_per_epoch
+    state_of_pools = np.zeros((pools, len(POOL_COLUMNS)))
+    state_of_pools[:, POOL_CORES], state_of_pools[:, POOL_NEXT] = parameters.pool_cores, np.inf
+    links = np.zeros((len(parameters.link_bytes_per_s), len(LINK)))
+    links[:, BYTES_PER_S] = parameters.link_bytes_per_s
+    links[:, BURST_BYTES] = links[:, TOKENS] = parameters.link_burst_bytes
+    fixed = (
+        parameters.window_bytes, parameters.ring_round_bytes, parameters.rounds_per_modelled_round,
+        parameters.ring_rounds, trainers, parameters.servers_per_host, parameters.nagle_delays,
+        parameters.gil_slowdown, 1.0,
+    )  # fmt: skip
+    periods = [(p.start_s, p.end_s, p.factor, p.what, p.which, p.repeat_s) for p in parameters.periods]
+    return EngineState(
+        clock=np.zeros(len(CLOCK)),
+        threads=threads,
+        programs=np.zeros((*programs, MOST_STEPS, len(CALL))),
+        rows=np.zeros((trainers, parameters.tasks_per_epoch, MOST_STEPS, hosts)),
+        times=np.zeros((*programs, len(TIMES))),
+        pools=state_of_pools,
+        messages=np.zeros((messages, len(MESSAGE))),
+        links=links,
+        due_at=np.zeros(messages + count),
+        ready=np.zeros((len(QUEUES), 2 + count), np.int64),
+        jobs=np.zeros((pools, count), np.int64),
+        following=np.full(messages, -1, np.int64),
+        flowing=np.zeros(messages, np.int64),
+        crossing=np.zeros(messages * parameters.paths.shape[2], np.int64),
+        due=np.zeros(messages + count, np.int64),
+        due_order=np.zeros(messages + count, np.int64),
+        queues=np.full((hosts, 2), -1, np.int64),
+        paths=parameters.paths,
+        latency_s=parameters.latency_s,
+        kinds=np.array([astuple(kind) for kind in parameters.rpc_kinds], np.float64),
+        fixed=np.array(fixed, np.float64),
+        periods=np.array(periods, np.float64).reshape(-1, len(PERIOD)),
+        used=np.zeros((0, len(links) + hosts)),
+    )

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from sim.compiled import part
+from sim.engine import parameters
 from sim.engine.cores import EDGE_S, within
 from sim.engine.event_heap import arrive_at
 from sim.engine.layout import (
@@ -29,7 +30,6 @@ from sim.engine.layout import (
     LEFT,
     LINK_SINCE,
     NEXT_DONE,
-    OF_LINK,
     RATE,
     REPEAT_S,
     SHARING,
@@ -44,7 +44,7 @@ from sim.engine.layout import (
     WHAT,
     WHICH,
     WINDOW,
-)  # fmt: skip
+)
 
 DONE_S = 1e-9
 """A flow that needs no longer than this is done: rounding must not cost it another event."""
@@ -117,7 +117,7 @@ def rate_of(link, now, c):  # type: ignore[no-untyped-def]
     """Bytes a second that a link carries at `now`."""
     rate = c.links[link, BYTES_PER_S]
     for i in range(c.periods.shape[0]):
-        if c.periods[i, WHAT] == OF_LINK and c.periods[i, WHICH] == link and within(i, now, c):
+        if c.periods[i, WHAT] == parameters.LINK and c.periods[i, WHICH] == link and within(i, now, c):
             rate *= c.periods[i, FACTOR]
     return rate
 

@@ -34,12 +34,12 @@ from sim.engine.layout import (
     SERVING,
     STAGE,
     STEP,
-    THREADS_PER_TRAINER,
     TRAINERS,
     UP_BYTES,
     WAITING,
-)  # fmt: skip
+)
 from sim.engine.links import count, send
+from sim.engine.tasks import THREADS_PER_TRAINER
 
 
 @part

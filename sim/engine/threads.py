@@ -42,17 +42,12 @@ from sim.engine.layout import (
     INBOX,
     KIND,
     NEXT_DONE,
-    ON_ASKING,
-    ON_ENDING,
-    ON_TAKING,
     PENDING,
     PERMITS,
     POOL_NEXT,
-    PREPARE,
     PROGRAMS,
     PUT_S_PER_ROW,
     PUTTING,
-    REDUCE,
     ROWS,
     SENDING,
     SERVING,
@@ -62,13 +57,13 @@ from sim.engine.layout import (
     STEP,
     STEPS,
     TAKES,
-    THREADS_PER_TRAINER,
     WAITING,
     WAITS,
     WOKEN,
-)  # fmt: skip
+)
 from sim.engine.links import share
 from sim.engine.rpc import answer, arrived, ask, copy
+from sim.engine.tasks import ON_BEGIN, ON_END, ON_REQUEST, PREPARE, REDUCE, THREADS_PER_TRAINER
 
 NOBODY = -1
 """Whose programs `advance` says have ended, where none have."""
@@ -149,13 +144,15 @@ def next_of(which, c):  # type: ignore[no-untyped-def]
 def next_program(thread, now, c):  # type: ignore[no-untyped-def]
     """Let a thread begin its next program, if need be as soon as it has a permit."""
     c.times[thread, int(c.threads[thread, AT]), ASKED_AT] = now
-    if c.threads[thread, GIVES] == ON_ASKING:
+    if c.threads[thread, GIVES] == ON_REQUEST:
         give(int(c.threads[thread, SIBLING]), c)
     if not c.threads[thread, TAKES] or c.threads[thread, PERMITS]:
         take(thread, now, c)
     else:
         c.threads[thread, WAITS] = 1.0
-        turns = c.threads[thread, GIVES] == ON_ASKING or c.threads[int(c.threads[thread, SIBLING]), GIVES] == ON_ASKING
+        turns = (
+            c.threads[thread, GIVES] == ON_REQUEST or c.threads[int(c.threads[thread, SIBLING]), GIVES] == ON_REQUEST
+        )
         c.threads[thread, ASLEEP] = 0.0 if turns else 1.0  # those that take turns are one thread in reality
 
 
@@ -181,14 +178,14 @@ def take(thread, now, c):  # type: ignore[no-untyped-def]
         c.threads[thread, PERMITS] -= 1.0
     c.times[thread, int(c.threads[thread, AT]), BEGAN_AT] = now
     line_up(BEGINNING, thread, c)
-    if c.threads[thread, GIVES] == ON_TAKING:
+    if c.threads[thread, GIVES] == ON_BEGIN:
         give(int(c.threads[thread, SIBLING]), c)
 
 
 @part
 def ended(thread, now, c):  # type: ignore[no-untyped-def]
     """A thread's program has ended. Returns whether it was the last one."""
-    if c.threads[thread, GIVES] == ON_ENDING:
+    if c.threads[thread, GIVES] == ON_END:
         give(int(c.threads[thread, SIBLING]), c)
     c.threads[thread, AT] += 1.0
     if c.threads[thread, AT] == c.threads[thread, PROGRAMS]:

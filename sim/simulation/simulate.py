@@ -18,9 +18,9 @@ from sim.cost.model import CostModel
 from sim.cost.service_demand import make_service_demand
 from sim.counts.cache_replay import FetchCounts, empty_counts
 from sim.counts.policy_runs import Decided, count_ahead, decided_caches, decides
-from sim.engine.engine import Fabric
-from sim.engine.environment import Clock
-from sim.simulation.engine_state import make_state, periods, record_use, shares_used
+from sim.engine.engine import CompiledEngine
+from sim.engine.environment import EngineEnvironment
+from sim.simulation.engine_state import engine_parameters
 from sim.simulation.trainer import Barrier, Trainer, times_of
 from sim.workload.load import TrainerInput
 from traces.header import Header
@@ -65,19 +65,17 @@ def simulate(
     """
     if fetch_counts is None and not (plan.buffered and decides(config)):
         fetch_counts = count_ahead(inputs, header, plan, config)
-    env, scenario = Clock(), Scenario.of(config.scenario)
+    env, scenario = EngineEnvironment(), Scenario.of(config.scenario)
     routes = links(cluster, header.cluster.hosts)
     row_s = cost.row_s(header.graph.feature_bytes, float(routes.bytes_per_s.min()))
     work = make_service_demand(inputs, header, cost, config.trace_sha256, plan.buffered)
     edges = sum(int(one.sampled_edges.sum()) for one in inputs)
     sample_s_per_edge = sum(float(one.sample_s.sum()) for one in work) / max(edges, 1)
-    slow = periods(scenario, routes, header.cluster.hosts)
-    state = make_state(cluster, routes, cost, header, sample_s_per_edge, slow)
+    engine = CompiledEngine(env, engine_parameters(cluster, routes, cost, header, sample_s_per_edge, scenario))
     captured_s = max(float((one.times["start_s"] + one.times["step_s"]).max()) for one in inputs)
     bin_s = 2 * captured_s / bins if bins and captured_s else 1.0
     if bins:
-        state = record_use(state, bins, bin_s)
-    fabric = Fabric(env, state)
+        engine.record_use(bins, bin_s)
     epochs = Barrier(env, len(inputs))
     decided: Sequence[Decided | None] = (
         [None] * len(inputs) if fetch_counts else decided_caches(inputs, header, plan, config, row_s)
@@ -93,7 +91,7 @@ def simulate(
             todo,
             cost,
             fetches,
-            fabric,
+            engine,
             epochs,
             minibatches_per_epoch=header.minibatches_per_epoch,
             depth=int(plan.pipelined) if config.depth is None else config.depth,
@@ -119,7 +117,7 @@ def simulate(
         fill_rows=[int(one.fill_by_owner.sum()) for one in fetch_counts],
         fill_s=[t.fill_s for t in trainers],
         decisions=[one.decisions for one in fetch_counts],
-        used=shares_used(state, bin_s),
+        used=engine.shares_used(),
         used_names=[("link", f"{source} to {target}") for source, target in routes.index]
         + [("servers", host) for host in header.cluster.hosts],
         bin_s=bin_s,

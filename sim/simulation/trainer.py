@@ -19,24 +19,12 @@ from agents.policy import Decision
 from agents.policy_driver import PolicyDriver
 from sim.cluster.scenario import Scenario
 from sim.cost.model import CostModel
-from sim.cost.service_demand import FETCH_CALL, ServiceDemand
+from sim.cost.service_demand import FETCH_STEP, ServiceDemand
 from sim.counts.cache_replay import FetchCounts, decide, replay_minibatch
 from sim.counts.policy_runs import Decided
-from sim.engine.engine import Fabric
-from sim.engine.environment import Clock
-from sim.engine.layout import (
-    AGENT,
-    ASKED_AT,
-    BEGAN_AT,
-    BESIDE_TOOK_S,
-    ENDED_AT,
-    FETCH,
-    ON_ASKING,
-    ON_ENDING,
-    ON_TAKING,
-    PREPARE,
-    TRAIN,
-)
+from sim.engine.engine import CompiledEngine
+from sim.engine.environment import EngineEnvironment
+from sim.engine.tasks import AGENT, FETCH, ON_BEGIN, ON_END, ON_REQUEST, PREPARE, STEP, TRAIN
 from sim.workload.load import TrainerInput
 
 Process = Generator[simpy.Event, Any, None]
@@ -44,14 +32,8 @@ Process = Generator[simpy.Event, Any, None]
 PREPARED = ("start", "sampled", "fetched", "labelled", "gather_s")
 """What is known of a minibatch that was prepared: when it began and its parts ended, and how long the gather took."""
 
-CALLED = [BEGAN_AT, *(ENDED_AT + call for call in range(FETCH_CALL - 1, FETCH_CALL + 2))]
-"""Where the times of `PREPARED` are in `sim.engine.layout.TIMES`."""
-
 TRAINED = ("start", "began", "ready", "summed", "updated")
 """When a trainer came to a minibatch, had it, and when its parts ended."""
-
-STEPPED = [ASKED_AT, *range(ENDED_AT, ENDED_AT + 4)]
-"""Where the times of `TRAINED` are in `sim.engine.layout.TIMES`."""
 
 TIMED = (
     "start_s", "prepare_start_s", "sample_s", "fetch_s", "local_gather_s", "label_s", "stall_s", "compute_s", "wait_s",
@@ -62,7 +44,7 @@ TIMED = (
 class Barrier:
     """Where all trainers wait for the slowest, again and again."""
 
-    def __init__(self, env: Clock, parties: int) -> None:
+    def __init__(self, env: EngineEnvironment, parties: int) -> None:
         self._env, self._parties = env, parties
         self._arrived, self._open = 0, env.event()
 
@@ -86,12 +68,12 @@ class Trainer:
 
     def __init__(
         self,
-        env: Clock,
+        env: EngineEnvironment,
         source: TrainerInput,
         work: ServiceDemand,
         cost: CostModel,
         fetch_counts: FetchCounts,
-        fabric: Fabric,
+        engine: CompiledEngine,
         epochs: Barrier,
         *,
         minibatches_per_epoch: int,
@@ -101,7 +83,7 @@ class Trainer:
         decided: Decided | None,
         tell: Callable[[], None],
     ) -> None:
-        self._env, self._in, self._served, self._fabric = env, source, fetch_counts, fabric
+        self._env, self._in, self._served, self._engine = env, source, fetch_counts, engine
         self._work, self._request_s = work, cost.request_s
         self._step_overhead_s = cost.handoff_latency_s if depth else cost.step_overhead_s
         self._epochs = epochs
@@ -116,7 +98,7 @@ class Trainer:
         # an epoch's first minibatch is not prepared during the epoch before: DistDGL's loader starts anew
         self._epoch_may_start = [env.event() for _ in range(len(self._spans) + 1)]
         self._epoch_may_start[0].succeed()
-        fabric.give(source.rank, PREPARE, depth)
+        engine.give(source.rank, PREPARE, depth)
         self.prepared = np.zeros((minibatches, len(PREPARED)))
         self.trained = np.zeros((minibatches, len(TRAINED)))
         self.fill_s = 0.0
@@ -124,47 +106,51 @@ class Trainer:
         env.process(self._train())
 
     def _prepare(self) -> Process:
-        fabric, fetch_counts, rank = self._fabric, self._served, self._in.rank
-        programs, rows = self._work.program(self._request_s, fetch_counts)
+        engine, fetch_counts, rank = self._engine, self._served, self._in.rank
+        tasks, rows = self._work.preparing(self._request_s, fetch_counts)
         if fetch_counts.capacity_rows:
-            filling = programs[:1, FETCH_CALL : FETCH_CALL + 1] * 0.0
-            filling[0, 0, 0], filling[0, 0, 1] = FETCH, self._request_s
-            yield fabric.run(rank, PREPARE, filling, fetch_counts.fill_by_owner[None, None, :])
+            filling = np.zeros((1, 1), STEP)
+            filling["kind"], filling["before_s"] = FETCH, self._request_s
+            yield engine.run(rank, PREPARE, filling, fetch_counts.fill_by_owner[None, None, :])
             self.fill_s = self._env.now
         for epoch, span in enumerate(self._spans):
             yield self._epoch_may_start[epoch]
             if self._decided is None:
-                yield fabric.run(rank, PREPARE, programs[span], rows[span], takes=True, gives=ON_ENDING)
-                self.prepared[span] = fabric.times(rank, PREPARE)[:, [*CALLED, BESIDE_TOOK_S + FETCH_CALL]]
+                yield engine.run(rank, PREPARE, tasks[span], rows[span], needs_token=True, releases=ON_END)
+                times = engine.times(rank, PREPARE)
+                ended, gather_s = times["ended_s"][:, FETCH_STEP - 1 :], times["overlapped_s"][:, FETCH_STEP]
+                self.prepared[span] = np.column_stack([times["began_s"], ended, gather_s])
             else:
                 for minibatch in range(span.start, span.stop):
                     now = slice(minibatch, minibatch + 1)
-                    yield from self._prepare_decided(self._decided, minibatch, programs[now], rows[now])
+                    yield from self._prepare_decided(self._decided, minibatch, tasks[now], rows[now])
 
-    def _prepare_decided(self, decided: Decided, minibatch: int, program: NDArray, rows: NDArray) -> Process:
+    def _prepare_decided(self, decided: Decided, minibatch: int, task: NDArray, rows: NDArray) -> Process:
         """Prepare a minibatch of which the policy's decision says what is fetched once it has been sampled."""
-        fabric, rank, fetch = self._fabric, self._in.rank, FETCH_CALL
-        yield fabric.run(rank, PREPARE, program[:, :fetch], rows[:, :fetch], takes=True)
-        sampling = fabric.times(rank, PREPARE)[0, CALLED[:fetch]]
+        engine, rank, fetch = self._engine, self._in.rank, FETCH_STEP
+        yield engine.run(rank, PREPARE, task[:, :fetch], rows[:, :fetch], needs_token=True)
+        [sampling] = engine.times(rank, PREPARE)
+        began_s, sampled_s = sampling["began_s"], sampling["ended_s"][fetch - 1]
         replay_minibatch(self._served, self._in, decided.cache, minibatch, decided.driver.take(minibatch))
         rows[0, fetch] = self._served.rows_by_owner[minibatch]
-        program[0, fetch, 2] += self._work.hit_s * self._served.hit_rows[minibatch]
-        yield fabric.run(rank, PREPARE, program[:, fetch:], rows[:, fetch:])
-        fetching = fabric.times(rank, PREPARE)[0, [ENDED_AT, ENDED_AT + 1, BESIDE_TOOK_S]]
-        self.prepared[minibatch] = *sampling, *fetching
+        task["overlapped_s"][0, fetch] += self._work.hit_s * self._served.hit_rows[minibatch]
+        yield engine.run(rank, PREPARE, task[:, fetch:], rows[:, fetch:])
+        [fetching] = engine.times(rank, PREPARE)
+        self.prepared[minibatch] = began_s, sampled_s, *fetching["ended_s"][:2], fetching["overlapped_s"][0]
         yield from self._ask(decided, minibatch)
-        fabric.give(rank, TRAIN)
+        engine.give(rank, TRAIN)
 
     def _train(self) -> Process:
-        fabric, rank, decided = self._fabric, self._in.rank, self._decided
-        programs = self._work.training(self._step_overhead_s)
+        engine, rank, decided = self._engine, self._in.rank, self._decided
+        tasks = self._work.training(self._step_overhead_s)
         for epoch, span in enumerate(self._spans):
             at_once = 1 if decided else span.stop - span.start
             for first in range(span.start, span.stop, at_once):
                 now = slice(first, first + at_once)
-                gives = ON_TAKING if self._depth else ON_ASKING
-                yield fabric.run(rank, TRAIN, programs[now], takes=True, gives=gives)
-                self.trained[now] = fabric.times(rank, TRAIN)[:, STEPPED]
+                releases = ON_BEGIN if self._depth else ON_REQUEST
+                yield engine.run(rank, TRAIN, tasks[now], needs_token=True, releases=releases)
+                times = engine.times(rank, TRAIN)
+                self.trained[now] = np.column_stack([times["requested_s"], times["ended_s"]])
                 if decided:
                     start, began, *_, updated = self.trained[first].tolist()
                     decided.driver.time(began - start, updated - start)
@@ -194,7 +180,7 @@ class Trainer:
         """Happens when the decision is there: where the model shares the host's cores, later if they are busy."""
         if not self._agent_cores or decision.outcome == "late":
             return self._env.timeout(decision.latency_s)
-        return self._fabric.work(self._in.rank, AGENT, decision.latency_s, self._agent_cores)
+        return self._engine.work(self._in.rank, AGENT, decision.latency_s, self._agent_cores)
 
     def _answer_later(self, driver: PolicyDriver, decision: Decision) -> Process:
         yield self._think(decision)

@@ -148,7 +148,7 @@ def test_several_runs_make_one_model_by_which_they_take_as_long_as_measured(writ
 
 def test_work_by_law_spreads_the_same_way_every_time_and_buffers_take_time(write):
     from sim.cost.model import CostModel
-    from sim.cost.service_demand import FETCH_CALL, make_service_demand
+    from sim.cost.service_demand import FETCH_STEP, make_service_demand
     from sim.counts.cache_replay import FetchCounts
     from sim.workload.load import load
     from traces.reader import Trace
@@ -173,6 +173,7 @@ def test_work_by_law_spreads_the_same_way_every_time_and_buffers_take_time(write
     hits = np.arange(40)
     fetch_counts = FetchCounts(hits, hits * 0, inputs[0].owner_rows, np.zeros(2, np.int64), 100)
     longer_s = (
-        buffered.program(0.0, fetch_counts)[0][:, FETCH_CALL, 2] - even.program(0.0, fetch_counts)[0][:, FETCH_CALL, 2]
+        buffered.preparing(0.0, fetch_counts)[0]["overlapped_s"][:, FETCH_STEP]
+        - even.preparing(0.0, fetch_counts)[0]["overlapped_s"][:, FETCH_STEP]
     )
     assert longer_s == pytest.approx(1e-5 * hits)

@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 from sim.cluster.topology import links as routes_of
 from sim.cluster.topology import star
 from sim.engine import event_heap, links
-from sim.engine.layout import CHANGED, CLOCK, DUE, FLOWING, LINK, MESSAGE, NEXT_DONE, PERIOD, SINCE, State
+from sim.engine.layout import CHANGED, CLOCK, DUE, FLOWING, LINK, MESSAGE, NEXT_DONE, PERIOD, SINCE, EngineState
 from traces.errors import InputError
 
 HOSTS = ("a", "b", "c", "d")
@@ -47,7 +47,7 @@ def make_network(messages, rate=1000.0, latency_s=0.0, burst_bytes=0.0, window=0
     fixed = np.zeros(9)
     fixed[0] = window
     none = np.zeros((0, 0))
-    return State(
+    return EngineState(
         clock=np.zeros(len(CLOCK)), threads=none, programs=np.zeros((0, 0, 0, 0)), rows=np.zeros((0, 0, 0, 0)),
         times=np.zeros((0, 0, 0)), pools=none,
         messages=np.zeros((messages, len(MESSAGE))), links=state_of_links, due_at=np.zeros(messages),
