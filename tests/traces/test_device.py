@@ -1,12 +1,10 @@
 """Which device a trainer computes on, and the order in which a minibatch gets there. A GPU is not needed for that."""
 
 from contextlib import contextmanager
-from importlib.metadata import version
 
 import pytest
 import torch
 
-from traces.capture import device
 from traces.capture.device import CPU, to_device, training_device
 
 
@@ -22,15 +20,8 @@ def test_without_a_gpu_trainers_compute_on_the_cpu(monkeypatch) -> None:
     assert training_device() == CPU
 
 
-def test_trainers_of_a_host_share_its_gpus_out(two_gpus, monkeypatch) -> None:
-    monkeypatch.setattr(device, "_refusal", lambda _: None)
+def test_trainers_of_a_host_share_its_gpus_out(two_gpus) -> None:
     assert training_device() == torch.device("cuda:1")
-
-
-@pytest.mark.skipif("+cu" in version("dgl"), reason="this dgl is built with CUDA")
-def test_with_a_dgl_that_is_built_for_cpus_they_compute_there(two_gpus) -> None:
-    with pytest.warns(UserWarning, match=r"on the CPU, as DGL can't use cuda:1: .*cuda"):
-        assert training_device() == CPU
 
 
 class Rows:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import Any
 
 import torch
@@ -12,26 +11,10 @@ CPU = torch.device("cpu")
 
 
 def training_device() -> torch.device:
-    """This trainer's GPU where the machine has any, shared out by local rank; else the CPU, as also where DGL is built
-    without CUDA, which is said in the trainer's log."""
+    """This trainer's GPU where the machine has any, shared out by local rank; else the CPU."""
     if not torch.cuda.is_available():
         return CPU
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    if (reason := _refusal(device)) is not None:
-        warnings.warn(f"training on the CPU, as DGL can't use {device}: {reason}", stacklevel=2)
-        return CPU
-    return device
-
-
-def _refusal(device: torch.device) -> str | None:
-    """Why DGL doesn't take a graph to a GPU: PyPI's is built for CPUs, torch's for both."""
-    import dgl
-
-    try:
-        dgl.graph(([0], [0])).to(device)
-    except dgl.DGLError as error:
-        return str(error).strip().splitlines()[0]  # a stack trace follows
-    return None
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
 
 
 def to_device(

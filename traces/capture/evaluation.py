@@ -32,7 +32,7 @@ def evaluate(connection: Connection, training: Training, split: Split, loader_op
     with torch.no_grad():
         for input_nodes, seeds, blocks in loader:
             features = training.features[input_nodes].float().to(device)
-            scores = model([block.to(device) for block in blocks], features).cpu()
+            scores = model(training.on_device(blocks), features).cpu()
             counted += _count(scores, training.labels[seeds], training.multi_label)
     model.train()
     torch.distributed.all_reduce(counted)

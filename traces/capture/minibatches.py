@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import perf_counter
@@ -42,7 +42,8 @@ class Minibatches:
     `loader` is a `DistNodeDataLoader`, `labels` a DistTensor or None. `depth` minibatches are prepared ahead by one
     thread, which does all of DGL's remote calls, because DGL allows no two at a time; with depth 0 preparing and
     training take turns. An epoch's first minibatch is never prepared during the epoch before, because DistDGL's loader
-    shuffles anew. Whoever pulls from DGL's store during an epoch must hold `rpc`.
+    shuffles anew. Whoever pulls from DGL's store during an epoch must hold `rpc`. `to_block` turns DGL's blocks into
+    what is copied to a GPU; by default, into themselves, which needs a dgl that is built with CUDA.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class Minibatches:
         depth: int,
         device: torch.device = CPU,
         rpc: threading.Lock | None = None,
+        to_block: Callable[[Any], Any] = lambda block: block,
     ) -> None:
         self.loader, self.source, self.labels, self.depth, self.device = loader, source, labels, depth, device
-        self.rpc = rpc or threading.Lock()
+        self.rpc, self._to_block = rpc or threading.Lock(), to_block
 
     def __iter__(self) -> Iterator[Prepared]:
         """One epoch. What fails in the thread is raised here."""
@@ -70,6 +72,7 @@ class Minibatches:
         labels = None if self.labels is None else self.labels[seeds]
         labelled = perf_counter()
         if self.device != CPU:
+            blocks = [self._to_block(block) for block in blocks]
             features, labels, blocks = to_device(features, labels, blocks, self.device)
         return Prepared(
             input_nodes=input_nodes,

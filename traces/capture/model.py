@@ -1,11 +1,12 @@
 """The models that a capture trains: one layer a fanout, over the blocks that DGL samples.
 
 Both take (blocks, input features of shape (input nodes, feature_dim)) and give the scores of the seeds, shape
-(seeds, classes).
+(seeds, classes). A block is DGL's own, or the `BlockEdges` of one, on any device.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,15 @@ import dgl.nn
 import torch
 from torch import nn
 
+from traces.capture.block_edges import BlockEdges, gat_conv, sage_conv
 from traces.capture.launch import HEADS
+
+OverEdges = Callable[[Any, BlockEdges, torch.Tensor], torch.Tensor]
+"""A `dgl.nn` convolution with its parameters over the edges of a block."""
+
+
+def _convolve(over_edges: OverEdges, conv: nn.Module, block: Any, features: torch.Tensor) -> torch.Tensor:
+    return over_edges(conv, block, features) if isinstance(block, BlockEdges) else conv(block, features)
 
 
 class GraphSAGE(nn.Module):
@@ -27,8 +36,8 @@ class GraphSAGE(nn.Module):
     def forward(self, blocks: list[Any], features: torch.Tensor) -> torch.Tensor:
         hidden = features
         for layer, block in zip(self.layers[:-1], blocks[:-1], strict=True):
-            hidden = torch.relu(layer(block, hidden))
-        return self.layers[-1](blocks[-1], hidden)
+            hidden = torch.relu(_convolve(sage_conv, layer, block, hidden))
+        return _convolve(sage_conv, self.layers[-1], blocks[-1], hidden)
 
 
 class GAT(nn.Module):
@@ -50,8 +59,8 @@ class GAT(nn.Module):
     def forward(self, blocks: list[Any], features: torch.Tensor) -> torch.Tensor:
         hidden = features
         for layer, block in zip(self.layers[:-1], blocks[:-1], strict=True):
-            hidden = nn.functional.elu(layer(block, hidden).flatten(1))
-        return self.layers[-1](blocks[-1], hidden).mean(1)
+            hidden = nn.functional.elu(_convolve(gat_conv, layer, block, hidden).flatten(1))
+        return _convolve(gat_conv, self.layers[-1], blocks[-1], hidden).mean(1)
 
 
 CLASSES = {"GraphSAGE": GraphSAGE, "GAT": GAT}

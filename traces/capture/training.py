@@ -13,6 +13,7 @@ import torch.distributed
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from traces.capture.block_edges import BlockEdges
 from traces.capture.device import CPU, training_device
 from traces.capture.minibatches import Prepared
 from traces.capture.model import CLASSES
@@ -44,6 +45,10 @@ class Training:
         """Bytes that an all-reduce sums up."""
         return sum(p.numel() * p.element_size() for p in self.model.parameters())
 
+    def on_device(self, blocks: list[Any]) -> list[Any]:
+        """DGL's blocks as the model takes them."""
+        return blocks if self.device == CPU else [BlockEdges.of(block).to(self.device) for block in blocks]
+
     def loss(self, blocks: list[Any], features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The mean loss of a minibatch."""
         scores = self.model(blocks, features.float())
@@ -64,7 +69,7 @@ class Training:
     def plain_step(self, input_nodes: torch.Tensor, seeds: torch.Tensor, blocks: list[Any]) -> None:
         """A minibatch as DistDGL users write it, without any recording."""
         features, labels = self.features[input_nodes].to(self.device), self.labels[seeds].to(self.device)
-        loss = self.loss([block.to(self.device) for block in blocks], features, labels)
+        loss = self.loss(self.on_device(blocks), features, labels)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.distributed
 
+from traces.capture.block_edges import BlockEdges
 from traces.capture.clock import offset_s
 from traces.capture.evaluation import Split, evaluate
 from traces.capture.fetch import DistStore, FeatureSource, MakeSource
@@ -37,7 +38,8 @@ def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dic
     source: FeatureSource = DistStore({FEATURE: training.features})
     if make_source is not None:
         source = make_source(connection, arguments, -(-len(nodes) // batch_size))
-    minibatches = Minibatches(loader, source, training.labels, arguments["depth"], training.device)
+    depth, device = arguments["depth"], training.device
+    minibatches = Minibatches(loader, source, training.labels, depth, device, to_block=BlockEdges.of)
     fragments = Path(arguments["fragments"])
     recorder = _recorder(connection, fragments, arguments["shared_clock"])
     if connection.rank == 0:
