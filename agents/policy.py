@@ -16,8 +16,17 @@ from typing import Literal, Protocol, runtime_checkable
 Ranking = Literal["misses", "recent", "degree"]
 """How candidates for insertion are ranked: by cumulative misses, by their latest miss, by degree in the graph."""
 
-Outcome = Literal["valid", "invalid", "late", "failed"]
-"""What became of a question: an answer, an unusable answer, none in time, or none at all (then a fallback decides)."""
+Outcome = Literal["valid", "truncated", "thinking", "refused", "invalid", "late", "failed"]
+"""What became of a question. Only "valid" is an answer; after all others a fallback decides.
+
+valid       an answer that says what to do
+truncated   an answer that was cut off by the limit of its tokens
+thinking    thoughts, and no answer after them
+refused     the model or its server declined to answer
+invalid     words that are no answer
+late        nothing in time
+failed      an error instead: no server, or one that does not speak its API
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +64,9 @@ class Decision:
     """Replace or skip.
 
     `share` in (0, 1] is the part of the stale rows to replace, `ranking` says by which candidates. `reason` and
-    `expected_impact` are a model's words and `answer` the whole text that they are from, kept for the log. `outcome`
-    and `latency_s` say how the answer came about; heuristics leave them alone.
+    `expected_impact` are a model's words and `answer` the whole text that they are from, kept for the log. `outcome`,
+    `latency_s` and `answered_by` (model, server, and the way in which it was asked) say how the answer came about;
+    heuristics leave them alone.
     """
 
     replace: bool
@@ -67,6 +77,7 @@ class Decision:
     answer: str = ""
     outcome: Outcome = "valid"
     latency_s: float = 0.0
+    answered_by: str = ""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.share <= 1.0:

@@ -14,6 +14,8 @@ FACTS = ("graph", "epochs", "batch_size", "cache", "universe", "capacity_rows", 
 """Columns of a log that must agree with the run that it is replayed in."""
 
 DECISION = ("replace", "share", "ranking", "reason", "expected_impact", "answer", "outcome", "latency_s")
+LATER = ("answered_by",)
+"""Columns that logs of earlier versions lack."""
 
 
 class Recorded:
@@ -26,8 +28,9 @@ class Recorded:
     def __init__(self, path: str) -> None:
         self.name = f"recorded:{path}"
         try:
-            columns = ["rank", "asked_minibatch", *FACTS, *DECISION]
-            self._log = pl.read_parquet(io.BytesIO(read_file("recorded", path)), columns=columns)
+            log = pl.read_parquet(io.BytesIO(read_file("recorded", path)))
+            self._columns = [*DECISION, *(name for name in LATER if name in log.columns)]
+            self._log = log.select("rank", "asked_minibatch", *FACTS, *self._columns)
         except pl.exceptions.PolarsError as error:
             line = str(error).splitlines()[0]
             raise InputError(f"{path} is no log of decisions ({line}); give the decisions.parquet of a run") from None
@@ -43,7 +46,8 @@ class Recorded:
                 raise InputError(f"{self.name}: recorded with {fact} {recorded}, but this run has {expected}")
         try:
             self._decisions = {
-                row["asked_minibatch"]: Decision(**{name: row[name] for name in DECISION}) for row in log.to_dicts()
+                row["asked_minibatch"]: Decision(**{name: row[name] for name in self._columns})
+                for row in log.to_dicts()
             }
         except (TypeError, ValueError) as error:
             raise InputError(f"{self.name}: {error}") from None

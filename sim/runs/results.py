@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from agents.llm.prompt import question, system_prompt
+from agents.policy import Outcome
 from agents.recorded import FACTS
 from sim.simulation.simulate import Simulated
 from sim.workload.load import TrainerInput
@@ -112,7 +113,8 @@ def summarise(simulated: Simulated, inputs: list[TrainerInput], header: Header) 
     }
 
 
-OUTCOMES = ("valid", "invalid", "late", "failed")
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+"""A column `answers_OUTCOME` of a run's summary each."""
 
 
 def write(

@@ -73,6 +73,18 @@ def test_every_rule_is_kept_by_recorded_decisions(tmp_path):
         policy.reset(replace(RUN, capacity_rows=1), 0)
 
 
+def test_a_log_without_who_answered_is_repeated(tmp_path):
+    facts = {name: getattr(RUN, name) for name in FACTS}
+    answer = asdict(Decision(replace=True, answered_by="m"))
+    log = pl.DataFrame([{"rank": 0, "asked_minibatch": 0, **facts, **answer}])
+    _, first = next(observations(RUN))
+    for table, by in ((log, "m"), (log.drop("answered_by"), "")):
+        table.write_parquet(tmp_path / "decisions.parquet")
+        policy = resolve(f"recorded:{tmp_path / 'decisions.parquet'}").make()
+        policy.reset(RUN, 0)
+        assert policy.decide(first) == Decision(replace=True, answered_by=by)
+
+
 def test_every_rule_is_kept_by_an_oracle_with_foresight():
     def make():
         oracle = resolve("oracle:8").make()
