@@ -180,7 +180,7 @@ class Bench:
         row = {name: summary[name] for name in ("fetched_rows", "hit_rate_remote", "replacements", "decisions")}
         row |= {"epoch_s": summary["epoch_s_mean"], "valid": summary["answers_valid"]}
         row |= {"latency_s": summary["latency_s_mean"], "remote_rows": summary["remote_rows"]}
-        row["min_rows"] = twin.bound(config) if plan.buffered else None
+        row["min_rows"] = twin.bound(config).fetched_rows if plan.buffered else None
         if cell.window == 1:
             at_speeds = [config.model_copy(update={"compute_speed": speed}) for speed in SPEEDS]
             row["epochs_s"] = [twin.run(one)["epoch_s_mean"] for one in at_speeds]

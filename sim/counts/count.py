@@ -17,9 +17,3 @@ def count(cache: Cache, stream: Stream) -> tuple[NDArray[np.int64], NDArray[np.i
         fetch_counts = cache.access(stream.minibatch(minibatch))
         hits[minibatch], replacements[minibatch] = fetch_counts.hit_rows, fetch_counts.replacement_rows
     return hits, replacements
-
-
-def fetched_rows(cache: Cache, stream: Stream) -> NDArray[np.int64]:
-    """Rows that cross the network in every minibatch, shape (minibatches,); what fills the cache comes on top."""
-    hits, replacements = count(cache, stream)
-    return stream.remote_rows - hits + replacements

@@ -10,6 +10,7 @@ import polars as pl
 from agents.spec import parse_spec
 from sim.caches.registry import cache_class
 from sim.figures.style import FIXED, GREEN, GREY, LABELS, OTHERS
+from traces.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,13 +37,16 @@ def name_of(board: pl.DataFrame) -> pl.Series:
 
 
 def hit_rates(board: pl.DataFrame, axis: Axes) -> Axes:
-    """Hit rate over the bytes of a trainer's buffer: a curve a cache and policy, and MIN as the frontier of them all.
+    """Hit rate over the bytes of a trainer's buffer: a curve a cache and policy, and MIN (`sim.counts.bound`).
 
     Takes a leaderboard of one trace and universe; configurations that differ in their links alone are one. The legend
-    is in the order of the curves at the largest buffer.
+    is in the order of the curves at the largest buffer. Raises `InputError` for runs of a version that kept no hits of
+    MIN.
     """
     from matplotlib.ticker import PercentFormatter
 
+    if "min_hit_rows" not in board.columns:
+        raise InputError("these runs have no min_hit_rows: an earlier version made them; simulate them again")
     buffered = board.filter((pl.col("buffer_rows") > 0) & ~pl.col("bound"))
     buffered = buffered.with_columns(name_of(buffered))
     bytes_and_rate = pl.col("buffer_bytes").mean(), pl.col("hit_rate_remote").mean()
@@ -50,7 +54,7 @@ def hit_rates(board: pl.DataFrame, axis: Axes) -> Axes:
     order = curves.group_by("name", maintain_order=True).agg(pl.col("hit_rate_remote").last())
     order = order.sort("hit_rate_remote", descending=True)
     frontier = board.filter(pl.col("buffer_rows") > 0).group_by("buffer").agg(
-        pl.col("buffer_bytes").mean(), (1 - pl.col("min_fetched_rows") / pl.col("remote_rows")).first().alias("rate")
+        pl.col("buffer_bytes").mean(), (pl.col("min_hit_rows") / pl.col("remote_rows")).first().alias("rate")
     ).sort("buffer_bytes")  # fmt: skip
     megabytes, best = frontier["buffer_bytes"].to_numpy() / 1e6, frontier["rate"].to_numpy()
     axis.plot(megabytes, best, color=GREEN, lw=2.5, label=LABELS["MIN"])

@@ -17,7 +17,7 @@ from sim.calibration.fit import fit
 from sim.cluster.clusterfile import cluster_of
 from sim.config import RunConfig
 from sim.cost.model import CostModel, read_cost
-from sim.counts.count import count
+from sim.counts.bound import Bound, bound_of_run
 from sim.counts.policy_runs import make_caches
 from sim.runs.results import decision_table, epoch_seconds, epoch_times, minibatch_table, summarise, write
 from sim.runs.timeline import chrome_trace, utilisation
@@ -56,7 +56,7 @@ class Experiment:
     cluster: nx.DiGraph
     simulated: dict[str, Simulated] = field(default_factory=dict)
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
-    bound_rows: np.ndarray | None = None
+    bound: Bound | None = None
     timeline: bool = False
 
     @classmethod
@@ -114,23 +114,17 @@ class Experiment:
             )  # fmt: skip
             self.tables[name] = minibatch_table(self.simulated[name], self.inputs, self.header)
         if self.plan.buffered:
-            caches = make_caches(self.inputs, self.header, self.config.model_copy(update={"cache": "min"}))
-            self.bound_rows = np.zeros(self.inputs[0].stream.minibatches, np.int64)
-            for one, cache in zip(self.inputs, caches, strict=True):
-                hits, replacements = count(cache, one.stream)
-                self.bound_rows += one.stream.remote_rows - hits + replacements
+            self.bound = bound_of_run(self.inputs, self.header, self.config)
 
     def summaries(self) -> list[dict[str, Any]]:
         """A row a policy (`sim.runs.results.summarise`), and one for the bound, which has counts only."""
         rows = [{"policy": name} | summarise(self.simulated[name], self.inputs, self.header) for name in self.policies]
-        if self.bound_rows is not None:
-            remote, fetched = rows[0]["remote_rows"], int(self.bound_rows.sum())
-            hits = remote - fetched  # MIN fetches nothing but misses
-            rates = {
-                "hit_rate_remote": hits / remote,
-                "hit_rate_halo": hits / int(self.tables["none"]["halo_rows"].sum()),
-            }
-            rows.append({"policy": "MIN", "fetched_rows": fetched, "remote_rows": remote, "hit_rows": hits} | rates)
+        if self.bound is not None:
+            remote, halo = rows[0]["remote_rows"], int(self.tables["none"]["halo_rows"].sum())
+            hits, fill = int(self.bound.hit_rows.sum()), self.bound.fill_rows
+            rates = {"hit_rate_remote": hits / max(remote, 1), "hit_rate_halo": hits / max(halo, 1)}
+            counts = {"remote_rows": remote, "hit_rows": hits, "replacement_rows": 0, "fill_rows": fill}
+            rows.append({"policy": "MIN", "fetched_rows": self.bound.fetched_rows} | counts | rates)
         if self.config.universe == "remote":  # hits outside the halo can't be told over rows inside it
             rows = [row | {"hit_rate_halo": None} for row in rows]
         return rows
@@ -181,7 +175,7 @@ class Experiment:
         ]
         minibatches = [table.insert_column(0, pl.lit(policy).alias("policy")) for policy, table in self.tables.items()]
         caption = "; ".join(filter(None, [self.header.notice, self.describe(), f"seed {self.config.seed}"]))
-        bound = None if self.bound_rows is None else pl.Series(self.bound_rows)
+        bound = None if self.bound is None else pl.Series(self.bound.missed_rows)
         epoch_s = {row["policy"]: row["epoch_s_mean"] for row in summaries if "epoch_s_mean" in row}
         shown = {policy: self.tables[policy] for policy in dict.fromkeys(["pipeline", name])}
         finish_figure = begin_figure(name, shown, epoch_s, bound, caption)

@@ -65,7 +65,7 @@ def _simulated_and_judged(twin: Twin, plan: PolicyPlan, config: RunConfig, horiz
         **verdict(table),
         "hit_rate_remote": summary["hit_rate_remote"],
         "fetched_rows": summary["fetched_rows"],
-        "over_MIN": summary["fetched_rows"] / twin.bound(config),
+        "over_MIN": summary["fetched_rows"] / twin.bound(config).fetched_rows,
         "epoch_s": summary["epoch_s_mean"],
     }
     return Judged(table, report)

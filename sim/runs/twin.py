@@ -6,16 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from agents.registry import resolve
 from sim.calibration.fit import fit
 from sim.cluster.clusterfile import agent_latency, cluster_of
 from sim.config import RunConfig
 from sim.cost.model import CostModel
+from sim.counts.bound import Bound, bound_of_run
 from sim.counts.cache_replay import FetchCounts
-from sim.counts.count import fetched_rows
-from sim.counts.policy_runs import count_ahead, decides, make_caches
+from sim.counts.policy_runs import count_ahead, decides
 from sim.runs.results import summarise
 from sim.runs.whatif import changed
 from sim.simulation.simulate import simulate
@@ -46,7 +44,7 @@ class Twin:
     inputs: dict[UniverseKind, list[TrainerInput]]
     cost: CostModel
     fetch_counts: tuple[tuple[Any, ...], list[FetchCounts] | None] = ((), None)
-    bounds: dict[tuple[str, str], int] = field(default_factory=dict)
+    bounds: dict[tuple[str, str], Bound] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path, universes: set[UniverseKind]) -> Twin:
@@ -70,9 +68,9 @@ class Twin:
     def run(self, config: RunConfig) -> dict[str, Any]:
         """Simulate one configuration: `sim.runs.results.summarise`, and beside it
 
-        `buffer_rows` and `buffer_bytes` of the largest buffer of a trainer, and `min_fetched_rows`, the fewest rows
-        that any policy could fetch with buffers of this size; 0 and None where there is no buffer. Raises `InputError`
-        for a configuration that can't be.
+        `buffer_rows` and `buffer_bytes` of the largest buffer of a trainer, `min_fetched_rows`, the fewest rows that
+        any policy could fetch with buffers of this size, and `min_hit_rows`, its hits (`sim.counts.bound`); 0 and None
+        where there is no buffer. Raises `InputError` for a configuration that can't be.
         """
         plan = resolve(config.agent)
         inputs, header, cost = changed(self.inputs[config.universe], self.header, self.cost, config)
@@ -96,19 +94,17 @@ class Twin:
         summary = summarise(simulated, inputs, header)
         if config.universe == "remote":  # hits outside the halo can't be told over rows inside it
             summary["hit_rate_halo"] = None
+        least = self.bound(config) if plan.buffered else None
         return summary | {
             "buffer_rows": rows,
             "buffer_bytes": rows * header.graph.feature_bytes,
-            "min_fetched_rows": self.bound(config) if plan.buffered else None,
+            "min_fetched_rows": None if least is None else least.fetched_rows,
+            "min_hit_rows": None if least is None else int(least.hit_rows.sum()),
         }
 
-    def bound(self, config: RunConfig) -> int:
-        """The fewest rows that any policy could fetch with buffers of this size."""
+    def bound(self, config: RunConfig) -> Bound:
+        """MIN with buffers of this size."""
         key = config.universe, config.buffer
         if key not in self.bounds:
-            inputs, bound = self.inputs[config.universe], config.model_copy(update={"cache": "min"})
-            caches = make_caches(inputs, self.header, bound)
-            self.bounds[key] = sum(
-                int(np.sum(fetched_rows(cache, one.stream))) for one, cache in zip(inputs, caches, strict=True)
-            )
+            self.bounds[key] = bound_of_run(self.inputs[config.universe], self.header, config)
         return self.bounds[key]

@@ -13,6 +13,7 @@ from sim import figures
 from sim.figures.style import FIXED, OTHERS
 from sim.figures.sweep import name_of
 from traces import accesses
+from traces.errors import InputError
 from traces.reader import Trace
 
 
@@ -85,7 +86,7 @@ BOARD = pl.DataFrame(
         "buffer_bytes": [0.0, 0.0, 1e6, 2e6, 1e6, 2e6, 2e6],
         "hit_rate_remote": [0.0, 0.0, 0.2, 0.4, 0.3, 0.35, 0.5],
         "remote_rows": [100] * 7,
-        "min_fetched_rows": [None, None, 60, 50, 60, 50, 50],
+        "min_hit_rows": [None, None, 40, 50, 40, 50, 50],
         "epoch_s_mean": [10.0, 8.0, 6.0, 7.0, 7.0, 5.0, 4.0],
         "vs_pipeline": [0.25, 0.0, -0.25, -0.125, -0.125, -0.375, -0.5],
         "bound": [False] * 6 + [True],
@@ -104,6 +105,11 @@ def test_hit_rates_lie_under_the_bound(axis):
     assert drawn == {"MIN (bound)": [0.4, 0.5], "lru": [0.2, 0.4], "score, every:4": [0.3, 0.35]}
     assert list(drawn) == ["MIN (bound)", "lru", "score, every:4"]  # in the order of their ends
     assert "MB" in axis.get_xlabel()
+
+
+def test_runs_without_the_bound_are_refused(axis):
+    with pytest.raises(InputError, match="min_hit_rows"):
+        figures.hit_rates(BOARD.drop("min_hit_rows"), axis)
 
 
 def test_the_front_has_what_no_other_betters(axis):

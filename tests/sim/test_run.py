@@ -56,6 +56,9 @@ def test_a_run_writes_tidy_tables_and_says_synthetic_first(trace, tmp_path, run_
     assert runs["run"].n_unique() == 1
     fetched = dict(zip(runs["policy"], runs["fetched_rows"], strict=True))
     assert fetched["MIN"] <= fetched["every:2"]
+    for row in runs.to_dicts():  # one way of counting, MIN's too
+        assert row["fetched_rows"] == row["remote_rows"] - row["hit_rows"] + row["replacement_rows"] + row["fill_rows"]
+    assert runs["hit_rows"].max() == runs.filter(policy="MIN")["hit_rows"][0]
     assert fetched["none"] == fetched["pipeline"] == runs["remote_rows"][0]
     minibatches = pl.read_parquet(out / "minibatches.parquet")
     assert minibatches.group_by("policy").len()["len"].to_list() == [32] * 3

@@ -83,7 +83,10 @@ def _figures(trace: str, board: pl.DataFrame, notices: Sequence[str]) -> list[Se
                 f"hit-rates-{stem}-{universe}", "Hit rate over the bytes of the buffer, a curve a cache", (8.5, 4.2),
                 f"{origin}; universe {universe}", [partial(hit_rates, table)],
             )  # fmt: skip
-            text = "Exact. Above the thick line, which knows the future, no cache can be."
+            text = (
+                "Exact counts. The thick line is Belady's MIN, which knows the future: above it is only what fetches "
+                "rows beside misses."
+            )
             sections.append(Section(f"{trace}: what to keep ({universe})", text, picture=picture))
     for (rate,), table in board.group_by("link_bytes_per_s", maintain_order=True):
         if table.filter(pl.col("buffer_rows") > 0)["buffer_bytes"].n_unique() > 1:
