@@ -11,7 +11,7 @@ from functools import partial
 from importlib import import_module
 
 from agents.policy import Policy
-from agents.spec import options, parse_spec
+from agents.spec import Renames, Spec, options, parse_spec
 from traces.errors import InputError
 
 
@@ -113,9 +113,9 @@ POLICIES = {
         summary="replace after every window",
         source="upper end of the replacement rate",
     ),
-    "trickle": Entry(
-        target="agents.heuristics.fixed:Trickle",
-        usage="trickle:SHARE",
+    "partial": Entry(
+        target="agents.heuristics.fixed:Partial",
+        usage="partial:SHARE",
         summary="replace a part of the stale rows after every window",
         source="gradual replacement",
     ),
@@ -137,9 +137,9 @@ POLICIES = {
         summary="replace until the hit rate reaches HIGH, then rest until it falls below LOW",
         source="reactive rule with two thresholds",
     ),
-    "climb": Entry(
-        target="agents.heuristics.climb:Climb",
-        usage="climb:START,TRIAL",
+    "hill-climb": Entry(
+        target="agents.heuristics.hill_climb:HillClimb",
+        usage="hill-climb:START,TRIAL",
         summary="double or halve the interval as long as fewer rows are fetched",
         source="hill climbing",
     ),
@@ -149,9 +149,9 @@ POLICIES = {
         summary="learn the interval and the ranking by Thompson sampling",
         source="Thompson, Biometrika 25, 1933",
     ),
-    "benefit": Entry(
-        target="agents.heuristics.benefit:Benefit",
-        usage="benefit:HORIZON",
+    "cost-benefit": Entry(
+        target="agents.heuristics.cost_benefit:CostBenefit",
+        usage="cost-benefit:HORIZON",
         summary="replace when the fetches expected to be saved take longer than those it needs",
         source="cost-benefit rule over the cost model",
         timed=True,
@@ -208,17 +208,21 @@ POLICIES = {
 }
 
 
+RENAMES = Renames({"trickle": "partial", "climb": "hill-climb", "benefit": "cost-benefit"})
+
+
+def entry_of(text: str) -> Entry:
+    """The entry of the policy that a spec string names. Raises `InputError` for a name that isn't there."""
+    return _found(text)[1]
+
+
 def resolve(text: str, model: ModelOptions | None = None) -> PolicyPlan:
     """The plan that a spec string names: `every:16`, `ollama:llama3.2:3b`.
 
     `model` says how policies that call a language model reach it. Raises `InputError` for a name that isn't there, and
     for options that are unknown, missing or out of range.
     """
-    spec = parse_spec(text)
-    if spec.name not in POLICIES:
-        there_are = ", ".join(entry.usage for entry in POLICIES.values())
-        raise InputError(f"there is no policy {spec.name!r}; there are {there_are}")
-    entry = POLICIES[spec.name]
+    spec, entry = _found(text)
     module, _, attribute = entry.target.partition(":")
     target = getattr(import_module(module), attribute)
     model = (model or ModelOptions()) if entry.calls_model else None
@@ -233,3 +237,11 @@ def resolve(text: str, model: ModelOptions | None = None) -> PolicyPlan:
         model=model,
         factory=factory,
     )
+
+
+def _found(text: str) -> tuple[Spec, Entry]:
+    spec = parse_spec(RENAMES.now(text))
+    if spec.name not in POLICIES:
+        there_are = ", ".join(entry.usage for entry in POLICIES.values())
+        raise InputError(f"there is no policy {spec.name!r}; there are {there_are}")
+    return spec, POLICIES[spec.name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -23,6 +23,31 @@ class Spec:
     text: str
     name: str
     rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renames:
+    """Names that entries had, each with today's name. Old names stay valid, as they stand in files of results."""
+
+    today: Mapping[str, str]
+
+    def now(self, text: str) -> str:
+        """A spec string under today's name."""
+        return _renamed(text, self.today)
+
+    def at_first(self, text: str) -> str:
+        """A spec string under the name that the entry had first: what ids of runs are made of."""
+        return _renamed(text, {new: old for old, new in self.today.items()})
+
+    def with_former(self, name: str, text: str) -> str:
+        """`text` about the entry `name`, and what that was called before."""
+        former = [old for old, new in self.today.items() if new == name]
+        return f"{text} (formerly {', '.join(former)})" if former else text
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    name, colon, rest = text.partition(":")
+    return names.get(name.strip(), name) + colon + rest
 
 
 def parse_spec(text: str) -> Spec:

@@ -55,7 +55,7 @@ changes with any small change, so that one simulated epoch time is off by some t
 
 HORIZON = 32
 EVERY = (2, 4, 8, 16, 32, 64)
-AGENTS = ("threshold:0.5", "hysteresis:0.3,0.5", "climb:16", "benefit:32", f"oracle:{HORIZON}")
+AGENTS = ("threshold:0.5", "hysteresis:0.3,0.5", "hill-climb:16", "cost-benefit:32", f"oracle:{HORIZON}")
 PATHS = {name: Path("traces") / f"{name}.parquet" for name in TRACES}
 SHA256 = {name: checksum(path) for name, path in PATHS.items()}
 FOLDER = Path("results/agents") / "-".join(sha256[:8] for sha256 in SHA256.values())
@@ -86,8 +86,8 @@ def rules() -> Iterator[Cell]:
                 yield Cell(trace, network, middle, MENDED, agent, 1, 0, False)
             for buffer in buffers:
                 yield Cell(trace, network, buffer, PUBLIC_SLOW, "every:32", 1, 0, False)
-                yield Cell(trace, network, buffer, OURS, "trickle:0.05", 1, 0, False)
-                yield Cell(trace, network, buffer, "likeliest", "never", 1, 0, False)
+                yield Cell(trace, network, buffer, OURS, "partial:0.05", 1, 0, False)
+                yield Cell(trace, network, buffer, "vip-demand", "never", 1, 0, False)
                 for cache in (OURS, PUBLIC, MENDED):
                     for agent in ("never", "always", *(f"every:{n}" for n in EVERY)):
                         yield Cell(trace, network, buffer, cache, agent, 1, 0, False)

@@ -12,7 +12,7 @@ import polars as pl
 BUFFERS = ("5%", "15%", "25%")
 TRACES = {"debian": "Debian packages (real graph)", "papers100m": "papers100m (synthetic, 1/200 of ogbn-papers100M)"}
 PUBLIC, OURS = "score-public", "frequency:half_life=5000"
-POLICY, CACHE = "trickle:0.05", "likeliest"
+POLICY, CACHE = "partial:0.05", "vip-demand"
 """What of this project is put against the others: a policy with the buffer `OURS`, and a cache that asks no policy."""
 
 Row = dict[str, Any]
@@ -68,19 +68,19 @@ def ours(table: pl.DataFrame, network: str) -> str:
         none, pipeline = pick(here, agent="none")[0], pick(here, agent="pipeline")[0]
         for buffer in BUFFERS:
             at = here.filter(buffer=buffer)
-            mine, trickle = pick(at, cache=CACHE), pick(at, agent=POLICY, cache=OURS)
+            mine, partial = pick(at, cache=CACHE), pick(at, agent=POLICY, cache=OURS)
             public = pick(at, cache=PUBLIC, agent="always") + pick(at, cache="score-public:alpha=.005")
             public += [row for row in pick(at, cache=PUBLIC) if row["agent"].startswith(("ollama:", "local:"))]
             fixed = at.filter(pl.col("agent").str.starts_with("every:") | (pl.col("agent") == "always"))
             mended, same = pick(fixed, cache="score"), pick(fixed, cache=OURS)
-            if not (mine and trickle and public and mended and same):
+            if not (mine and partial and public and mended and same):
                 continue
             for figure, shown in (("fetched_rows", "rows"), ("epoch_s", "epoch s")):
                 others = [best(rows, figure) for rows in (public, mended, same)]
                 own = mine[0][figure]
                 cells = [number(row[figure]) for row in (none, pipeline)]
                 cells += [f"{number(row[figure])} ({gate(row)})" for row in others]
-                cells += [number(trickle[0][figure]), f"**{number(own)}**"]
+                cells += [number(partial[0][figure]), f"**{number(own)}**"]
                 cells.append(against(mine[0], best(others, figure), figure))
                 saved = (none["fetched_rows"] - mine[0]["fetched_rows"]) / (none["fetched_rows"] - mine[0]["min_rows"])
                 cells.append(f"{saved:.1%}" if figure == "fetched_rows" else "")

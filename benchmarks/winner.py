@@ -43,7 +43,7 @@ CAPTURE = 9
 """The number of the repeat that is captured: a seed that no other run has."""
 
 PLAIN = {agent: PolicyChoice(agent=agent) for agent in ("none", "pipeline")}
-AT_HAND = PolicyChoice(agent="never", cache="infinite", universe="remote")
+AT_HAND = PolicyChoice(agent="never", cache="compulsory", universe="remote")
 """Every row is fetched once: what `pipeline` takes when features are at hand."""
 
 

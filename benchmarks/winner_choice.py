@@ -53,13 +53,13 @@ INTERVALS = tuple(f"every:{minibatches}" for minibatches in (2, 4, 8, 16, 32, 64
 GRIDS: tuple[dict[str, Any], ...] = (
     {"agents": ("none", "pipeline")},
     {
-        "agents": ("never", "always", *INTERVALS, "trickle:0.05"),
+        "agents": ("never", "always", *INTERVALS, "partial:0.05"),
         "caches": (SCORE, PUBLIC, PUBLIC_SLOW, "frequency:half_life=5000"),
         "universes": ("halo", "remote"),
     },
     {
         "agents": ("never",),
-        "caches": ("vip", "degree", "presc", "likeliest", "lru", "lfu", "sieve", "s3fifo", "tinylfu", "arc"),
+        "caches": ("vip", "degree", "presc", "vip-demand", "lru", "lfu", "sieve", "s3fifo", "tinylfu", "arc"),
         "universes": ("halo", "remote"),
     },
     {"agents": ("always", "every:32"), "caches": (PUBLIC, PUBLIC_SLOW), "inits": ("empty",)},

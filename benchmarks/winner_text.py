@@ -40,7 +40,7 @@ are at hand (simulated: the same run with no rows to fetch), and it must be {sha
 the next minibatch; *idle*: that, waiting for the slowest trainer, and the all-reduce."""
 
 WAITED = """Live at {link}, `pipeline` stalls for {stall:.0%} of its steps and is idle for {idle:.0%}. With a buffer
-that keeps every row (`infinite`, one run) the last epoch, in which few rows are new, takes {ahead_s:.2f} s: so
+that keeps every row (`compulsory`, one run) the last epoch, in which few rows are new, takes {ahead_s:.2f} s: so
 features take at least {share:.0%} of the {pipeline_s:.2f} s of `pipeline`."""
 
 CHOICE = """{configurations} configurations: the caches, gates and universes in `benchmarks/winner_choice.py` with

@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agents.registry import RENAMES as POLICIES
 from agents.registry import resolve
-from sim.config import RunConfig
+from sim.caches.registry import RENAMES as CACHES
+from sim.config import CacheSpec, PolicySpec, RunConfig
 from sim.config_files import from_toml
 from traces.cluster.link import parse_link
 from traces.errors import InputError
@@ -26,8 +28,8 @@ class _Strict(BaseModel):
 class PolicyChoice(_Strict):
     """A policy with its cache and buffer; what is left out is as in `sim.run`."""
 
-    agent: str
-    cache: str = "score"
+    agent: PolicySpec
+    cache: CacheSpec = "score"
     buffer: str = "25%"
     init: str = "degree"
     universe: str = "halo"
@@ -80,7 +82,9 @@ class Planned:
     @property
     def folder(self) -> str:
         graph, machines, link, batch = self.setting
-        text = f"{graph} {machines} {link} b{batch} {self.policy.label} r{self.repeat}"
+        first = {"agent": POLICIES.at_first(self.policy.agent), "cache": CACHES.at_first(self.policy.cache)}
+        label = self.policy.model_copy(update=first).label
+        text = f"{graph} {machines} {link} b{batch} {label} r{self.repeat}"
         return re.sub(r"[^A-Za-z0-9.]+", "-", text)
 
     @property

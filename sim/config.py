@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from agents.registry import RENAMES as POLICIES
 from sim.caches.cache import Init
+from sim.caches.registry import RENAMES as CACHES
 from sim.config_files import from_json
 from sim.workload.stream import UniverseKind
 
 Mode = Literal["async", "sync"]
+PolicySpec = Annotated[str, AfterValidator(POLICIES.now)]
+CacheSpec = Annotated[str, AfterValidator(CACHES.now)]
 
 
 class RunConfig(BaseModel):
@@ -23,15 +27,16 @@ class RunConfig(BaseModel):
     is the rate of every host's link, in both directions, and `link_latency_s` its latency; None keeps that of the
     captured run. `depth` is how many minibatches are prepared ahead (None: as the policy says). What-ifs are those of
     `sim.runs.whatif`, `owners_sha256` being the checksum of a file of owners. `cluster` and `scenario` are the contents
-    of such files, as JSON (`sim.cluster.clusterfile`, `sim.cluster.scenario`).
+    of such files, as JSON (`sim.cluster.clusterfile`, `sim.cluster.scenario`). Policies and caches under a former name
+    are kept under today's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     trace: str
     trace_sha256: str
-    agent: str
-    cache: str = "score"
+    agent: PolicySpec
+    cache: CacheSpec = "score"
     buffer: str = "25%"
     init: Init = "degree"
     universe: UniverseKind = "halo"
@@ -50,8 +55,12 @@ class RunConfig(BaseModel):
 
     @property
     def id(self) -> str:
-        """A short hash of the whole configuration."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        """A short hash of the whole configuration.
+
+        It is made of the first names of policies and caches, so that a renamed one keeps its results.
+        """
+        first = {"agent": POLICIES.at_first(self.agent), "cache": CACHES.at_first(self.cache)}
+        return hashlib.sha256(self.model_copy(update=first).model_dump_json().encode()).hexdigest()[:16]
 
 
 def read_policy(path: Path) -> RunConfig:

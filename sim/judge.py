@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 EXAMPLES = """
 [bold]Examples[/bold]
 
-python -m sim.judge --trace traces/debian.parquet --agent climb:16 --cache score-public
+python -m sim.judge --trace traces/debian.parquet --agent hill-climb:16 --cache score-public
 
 python -m sim.judge --trace traces/papers100m.parquet --agent ollama:llama3 --window 8 --seconds
 

@@ -223,25 +223,24 @@ def _print_breakdown(console: Console, table: Any) -> None:
 def _list(console: Console, json: bool) -> None:
     from rich.table import Table
 
-    from agents.registry import POLICIES
-    from sim.caches.registry import CACHES, cache_class
+    from agents import registry as agents
+    from sim.caches import registry as caches
+
+    policies = {name: agents.RENAMES.with_former(name, entry.summary) for name, entry in agents.POLICIES.items()}
+    kinds = {name: caches.cache_class(name) for name in caches.CACHES}
+    kept = {name: caches.RENAMES.with_former(name, kind.summary) for name, kind in kinds.items()}
 
     if json:
-        policies_and_caches = {
-            "policies": {name: entry.summary for name, entry in POLICIES.items()},
-            "caches": {name: cache_class(name).summary for name in CACHES},
-        }
-        print_json(policies_and_caches)
+        print_json({"policies": policies, "caches": kept})
         return
-    policies = Table("policy", "what it does", "source", title="--agent", title_justify="left")
-    for entry in POLICIES.values():
-        policies.add_row(entry.usage, entry.summary, entry.source)
-    console.print(policies)
-    caches = Table("cache", "what it keeps", "source", title="--cache", title_justify="left")
-    for name in CACHES:
-        kind = cache_class(name)
-        caches.add_row(name, kind.summary, kind.source)
-    console.print(caches)
+    table = Table("policy", "what it does", "source", title="--agent", title_justify="left")
+    for name, entry in agents.POLICIES.items():
+        table.add_row(entry.usage, policies[name], entry.source)
+    console.print(table)
+    table = Table("cache", "what it keeps", "source", title="--cache", title_justify="left")
+    for name, kind in kinds.items():
+        table.add_row(name, kept[name], kind.source)
+    console.print(table)
 
 
 if __name__ == "__main__":

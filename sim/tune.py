@@ -70,7 +70,6 @@ def main(
     from functools import partial
 
     from agents.registry import resolve
-    from agents.spec import parse_spec
     from sim.caches.registry import cache_class
     from sim.runs.twin import Twin, checksum
     from traces.cluster.link import parse_link
@@ -81,7 +80,7 @@ def main(
         resolve(name if name not in RANGES else f"{name}:{RANGES[name][0]}")
     fixed: dict[str, Any] = {"trace": trace.name, "trace_sha256": checksum(trace)}
     fixed["link_bytes_per_s"] = parse_link(link) if link else None
-    managed = {name: cache_class(parse_spec(name).name).managed for name in caches.split()}
+    managed = {name: cache_class(name).managed for name in caches.split()}
     suggest_config = partial(
         suggest, managed=managed, agents=agents.split(), universes=universes.split(), fixed=fixed,
         shares=(smallest, largest),

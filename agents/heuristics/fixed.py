@@ -68,7 +68,7 @@ class Every:
         return Decision(replace=(observation.minibatch + 1) % self.minibatches == 0)
 
 
-class Trickle:
+class Partial:
     """Replace a small part of the stale rows after every window.
 
     Only the best candidates come in, and what they displace has had time to prove itself: a row that was asked for
@@ -77,9 +77,9 @@ class Trickle:
 
     def __init__(self, share: float = 0.05) -> None:
         if not 0.0 < share <= 1.0:
-            raise InputError(f"trickle:{share} is no share: it must be above 0 and at most 1")
+            raise InputError(f"partial:{share} is no share: it must be above 0 and at most 1")
         self.share = share
-        self.name = f"trickle:{share}"
+        self.name = f"partial:{share}"
 
     def reset(self, run: RunFacts, seed: int) -> None:
         """Nothing to prepare."""

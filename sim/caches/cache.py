@@ -36,7 +36,7 @@ class Setup:
     """What a cache is told when it is made, by keyword, beside the options of its spec string.
 
     `init` says what a managed or demand cache holds at first: the rows of highest local degree, nothing, or random
-    rows. `future` is the stream to come, for bounds only (MIN, hindsight): None on a live cluster.
+    rows. `future` is the stream to come, for bounds only (MIN, static-opt): None on a live cluster.
     """
 
     capacity_rows: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from agents.spec import options, parse_spec
+from agents.spec import Renames, Spec, options, parse_spec
 from sim.caches.cache import Cache, Setup
 from traces.errors import InputError
 
@@ -27,25 +27,32 @@ CACHES = {
     "s3fifo": "sim.caches.s3fifo:S3FIFO",
     "tinylfu": "sim.caches.tinylfu:WTinyLFU",
     "arc": "sim.caches.arc:ARC",
-    "likeliest": "sim.caches.likeliest:Likeliest",
+    "vip-demand": "sim.caches.vip_demand:VIPDemand",
     "min": "sim.caches.min:MIN",
     "lookahead": "sim.caches.lookahead:LookAhead",
-    "hindsight": "sim.caches.static:Hindsight",
-    "infinite": "sim.caches.infinite:Infinite",
+    "static-opt": "sim.caches.static:StaticOptimum",
+    "compulsory": "sim.caches.compulsory:Compulsory",
 }
 
 
-def cache_class(name: str) -> type[Cache]:
-    """The class behind a cache's name. Raises `InputError` for a name that isn't there."""
-    if name not in CACHES:
-        raise InputError(f"there is no cache {name!r}; there are {', '.join(sorted(CACHES))}")
-    module, _, attribute = CACHES[name].partition(":")
-    found: type[Cache] = getattr(import_module(module), attribute)
-    return found
+RENAMES = Renames({"likeliest": "vip-demand", "hindsight": "static-opt", "infinite": "compulsory"})
+
+
+def cache_class(text: str) -> type[Cache]:
+    """The class behind a spec string, with options or without. Raises `InputError` for a name that isn't there."""
+    return _found(parse_spec(RENAMES.now(text)))
 
 
 def make_cache(text: str, setup: Setup) -> Cache:
     """The cache that a spec string names, `score:alpha=.05,period=32`. Raises `InputError` for wrong options."""
-    spec = parse_spec(text)
-    kind = cache_class(spec.name)
+    spec = parse_spec(RENAMES.now(text))
+    kind = _found(spec)
     return kind(**options(spec, kind), setup=setup)
+
+
+def _found(spec: Spec) -> type[Cache]:
+    if spec.name not in CACHES:
+        raise InputError(f"there is no cache {spec.name!r}; there are {', '.join(sorted(CACHES))}")
+    module, _, attribute = CACHES[spec.name].partition(":")
+    found: type[Cache] = getattr(import_module(module), attribute)
+    return found

@@ -84,7 +84,7 @@ class VIP(Static):
         return most_likely(setup, "vip")
 
 
-class Hindsight(Static):
+class StaticOptimum(Static):
     """Holds the rows that the run will ask for most often: no static set has more hits."""
 
     summary = "bound: the best static set in hindsight"
@@ -92,7 +92,7 @@ class Hindsight(Static):
 
     def _choose(self, setup: Setup) -> Ids:
         """Raises `InputError` where `setup.future` is None."""
-        counts = np.bincount(known_future(setup, "hindsight").ids, minlength=setup.universe.rows)
+        counts = np.bincount(known_future(setup, "static-opt").ids, minlength=setup.universe.rows)
         return best_first(counts, setup)[: np.count_nonzero(counts)]
 
 

@@ -11,7 +11,6 @@ from agents.oracle import Oracle
 from agents.policy import RunFacts
 from agents.policy_driver import PolicyDriver
 from agents.registry import PolicyPlan, resolve
-from agents.spec import parse_spec
 from sim.caches.cache import Cache, Setup
 from sim.caches.registry import cache_class, make_cache
 from sim.cluster.clusterfile import agent_latency
@@ -128,7 +127,7 @@ def replay_recorded(inputs: list[TrainerInput], header: Header, config: RunConfi
 
 def decides(config: RunConfig) -> bool:
     """Whether the configuration's cache asks its policy at all."""
-    return cache_class(parse_spec(config.cache).name).managed
+    return cache_class(config.cache).managed
 
 
 def decided_caches(

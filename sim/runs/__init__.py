@@ -1,3 +1,3 @@
 """One trace and its configurations: opened, changed, run, judged, written."""
 
-__all__ = ["choose", "experiment", "judging", "options", "results", "timeline", "twin", "whatif"]
+__all__ = ["choose", "experiment", "former_names", "judging", "options", "results", "timeline", "twin", "whatif"]

@@ -41,7 +41,7 @@ def choose(
         agent, window, mode, seed = config.agent, config.window, config.mode, config.seed
         depth = config.depth if depth is None else depth
         given = {name: getattr(config, name) for name in chosen} if resolve(agent).buffered else {}
-    managed = cache_class(given.get("cache", "score").partition(":")[0]).managed
+    managed = cache_class(given.get("cache", "score")).managed
     plan = resolve(agent or ("every:16" if managed else "never"), model)
     if not plan.buffered and given:
         raise InputError(

@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from agents.registry import resolve
-from agents.spec import parse_spec
 from sim.caches.registry import cache_class
 from sim.cluster.scenario import read_scenario
 from sim.config import RunConfig
@@ -92,7 +91,7 @@ def expand(grid: Grid) -> Plan:
     traces = [(Path(trace), checksum(Path(trace))) for trace in grid.trace]
     plan.files.update({sha256: path for path, sha256 in traces})
     agents = {agent: resolve(agent) for agent in grid.agents}
-    managed = {cache: cache_class(parse_spec(cache).name).managed for cache in grid.caches}
+    managed = {cache: cache_class(cache).managed for cache in grid.caches}
     rates = {link: None if link == AS_CAPTURED else parse_link(link) for link in grid.links}
     wrong = {name: "" if name == NOTHING_WRONG else read_scenario(Path(name)).text for name in grid.scenarios}
     combinations = 0

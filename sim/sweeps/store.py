@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from sim.config import RunConfig
+from sim.runs.former_names import renamed
 from traces.errors import InputError
 from traces.output import write_table
 
@@ -62,7 +63,7 @@ class Store:
                 part.unlink()
 
     def read(self) -> pl.DataFrame:
-        """All rows, sorted by id. Without any row, a frame without columns.
+        """All rows, sorted by id, with today's names. Without any row, a frame without columns.
 
         Raises `InputError` for a file that is no parquet file.
         """
@@ -70,7 +71,7 @@ class Store:
         for path in [self._table, *sorted(self._parts.glob("*.parquet"))]:
             if path.is_file():
                 try:
-                    frames.append(pl.read_parquet(path))
+                    frames.append(renamed(pl.read_parquet(path)))
                 except (pl.exceptions.PolarsError, OSError) as error:
                     raise InputError(f"{path}: can't be read ({error}); remove it to run its runs again") from None
         if not frames:

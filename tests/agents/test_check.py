@@ -41,8 +41,8 @@ class Mine:
 
 
 RULED = (
-    "none", "pipeline", "never", "every:3", "always", "trickle:0.05", "random:0.5", "threshold:0.4",
-    "hysteresis:0.2,0.4", "climb:4,3", "bandit:3", "benefit:5",
+    "none", "pipeline", "never", "every:3", "always", "partial:0.05", "random:0.5", "threshold:0.4",
+    "hysteresis:0.2,0.4", "hill-climb:4,3", "bandit:3", "cost-benefit:5",
 )  # fmt: skip
 
 

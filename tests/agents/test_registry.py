@@ -15,8 +15,8 @@ from agents.registry import POLICIES, ModelOptions, resolve
 from traces.errors import InputError
 
 EXAMPLES = [
-    "none", "pipeline", "never", "every:16", "always", "trickle:0.05", "random:0.2", "threshold:0.4",
-    "hysteresis:0.2,0.4", "climb:16,16", "bandit:16", "benefit:32", "oracle:32", "ollama:llama3.2:3b",
+    "none", "pipeline", "never", "every:16", "always", "partial:0.05", "random:0.2", "threshold:0.4",
+    "hysteresis:0.2,0.4", "hill-climb:16,16", "bandit:16", "cost-benefit:32", "oracle:32", "ollama:llama3.2:3b",
 ]  # fmt: skip
 NEEDS_A_FILE = ["recorded", "classifier", "local", "scripted"]
 NEEDS_AN_ADDRESS = ["openai"]
@@ -29,6 +29,16 @@ def test_every_policy_is_made_from_its_name(text):
     assert plan.make() is not plan.make()
     assert plan.make().name == plan.name == text
     assert resolve(plan.name) == plan
+
+
+@pytest.mark.parametrize(
+    ("former", "name"), [("trickle", "partial"), ("climb", "hill-climb"), ("benefit", "cost-benefit")]
+)
+def test_former_names_are_understood_and_todays_are_told(former, name):
+    assert resolve(former) == resolve(name)
+    assert resolve(f" {former} : 1 ").name.startswith(f"{name}:1")
+    with pytest.raises(InputError, match=f"^'{name}:1,2,3': '.' is one option too many; write {name}:"):
+        resolve(f"{former}:1,2,3")
 
 
 def test_the_examples_cover_the_listing():

@@ -40,7 +40,7 @@ class NotingStore:
         return FetchTimes()
 
 
-@pytest.mark.parametrize("cache", ["score-public:alpha=.5,period=2", "score:alpha=.5,period=2", "lru", "likeliest"])
+@pytest.mark.parametrize("cache", ["score-public:alpha=.5,period=2", "score:alpha=.5,period=2", "lru", "vip-demand"])
 def test_it_pulls_the_rows_that_it_counts_and_hands_out_the_owners(cache: str, monkeypatch) -> None:
     asked = NotingStore({"feat": np.random.default_rng(0).random((NODES, WIDTH)).astype(np.float32)})
     monkeypatch.setattr(replay.buffered, "DistStore", lambda tensors: asked)

@@ -34,6 +34,15 @@ def test_every_configuration_comes_once_before_any_twice(tmp_path: Path) -> None
     assert runs[0].config.agent == "none"
 
 
+def test_runs_made_under_former_names_are_found(tmp_path: Path) -> None:
+    before = BLOCK.replace('agent = "never", cache = "lru"', 'agent = "trickle:.1", cache = "likeliest"')
+    now = before.replace("trickle", "partial").replace("likeliest", "vip-demand")
+    former, today = (runs_of(grid(tmp_path, text)) for text in (before, now))
+    assert former == today
+    assert former[2].folder == "small-2-100mbit-b500-trickle-.1-likeliest-25-halo-r0"
+    assert former[2].policy.label == "partial:.1 vip-demand 25% halo"
+
+
 def test_no_configuration_is_predicted_by_itself(tmp_path: Path) -> None:
     runs = runs_of(grid(tmp_path, BLOCK))
     for run in runs:

@@ -17,7 +17,7 @@ ROWS = [
     (SCORE, "every:2", "25%", "halo", "degree", 6.0, None),
     (SCORE, "every:4", "25%", "halo", "degree", 7.0, None),
     (SCORE, "every:4", "25%", "remote", "degree", 5.5, None),
-    (SCORE, "trickle:0.05", "25%", "halo", "degree", 5.1, None),
+    (SCORE, "partial:0.05", "25%", "halo", "degree", 5.1, None),
     (PUBLIC, "always", "25%", "halo", "degree", 6.0, None),
     (PUBLIC, "every:32", "25%", "halo", "degree", 5.2, None),
     (PUBLIC_SLOW, "every:32", "25%", "halo", "empty", 7.0, None),

@@ -170,10 +170,25 @@ def test_help_is_fast():
     assert min(_processor_s("--help") for _ in range(3)) < 0.5
 
 
+def test_a_run_that_was_written_under_former_names_is_shown_under_todays(trace, run_cli, tmp_path):
+    out, html = tmp_path / "out", tmp_path / "page.html"
+    assert run_cli("sim.run", "--trace", str(trace), "--agent", "trickle:.1", "--out", str(out))[0] == 0
+    assert json.loads((out / "config.json").read_text())["agent"] == "partial:0.1"
+    for name in ("config.json", "summary.json"):
+        (out / name).write_text((out / name).read_text().replace('"partial:', '"trickle:'))
+    minibatches = pl.read_parquet(out / "minibatches.parquet").with_columns(
+        pl.col("policy").str.replace("partial", "trickle")
+    )
+    minibatches.write_parquet(out / "minibatches.parquet")
+    assert run_cli("sim.report", str(out), "--html", str(html))[0] == 0
+    assert "partial:0.1" in html.read_text()
+    assert "trickle" not in html.read_text()
+
+
 def test_the_listing_names_policies_caches_and_their_sources(run_cli):
     code, out, _ = run_cli("sim.run", "--list")
     assert code == 0
-    for word in ("every:N", "ollama:MODEL", "score", "lru", "MassiveGNN"):
+    for word in ("every:N", "ollama:MODEL", "score", "lru", "MassiveGNN", "(formerly"):
         assert word in out
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from agents.registry import POLICIES
-from agents.spec import parse_spec
+from agents.registry import entry_of
 from sim.config import RunConfig
 
 SHIPPED = "traces"
@@ -29,7 +28,7 @@ def run_command(config: RunConfig) -> str:
     Files that it was given stand there under the names of docs/configuration.md; what they hold is in config.json.
     """
     words = ["python", "-m", "sim.run", "--trace", f"{SHIPPED}/{config.trace}", "--agent", config.agent]
-    if POLICIES[parse_spec(config.agent).name].buffered:
+    if entry_of(config.agent).buffered:
         words += ["--cache", config.cache, "--buffer", config.buffer, "--init", config.init]
         words += ["--universe", config.universe, "--window", str(config.window), "--mode", config.mode]
     if config.link_bytes_per_s is not None:

@@ -12,6 +12,7 @@ import polars as pl
 from sim.figures.agents import latency, regret
 from sim.reports.page.commands import page_command
 from sim.reports.page.content import Page, Section, Table, draw
+from sim.runs.former_names import renamed
 from traces.errors import InputError
 
 REPORT = (
@@ -46,7 +47,7 @@ class Judged:
         except (OSError, pl.exceptions.PolarsError) as error:
             line = str(error).splitlines()[0]
             raise InputError(f"{folder}: {line}; python -m sim.judge --out {folder} writes it again") from None
-        return cls(folder, report, pl.concat(tables, how="diagonal_relaxed"))
+        return cls(folder, renamed(report), pl.concat(tables, how="diagonal_relaxed"))
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from sim.config import RunConfig
 from sim.reports.page.commands import compare_command, page_command
 from sim.reports.page.content import Page, Section, Table
 from sim.reports.page.run import RESULTS, decisions_made, document, over_time, step_parts, table
+from sim.runs.former_names import renamed_row
 from traces.header import Header
 from traces.reader import Trace
 
@@ -43,8 +44,7 @@ class LiveRun:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.summary["runs"]
-        return rows
+        return [renamed_row(row) for row in self.summary["runs"]]
 
     def table(self) -> Table:
         """The rows as a table."""

@@ -15,6 +15,7 @@ from sim.figures.agents import latency
 from sim.figures.minibatches import fetched_rows, hit_rate, mark_decisions, step_breakdown
 from sim.reports.page.commands import page_command, run_command
 from sim.reports.page.content import Page, Picture, Section, Table, draw
+from sim.runs.former_names import renamed, renamed_row
 from traces.errors import InputError
 
 RESULTS = ("policy", "epoch_s_mean", "vs_none", "stall_s_mean", "hit_rate_remote", "hit_rate_halo", "fetched_rows")
@@ -71,7 +72,7 @@ class Run:
 
 
 def _rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = summary["runs"]
+    rows = [renamed_row(row) for row in summary["runs"]]
     none = next(row["epoch_s_mean"] for row in rows if row["policy"] == "none")
     least = next((row["fetched_rows"] for row in rows if row["policy"] == "MIN"), None)
     return [
@@ -168,10 +169,10 @@ def document(folder: Path, name: str) -> dict[str, Any]:
 
 
 def table(folder: Path, name: str) -> pl.DataFrame:
-    """NAME.parquet of a run's folder. Raises `InputError` where it can't be read."""
+    """NAME.parquet of a run's folder, with today's names. Raises `InputError` where it can't be read."""
     path = folder / f"{name}.parquet"
     try:
-        return pl.read_parquet(path)
+        return renamed(pl.read_parquet(path))
     except (OSError, pl.exceptions.PolarsError) as error:
         line = str(error).splitlines()[0]
         raise InputError(

@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from agents.spec import parse_spec
 from sim.caches.registry import cache_class
 from sim.config import RunConfig
 from sim.figures.sweep import epoch_times, heat_map, hit_rates, name_of
@@ -122,7 +121,7 @@ def _meant(row: dict[str, Any]) -> dict[str, Any]:
     """A row in which what means nothing is empty: a buffer's options without one, a policy that no cache asks."""
     if not row["buffer_rows"]:
         return row | dict.fromkeys(UNBUFFERED)
-    asked = {} if cache_class(parse_spec(row["cache"]).name).managed else {"agent": None}
+    asked = {} if cache_class(row["cache"]).managed else {"agent": None}
     return row | asked | ({"cache": f"{row['cache']} (bound)"} if row["bound"] else {})
 
 

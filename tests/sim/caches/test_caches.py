@@ -14,7 +14,7 @@ from sim.workload.stream import Stream
 from traces.errors import InputError
 
 ROWS, CAPACITY = 300, 40
-BOUNDS = ("min", "lookahead", "hindsight")
+BOUNDS = ("min", "lookahead", "static-opt")
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_static_sets_hold_the_best_of_their_ranking(trace):
     }
     for name, best in sets.items():
         assert set(make_cache(name, setup(CAPACITY, trace)).contents().tolist()) == best
-    hits, _ = run(make_cache("hindsight", setup(CAPACITY, trace)), trace)
+    hits, _ = run(make_cache("static-opt", setup(CAPACITY, trace)), trace)
     assert hits == np.sort(counts)[-CAPACITY:].sum()
 
 
@@ -133,13 +133,13 @@ def test_learned_sets_turn_at_the_end_of_epochs_to_what_was_asked_for_most(spec,
 
 
 def test_on_demand_the_likeliest_rows_cost_no_more_than_as_a_static_set(trace):
-    static, likeliest = (make_cache(name, setup(CAPACITY, trace)) for name in ("vip", "likeliest"))
-    assert run(likeliest, trace)[1] <= run(static, trace)[1]
-    assert set(likeliest.contents().tolist()) == set(static.contents().tolist())
+    static, on_demand = (make_cache(name, setup(CAPACITY, trace)) for name in ("vip", "vip-demand"))
+    assert run(on_demand, trace)[1] <= run(static, trace)[1]
+    assert set(on_demand.contents().tolist()) == set(static.contents().tolist())
 
 
-def test_infinite_fetches_every_row_once(trace):
-    cache = make_cache("infinite", setup(1, trace))
+def test_compulsory_fetches_every_row_once(trace):
+    cache = make_cache("compulsory", setup(1, trace))
     _, fetched = run(cache, trace)
     assert fetched == len(np.unique(trace.ids)) == cache.occupied_rows
 
@@ -172,7 +172,7 @@ def test_looking_ahead_uses_nothing_beyond_the_horizon(trace):
         ("presc:0", "epochs"),
         ("lookahead:0", "horizon"),
         ("vip", "vip"),
-        ("likeliest", "vip"),
+        ("vip-demand", "vip"),
         ("nothing", "there is no cache"),
     ],
 )
@@ -198,3 +198,11 @@ def test_says_what_it_keeps_and_where_it_is_from(name):
 def test_the_registry_does_not_import_numba():
     code = "import sys, sim.caches; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_former_names_are_understood_and_todays_are_told():
+    for former, name in (("likeliest", "vip-demand"), ("hindsight", "static-opt"), ("infinite", "compulsory")):
+        assert cache_class(former) is cache_class(name)
+        assert cache_class(former).__name__ in {"VIPDemand", "StaticOptimum", "Compulsory"}
+    with pytest.raises(InputError, match=r"there is no cache 'likely'; there are .*compulsory.*static-opt.*vip-demand"):
+        make_cache("likely", setup(2, stream([[0]], 4)))

@@ -71,15 +71,15 @@ def test_no_cache_fetches_fewer_rows_than_min_or_has_more_hits_with_as_few(kind,
         capacity = int(share * stream.universe.halo_rows)
         minimal = bound_of_trainer(make_cache("min", setup(capacity, stream, epoch=epoch)), stream)
         for name in CACHES:
-            if name != "infinite":
+            if name != "compulsory":
                 hits, fetched = counts(name, kind, share, init)
                 assert fetched >= minimal.fetched_rows, f"{name} at {share}"
                 assert hits <= minimal.hit_rows.sum() or fetched > minimal.fetched_rows, f"{name} at {share}"
 
 
 @pytest.mark.parametrize("share", SHARES)
-def test_hindsight_has_the_most_hits_of_all_static_sets(share):
-    best, _ = counts("hindsight", "remote", share)
+def test_static_opt_has_the_most_hits_of_all_static_sets(share):
+    best, _ = counts("static-opt", "remote", share)
     assert best >= max(counts(name, "remote", share)[0] for name in ("degree", "vip", "random"))
 
 

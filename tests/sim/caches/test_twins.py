@@ -176,7 +176,7 @@ def drawn(capacity):
     return twins.Static(capacity, order, order.index)
 
 
-def hindsight(machine, capacity):
+def static_optimum(machine, capacity):
     asked = [row for ids in machine.future for row in ids]
     twin = best(machine, capacity, lambda row: -asked.count(row))
     twin.held &= set(asked)
@@ -209,15 +209,15 @@ TWINS = (
     ("min", Minimal, lambda s, c, i: twins.MIN(c, s.future)),
     ("lookahead:1", Foreseen, lambda s, c, i: twins.LookAhead(c, i, s.future, 1)),
     ("lookahead:4", Foreseen, lambda s, c, i: twins.LookAhead(c, i, s.future, 4)),
-    ("likeliest", Twins, lambda s, c, i: twins.Likeliest(c, lambda row: (-VIP[row], s.ranks()[row]))),
-    ("infinite", Twins, lambda s, c, i: twins.Infinite()),
+    ("vip-demand", Twins, lambda s, c, i: twins.VIPDemand(c, lambda row: (-VIP[row], s.ranks()[row]))),
+    ("compulsory", Twins, lambda s, c, i: twins.Compulsory()),
     ("presc:2", Twins, presampled([8])),
     ("vip-sampled", Twins, presampled(range(4, LONGEST + 1, 4))),
     ("static", Twins, lambda s, c, i: twins.Static(c, i, i.index)),
     ("degree", Twins, lambda s, c, i: best(s, c, lambda row: 0)),
     ("vip", Twins, lambda s, c, i: best(s, c, lambda row: -VIP[row])),
     ("random", Twins, lambda s, c, i: drawn(c)),
-    ("hindsight", Foreseen, lambda s, c, i: hindsight(s, c)),
+    ("static-opt", Foreseen, lambda s, c, i: static_optimum(s, c)),
 )
 MACHINES = [type(spec, (kind,), {"spec": spec, "make_twin": make}) for spec, kind, make in TWINS]
 

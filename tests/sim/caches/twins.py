@@ -321,7 +321,7 @@ class LookAhead:
         return hits
 
 
-class Likeliest:
+class VIPDemand:
     """After each minibatch, of all rows at hand, the first by `key`."""
 
     def __init__(self, capacity, key):
@@ -333,7 +333,7 @@ class Likeliest:
         return hits
 
 
-class Infinite:
+class Compulsory:
     def __init__(self):
         self.held = set()
 

@@ -83,7 +83,7 @@ def runs(write_trace, minibatch):
     return [
         twin.run(RunConfig(trace="t", trace_sha256="s", agent=agent, cache=cache, init=init, buffer=buffer))
         for buffer in ("10%", "100%")
-        for cache in sorted(set(CACHES) - {"infinite", "vip", "likeliest"})  # this trace has no probabilities
+        for cache in sorted(set(CACHES) - {"compulsory", "vip", "vip-demand"})  # this trace has no probabilities
         for init in ("degree", "empty", "random")
         for agent in (("never", "every:4") if cache_class(cache).managed else ("never",))
     ]

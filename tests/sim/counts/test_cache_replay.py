@@ -57,11 +57,11 @@ UNTIMED = [
     "never",
     "every:4",
     "always",
-    "trickle:.3",
+    "partial:.3",
     "random:.4",
     "threshold:.5",
     "hysteresis:.3,.6",
-    "climb:2",
+    "hill-climb:2",
     "bandit:16",
 ]
 

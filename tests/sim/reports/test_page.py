@@ -51,7 +51,7 @@ def pages(folders, run_cli):
             "--links",
             "captured 1gbit",
         ],
-        "judge": ["sim.judge", *trace, "--agent", "climb:16", "--window", "40", "--cache", "score-public"],
+        "judge": ["sim.judge", *trace, "--agent", "hill-climb:16", "--window", "40", "--cache", "score-public"],
     }
     for kind, (module, *options) in commands.items():
         out, html = folders / kind, folders / f"{kind}.html"

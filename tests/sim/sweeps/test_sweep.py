@@ -1,5 +1,6 @@
 """Sweeps: what a grid means, results that survive being killed, and workers that die."""
 
+import json
 import os
 import signal
 import subprocess
@@ -144,6 +145,28 @@ def test_a_sweep_gives_what_single_runs_give(run_cli, trace, arguments, tmp_path
         } | ({} if policy == "every:4" else {"buffer": "25%"})
     assert found["run"] == one["run"][0]
     assert found["min_fetched_rows"] == one.filter(policy="MIN")["fetched_rows"][0]
+
+
+def test_what_was_simulated_under_former_names_is_found_and_shown_under_new_ones(run_cli, trace, tmp_path):
+    def count(agents, caches):
+        options = ("--agents", agents, "--caches", caches, "--buffers", "10%", "--out", str(tmp_path / "out"))
+        code, out, _ = run_cli("sim.sweep", "--trace", str(trace), *options, "--dry-run", "--json")
+        assert code == 0
+        return json.loads(out)
+
+    new = ("--agents", "none never partial:.1", "--caches", "score static-opt")
+    assert sweep(tmp_path / "out", "--trace", str(trace), *new, "--buffers", "10%").wait() == 0
+    file = tmp_path / "out" / "runs.parquet"
+    written = pl.read_parquet(file)
+    as_before = written.with_columns(
+        pl.col("agent").str.replace("partial", "trickle"), pl.col("cache").str.replace("static-opt", "hindsight")
+    )
+    assert not as_before.equals(written)
+    as_before.write_parquet(file)
+    for names in (("none never trickle:.1", "score hindsight"), ("none never partial:.1", "score static-opt")):
+        assert (found := count(*names))["done"] == found["runs"] == written.height == 4
+    assert count("trickle:.1 partial:.1", "score")["runs"] == 1
+    assert Store(tmp_path / "out").read().equals(written)
 
 
 def test_killed_at_any_moment_it_loses_no_row_and_ends_as_if_it_had_not_been(arguments, tmp_path):

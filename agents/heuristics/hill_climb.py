@@ -9,7 +9,7 @@ LONGEST = 1024
 """Intervals are powers of two times START, from 1 to this many minibatches."""
 
 
-class Climb:
+class HillClimb:
     """Replace every N minibatches; after every trial of TRIAL minibatches, double or halve N.
 
     What counts is the share of the remote rows that had to be fetched, replacements included, in the trial. While it
@@ -18,9 +18,9 @@ class Climb:
 
     def __init__(self, start: int = 16, trial: int = 16) -> None:
         if not 1 <= start <= LONGEST or trial < 1:
-            raise InputError(f"climb:{start},{trial} needs START from 1 to {LONGEST} and TRIAL from 1")
+            raise InputError(f"hill-climb:{start},{trial} needs START from 1 to {LONGEST} and TRIAL from 1")
         self.start, self.trial = start, trial
-        self.name = f"climb:{start},{trial}"
+        self.name = f"hill-climb:{start},{trial}"
 
     def reset(self, run: RunFacts, seed: int) -> None:
         """Begin at START."""

@@ -12,7 +12,7 @@ from sim.caches.static import most_likely
 from sim.compiled import kernel
 
 
-class Likeliest(Demand):
+class VIPDemand(Demand):
     """Keeps, after each minibatch, those of the held and the missed rows that are most likely to be sampled.
 
     It ends with the rows of `vip`, but each came in when it was missed, so nothing is fetched that was not asked for;
@@ -27,7 +27,7 @@ class Likeliest(Demand):
     def __init__(self, *, setup: Setup) -> None:
         """Raises `InputError` where the trace has no inclusion probabilities."""
         super().__init__("batch", 2, setup)
-        order = most_likely(setup, "likeliest")
+        order = most_likely(setup, "vip-demand")
         place = np.empty_like(order)
         place[order] = np.arange(len(order), dtype=np.int32)
         self.place = constant(place)
@@ -38,14 +38,14 @@ class Likeliest(Demand):
         self.levels = constant(levels)
 
     def _serve(self, ids: Ids, hit_slots: Ids, inserted_ids: Ids, inserted_slots: Ids) -> tuple[int, int]:
-        return serve_likeliest(
+        return serve_vip_demand(
             ids, self.place, self.rows, self.capacity_rows, self.first, self.link, self.tree, self.levels,
             self.free, self.state, hit_slots, inserted_ids, inserted_slots,
         )  # fmt: skip
 
 
 @kernel
-def serve_likeliest(  # type: ignore[no-untyped-def]
+def serve_vip_demand(  # type: ignore[no-untyped-def]
     ids, place, rows, capacity, first, link, tree, levels, free, state, hit_slots, inserted_ids, inserted_slots
 ):
     missed = look_up(ids, 0, len(ids), 0, rows, hit_slots, inserted_ids, 0)

@@ -9,7 +9,7 @@ WEIGHT = 0.25
 """Of the newest figure in a moving average."""
 
 
-class Benefit:
+class CostBenefit:
     """A cost-benefit rule over HORIZON minibatches.
 
     What replacing saves is what the buffer has lost since its last replacement, its hit rate then against the hit rate
@@ -22,9 +22,9 @@ class Benefit:
 
     def __init__(self, horizon: int = 32) -> None:
         if horizon < 1:
-            raise InputError(f"benefit:{horizon} must count at least 1 minibatch")
+            raise InputError(f"cost-benefit:{horizon} must count at least 1 minibatch")
         self.horizon = horizon
-        self.name = f"benefit:{horizon}"
+        self.name = f"cost-benefit:{horizon}"
 
     def reset(self, run: RunFacts, seed: int) -> None:
         """Nothing is known yet."""

@@ -7,7 +7,7 @@ from sim.caches.demand import SLOT, Demand, Ids
 from sim.compiled import kernel
 
 
-class Infinite(Demand):
+class Compulsory(Demand):
     """Keeps every row that was ever asked for: it fetches each once.
 
     It ignores the capacity and the initial rows: `capacity_rows` is the size of the universe, and the slot of a row is
@@ -21,11 +21,11 @@ class Infinite(Demand):
         super().__init__("batch", 1, setup, capacity_rows=setup.universe.rows)
 
     def _serve(self, ids: Ids, hit_slots: Ids, inserted_ids: Ids, inserted_slots: Ids) -> tuple[int, int]:
-        return serve_infinite(ids, self.rows, self.state, hit_slots, inserted_ids, inserted_slots)
+        return serve_compulsory(ids, self.rows, self.state, hit_slots, inserted_ids, inserted_slots)
 
 
 @kernel
-def serve_infinite(ids, rows, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
+def serve_compulsory(ids, rows, state, hit_slots, inserted_ids, inserted_slots):  # type: ignore[no-untyped-def]
     inserted = 0
     for i in range(len(ids)):
         row = ids[i]

@@ -1,0 +1,25 @@
+"""What defines a run, and that its id stays what it was."""
+
+import pytest
+
+from sim.config import RunConfig
+from sim.runs.former_names import COLUMNS
+
+IDS = {  # as commit a0b2d55 made them
+    ("trickle:0.05", "likeliest"): "cf27706c253fefba",
+    ("climb:16,16", "score"): "0b368e36d6d6150b",
+    ("benefit:32", "hindsight"): "58dc6fbf97abe5e1",
+    ("never", "infinite"): "e932a537d414e983",
+    ("every:16", "frequency:half_life=5000"): "b6ceb94aef3e79ed",
+}
+
+
+@pytest.mark.parametrize(("agent", "cache"), IDS)
+def test_a_renamed_policy_or_cache_has_the_id_that_it_had(agent, cache):
+    now = {"agent": COLUMNS["agent"].now(agent), "cache": COLUMNS["cache"].now(cache)}
+    before, after = (
+        RunConfig(trace="t", trace_sha256="s", **names) for names in ({"agent": agent, "cache": cache}, now)
+    )
+    assert before == after
+    assert before.id == after.id == IDS[agent, cache]
+    assert (after.agent, after.cache) == (now["agent"], now["cache"])
