@@ -21,7 +21,7 @@ from sim.sweeps.pool import run_local
 
 def epoch_times(configs, twin: Twin, sha256: str, workers: int) -> np.ndarray:
     """Mean epoch times in the order of `configs`; NaN where a run failed."""
-    rows = [row for some in run_local(batches(configs), {sha256: twin}, workers) for row in some]
+    rows = [row for some in run_local(batches(configs), lambda: {sha256: twin}, workers) for row in some]
     found = {row["run"]: row.get("epoch_s_mean", np.nan) for row in rows}
     return np.array([found[config.id] for config in configs])
 

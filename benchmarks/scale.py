@@ -49,8 +49,9 @@ def main() -> None:
     parser.add_argument("--buffer", default="25%")
     arguments = parser.parse_args()
     print(f"load average before: {os.getloadavg()[0]:.2f}")
+    context = multiprocessing.get_context("spawn")
     for path in arguments.traces:  # a process each, whose peak is its own
-        process = multiprocessing.Process(target=measure, args=(path, arguments.cache, arguments.buffer))
+        process = context.Process(target=measure, args=(path, arguments.cache, arguments.buffer))
         process.start()
         process.join()
 

@@ -130,7 +130,7 @@ def sweep(captures: Captures, workers: int, tell: Callable[[int, int], None]) ->
     for grid in GRIDS:
         configs |= expand(Grid(trace=(str(path),), buffers=BUFFERS, **grid)).configs
     rows: list[dict[str, Any]] = []
-    for finished in run_local(batches(list(configs.values())), {checksum(path): twin}, workers):
+    for finished in run_local(batches(list(configs.values())), lambda: {checksum(path): twin}, workers):
         rows.extend(finished)
         tell(len(configs), len(rows))
     return pl.DataFrame(sorted(rows, key=lambda row: row["run"]), infer_schema_length=None)

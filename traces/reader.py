@@ -58,6 +58,10 @@ class Trace:
         self._nodes, self._epochs = self._index()
         self._check_cover()
 
+    def __reduce__(self) -> tuple[type[Trace], tuple[Path]]:
+        """Another process opens the file anew."""
+        return Trace, (self.path.absolute(),)
+
     @property
     def minibatches(self) -> int:
         """Minibatches a trainer over the whole run."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import get_context
@@ -12,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+
+from traces.errors import ctrl_c_ignored
 
 REPLACED = "#D55E00"
 
@@ -23,9 +24,8 @@ class Artist:
         context = get_context("spawn")
         self._connection, there = context.Pipe()
         process = context.Process(target=_draw, args=(there,), daemon=True)
-        interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C reaches both, and one answers
-        process.start()
-        signal.signal(signal.SIGINT, interrupted)
+        with ctrl_c_ignored():
+            process.start()
         there.close()
 
     def begin(self, *figure: Any) -> Callable[[], bytes]:

@@ -125,15 +125,18 @@ def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | No
     universes: dict[str, set[Any]] = {}
     for config in todo:
         universes.setdefault(config.trace_sha256, set()).add(config.universe)
-    twins = {sha256: Twin.open(plan.files[sha256], kinds) for sha256, kinds in universes.items()}
+
+    def opened() -> dict[str, Twin]:
+        return {sha256: Twin.open(plan.files[sha256], kinds) for sha256, kinds in universes.items()}
+
     if ray is not None:
         from sim.sweeps.ray_workers import run_on_ray
 
-        yield from run_on_ray(batches(todo), twins, ray)
-    else:
-        from sim.sweeps.pool import run_local
+        yield from run_on_ray(batches(todo), opened(), ray)
+        return
+    from sim.sweeps.pool import run_local
 
-        yield from run_local(batches(todo), twins, workers or len(os.sched_getaffinity(0)))
+    yield from run_local(batches(todo), opened, workers or len(os.sched_getaffinity(0)))
 
 
 def _shown(results: Iterator[list[dict[str, Any]]], total: int, quiet: bool) -> Iterator[list[dict[str, Any]]]:

@@ -1,22 +1,25 @@
 """Worker processes on this machine, which share the traces and outlive each other.
 
-They are forked after the traces were read: Linux then maps the very same memory into each, and nothing is copied,
-because nobody writes to it. So a worker starts at once, needs no copy of a trace, and finds all kernels compiled.
-Workers compute with numpy alone: threads of other libraries, such as those of polars, do not survive a fork.
+They are started afresh (`spawn`) and not forked: threads of polars or any other library do not survive a fork, and what
+waits for one in a forked process waits for ever. Traces are not copied for that (`sim.sweeps.shared_twins`), kernels
+are on disk, and workers import what they need while the traces are read.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from sim.config import RunConfig
 from sim.sweeps.batches import Batch, Twins, run_batch
+from sim.sweeps.shared_twins import SharedTwins
+from traces.errors import ctrl_c_ignored
 
 Row = dict[str, Any]
 
@@ -27,57 +30,67 @@ class Worker:
 
     process: BaseProcess
     connection: Connection
-    pending: list[RunConfig]
+    pending: list[RunConfig] = field(default_factory=list)
+
+    @classmethod
+    def start(cls) -> Worker:
+        """Start one, which waits for the traces and then for batches."""
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe()
+        process = context.Process(target=_work, args=(there,), daemon=True)
+        with ctrl_c_ignored():  # it reaches all; the first process says what becomes of the others
+            process.start()
+        there.close()
+        return cls(process, here)
+
+    def send(self, message: SharedTwins | Batch) -> None:
+        """Send the traces, or a batch. That a worker is dead shows when it is listened to."""
+        with suppress(ConnectionError):
+            self.connection.send(message)
 
 
-def run_local(batches: Sequence[Batch], twins: Twins, workers: int) -> Iterator[list[Row]]:
+def run_local(batches: Sequence[Batch], open_twins: Callable[[], Twins], workers: int) -> Iterator[list[Row]]:
     """Run all batches on `workers` processes; yields rows as they are finished, in no certain order.
 
-    When a worker dies, the run that it was at becomes a row with an error, and another worker goes on.
+    `open_twins` reads the traces. When a worker dies, the run that it was at becomes a row with an error, and another
+    worker goes on.
     """
-    context = multiprocessing.get_context("fork")
+    idle = [Worker.start() for _ in range(min(workers, len(batches)))]
+    busy: list[Worker] = []
     waiting = list(reversed(batches))
-    running: list[Worker] = []
-
-    def start(batch: Batch) -> None:
-        here, there = context.Pipe()
-        others = [worker.connection for worker in running]
-        process = context.Process(target=_work, args=(there, [here, *others], twins), daemon=True)
-        process.start()
-        there.close()
-        here.send(batch)
-        running.append(Worker(process, here, list(batch)))
-
     try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                start(waiting.pop())
-            rows: list[Row] = []
-            ready = wait([worker.connection for worker in running])
-            for worker in [one for one in running if one.connection in ready]:
-                try:
-                    row = worker.connection.recv()
-                except (EOFError, ConnectionResetError):
-                    running.remove(worker)
-                    worker.process.join()
-                    lost = worker.pending.pop(0)
-                    rows.append(failure(lost, f"its worker process ended with code {worker.process.exitcode}"))
-                    if worker.pending:
-                        waiting.append(worker.pending)
-                    continue
-                rows.append(row)
-                worker.pending.pop(0)
-                if worker.pending:
-                    continue
-                if waiting:
-                    worker.pending = list(waiting[-1])
-                    worker.connection.send(waiting.pop())
-                else:
-                    running.remove(worker)
-                    worker.connection.close()
-            yield rows
+        with SharedTwins(open_twins()) as shared:
+            for worker in idle:
+                worker.send(shared)
+            while waiting or busy:
+                while waiting and idle:
+                    worker, batch = idle.pop(), waiting.pop()
+                    worker.pending = list(batch)
+                    worker.send(batch)
+                    busy.append(worker)
+                rows: list[Row] = []
+                ready = wait([worker.connection for worker in busy])
+                for worker in [one for one in busy if one.connection in ready]:
+                    try:
+                        rows.append(worker.connection.recv())
+                        worker.pending.pop(0)
+                    except (EOFError, ConnectionError):
+                        worker.process.join()
+                        lost = worker.pending.pop(0)
+                        rows.append(failure(lost, f"its worker process ended with code {worker.process.exitcode}"))
+                        busy.remove(worker)
+                        if worker.pending:
+                            waiting.append(worker.pending)
+                        if waiting:
+                            idle.append(Worker.start())
+                            idle[-1].send(shared)
+                        continue
+                    if not worker.pending:
+                        busy.remove(worker)
+                        idle.append(worker)
+                yield rows
     finally:
-        for worker in running:
+        for worker in idle + busy:
             worker.process.kill()
 
 
@@ -86,14 +99,15 @@ def failure(config: RunConfig, error: str) -> Row:
     return {"run": config.id} | config.model_dump() | {"error": error}
 
 
-def _work(connection: Connection, inherited: list[Connection], twins: Twins) -> None:
-    """What a worker does until nobody gives it work any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process says what becomes of us
-    for other in inherited:
-        other.close()  # else a worker would keep the connections of others open when the first process is gone
-    try:
-        while True:
-            for row in run_batch(connection.recv(), twins):
-                connection.send(row)
-    except (EOFError, BrokenPipeError):
-        return
+def _work(connection: Connection) -> None:
+    """What a worker does until it is killed, or the first process is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(EOFError, ConnectionError):
+        shared = connection.recv()
+        try:
+            twins = shared.open()
+            while True:
+                for row in run_batch(connection.recv(), twins):
+                    connection.send(row)
+        except (EOFError, ConnectionError, FileNotFoundError):  # it was killed, and can't remove what it left
+            shared.remove()

@@ -50,7 +50,7 @@ def test_a_worker_killed_in_mid_sweep_is_replaced_and_all_rows_come(trace, tmp_p
     on_ray = by_run(run_on_ray(work, {sha256: mortal}, "local"))
     assert mortal.marker.exists()
     assert not ray.is_initialized()
-    assert on_ray == by_run(run_local(work, {sha256: twin}, 2))
+    assert on_ray == by_run(run_local(work, lambda: {sha256: twin}, 2))
     assert all(row["error"] is None for row in on_ray)
 
 
