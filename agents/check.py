@@ -39,12 +39,12 @@ RUN = RunFacts(
     fanout=(10, 25),
     epochs=4,
     minibatches=400,
-    cache="score",
+    cache="frequency",
     universe="halo",
     capacity_rows=5_000,
     window=1,
 )
-"""The run that policies are checked in. A window of 1 suits every `every:N`."""
+"""The run that policies are checked in. A window of 1 suits every `every:N`, a buffer without a period every gate."""
 
 
 class BrokenContract(Exception):

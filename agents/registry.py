@@ -77,6 +77,7 @@ class Entry:
     timed: bool = False
 
 
+MASSIVEGNN = "MassiveGNN, IEEE CLUSTER 2024"
 RUDDER = "Rudder, arXiv 2602.23556"
 
 POLICIES = {
@@ -105,13 +106,25 @@ POLICIES = {
         target="agents.heuristics.fixed:Every",
         usage="every:N",
         summary="replace after every N minibatches (a multiple of the window)",
-        source="MassiveGNN",
+        source="periodic replacement",
     ),
     "always": Entry(
         target="agents.heuristics.fixed:Always",
         usage="always",
         summary="replace after every window",
         source="upper end of the replacement rate",
+    ),
+    "massivegnn": Entry(
+        target="agents.heuristics.published:MassiveGNN",
+        usage="massivegnn:N",
+        summary="replace in minibatches N-1, 2N-1, ... as the published code does; N is the score buffer's period",
+        source=MASSIVEGNN,
+    ),
+    "rudder-every": Entry(
+        target="agents.heuristics.published:RudderEvery",
+        usage="rudder-every:N",
+        summary="replace in minibatches N, 2N+1, ... as the published code under a model that always says yes",
+        source=RUDDER,
     ),
     "partial": Entry(
         target="agents.heuristics.fixed:Partial",

@@ -28,11 +28,6 @@ Means = dict[str, Any]
 """Predicted and measured figures of a policy, means over its live runs."""
 
 
-def label(choice: PolicyChoice) -> str:
-    """The policy in a few words."""
-    return f"{choice.label}, empty at first" if choice.init == "empty" else choice.label
-
-
 def measure(folder: Path, captures: Captures, choice: PolicyChoice) -> dict[str, Any]:
     """A live run, and the simulation of its own trace, in epochs after the first; hits and rows are the whole run's."""
     _, cost = cost_of(captures, choice.agent if choice.agent in Captures._fields else "")
@@ -64,7 +59,7 @@ def results(live: Live, captures: Captures, out: Path) -> pl.DataFrame:
         predicted = predict(captures, runs[0].policy)
         for run in runs:
             measured = measure(out / run.folder, captures, run.policy)
-            rows.append({"policy": label(run.policy), "repeat": run.repeat} | measured | predicted)
+            rows.append({"policy": run.policy.label, "repeat": run.repeat} | measured | predicted)
     return pl.DataFrame(rows)
 
 
@@ -77,7 +72,7 @@ def write_page(
     runs.write_parquet(out / "results.parquet")
     by_policy = {row["policy"]: row for row in _means(runs).to_dicts()}
     means = {
-        largest: {role: by_policy[label(of_role[0].policy)] for role, of_role in of_size.items()}
+        largest: {role: by_policy[of_role[0].policy.label] for role, of_role in of_size.items()}
         for largest, of_size in live.items()
     }
     winner = next(iter(live.values()))["winner"][0]
@@ -187,7 +182,7 @@ def _choice(sweep: pl.DataFrame, live: Live, captures: Captures) -> str:
     for largest, of_size in live.items():
         for role, now in choose(sweep, largest, captures).items():
             if now != of_size[role][0].policy:
-                others.append(f"`{label(now)}` as {role} up to {largest}")
+                others.append(f"`{now.label}` as {role} up to {largest}")
     changed = ""
     if others:
         changed = f"The choice was made with an earlier cost model; with the present one it is {', '.join(others)}."

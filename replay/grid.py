@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.registry import RENAMES as POLICIES
 from agents.registry import resolve
+from sim.caches.cache import Init
 from sim.caches.registry import RENAMES as CACHES
 from sim.config import CacheSpec, PolicySpec, RunConfig
 from sim.config_files import from_toml
@@ -31,7 +32,7 @@ class PolicyChoice(_Strict):
     agent: PolicySpec
     cache: CacheSpec = "score"
     buffer: str = "25%"
-    init: str = "degree"
+    init: Init = "degree"
     universe: str = "halo"
     window: int = 1
 
@@ -40,7 +41,8 @@ class PolicyChoice(_Strict):
         """The policy in a few words, for tables and folders."""
         if not resolve(self.agent).buffered:
             return self.agent
-        return " ".join([self.agent, self.cache, self.buffer, self.universe])
+        start = "" if self.init == "degree" else f", {self.init} at first"
+        return " ".join([self.agent, self.cache, self.buffer, self.universe]) + start
 
 
 class Block(_Strict):
@@ -83,6 +85,8 @@ class Planned:
     def folder(self) -> str:
         graph, machines, link, batch = self.setting
         first = {"agent": POLICIES.at_first(self.policy.agent), "cache": CACHES.at_first(self.policy.cache)}
+        if self.policy.init == "empty":
+            first["init"] = "degree"  # folders never told these two apart
         label = self.policy.model_copy(update=first).label
         text = f"{graph} {machines} {link} b{batch} {label} r{self.repeat}"
         return re.sub(r"[^A-Za-z0-9.]+", "-", text)

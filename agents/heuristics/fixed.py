@@ -37,7 +37,7 @@ class NoBuffer(Never):
 
 
 class Always(Never):
-    """Replace all stale rows after every window. The classifier of Rudder's public code answers just this."""
+    """Replace all stale rows after every window. (Rudder's classifier, asked as its code does: `rudder-every:1`.)"""
 
     name = "always"
 
@@ -47,7 +47,7 @@ class Always(Never):
 
 
 class Every:
-    """Replace all stale rows after the Nth, 2Nth, ... minibatch of the run (MassiveGNN: every 32)."""
+    """Replace all stale rows after the Nth, 2Nth, ... minibatch of the run (As MassiveGNN does it: `massivegnn:N`.)"""
 
     def __init__(self, minibatches: int) -> None:
         if minibatches < 1:

@@ -28,15 +28,18 @@ from agents.policy import Decision
 from sim.workload.stream import Stream, Universe
 from traces.errors import InputError
 
-Init = Literal["degree", "empty", "random"]
+Init = Literal["degree", "degree-global", "empty", "random"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Setup:
     """What a cache is told when it is made, by keyword, beside the options of its spec string.
 
-    `init` says what a managed or demand cache holds at first: the rows of highest local degree, nothing, or random
-    rows. `future` is the stream to come, for bounds only (MIN, static-opt): None on a live cluster.
+    `init` says what a managed or demand cache holds at first: the rows of highest local degree (`degree`), those of
+    highest degree in the whole graph (`degree-global`), nothing (`empty`), or random rows. The published code of
+    MassiveGNN and Rudder fills its buffer by in-degree in the whole graph; a trace holds out-degrees, which in an
+    undirected graph are the same. `future` is the stream to come, for bounds only (MIN, static-opt): None on a live
+    cluster.
     """
 
     capacity_rows: int
@@ -144,6 +147,8 @@ def initial_ids(setup: Setup) -> NDArray[np.int32]:
         return np.empty(0, np.int32)
     if setup.init == "random":
         order = np.random.default_rng(setup.seed).permutation(setup.universe.rows).astype(np.int32)
+    elif setup.init == "degree-global":
+        order = setup.universe.global_degree_order
     else:
         order = degree_order(setup.universe)
     return order[: setup.capacity_rows]

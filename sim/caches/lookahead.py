@@ -19,10 +19,11 @@ class LookAhead(Demand):
     Sampling never looks at the cache, so a run with seeded samplers knows its accesses as far ahead as it likes. Of
     rows that the horizon does not show, those used longest ago go first, and before all others; a missed row of that
     kind takes a free slot or the place of another such row of an earlier minibatch, or is bypassed. With a horizon of
-    the whole run it fetches as few rows as MIN.
+    the whole run and an empty start it fetches as few rows as MIN. With any other start it may fetch more: what it is
+    filled with is fetched whether it will be asked for or not.
     """
 
-    summary = "bound: MIN that knows only the next minibatches, and is LRU beyond them"
+    summary = "bound: MIN that knows only the next minibatches, LRU beyond; MIN's rows if empty at first"
     source = "RapidGNN (seeded sampling, prefetch from known accesses); Belady, IBM Systems Journal 5(2), 1966"
 
     def __init__(self, horizon: int = 32, *, setup: Setup) -> None:

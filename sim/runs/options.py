@@ -24,8 +24,8 @@ Buffer = Annotated[
     typer.Option(help="A trainer's buffer: share of its halo (25%), rows (5000) or bytes (64MB).", show_default="25%"),
 ]
 Init = Annotated[
-    Literal["degree", "empty", "random"] | None,
-    typer.Option(help="What the buffer holds at first.", show_default="degree"),
+    Literal["degree", "degree-global", "empty", "random"] | None,
+    typer.Option(help="What the buffer holds at first: by degree, local or in the whole graph.", show_default="degree"),
 ]
 InUniverse = Annotated[
     Literal["halo", "remote"] | None,

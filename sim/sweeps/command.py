@@ -40,7 +40,7 @@ def main(
     caches: Annotated[Lists | None, typer.Option(help="Caches, as in sim.run --list.  [score]")] = None,
     buffers: Annotated[Lists | None, typer.Option(help="Buffer sizes: 25%, 5000 or 64MB.  [25%]")] = None,
     universes: Annotated[Lists | None, typer.Option(help="halo, remote.  [halo]")] = None,
-    inits: Annotated[Lists | None, typer.Option(help="degree, empty, random.  [degree]")] = None,
+    inits: Annotated[Lists | None, typer.Option(help="degree, degree-global, empty, random.  [degree]")] = None,
     windows: Annotated[Lists | None, typer.Option(help="Minibatches between two observations.  [1]")] = None,
     modes: Annotated[Lists | None, typer.Option(help="async, sync.  [async]")] = None,
     links: Annotated[Lists | None, typer.Option(help="Link rates, such as 1gbit, or captured.  [captured]")] = None,

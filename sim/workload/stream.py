@@ -51,6 +51,13 @@ class Universe:
         return order
 
     @cached_property
+    def global_degree_order(self) -> NDArray[np.int32]:
+        """All dense ids by degree in the whole graph, highest first; ties by id. Shape (rows,), read-only."""
+        order = np.argsort(-self.degrees, kind="stable").astype(np.int32)
+        order.flags.writeable = False
+        return order
+
+    @cached_property
     def degree_rank(self) -> NDArray[np.int32]:
         """Every row's place in `degree_order`. Shape (rows,), read-only."""
         rank = np.empty(self.rows, np.int32)

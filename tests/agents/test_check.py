@@ -42,7 +42,7 @@ class Mine:
 
 RULED = (
     "none", "pipeline", "never", "every:3", "always", "partial:0.05", "random:0.5", "threshold:0.4",
-    "hysteresis:0.2,0.4", "hill-climb:4,3", "bandit:3", "cost-benefit:5",
+    "hysteresis:0.2,0.4", "hill-climb:4,3", "bandit:3", "cost-benefit:5", "massivegnn:4", "rudder-every:4",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from traces.errors import InputError
 EXAMPLES = [
     "none", "pipeline", "never", "every:16", "always", "partial:0.05", "random:0.2", "threshold:0.4",
     "hysteresis:0.2,0.4", "hill-climb:16,16", "bandit:16", "cost-benefit:32", "oracle:32", "ollama:llama3.2:3b",
+    "massivegnn:32", "rudder-every:32",
 ]  # fmt: skip
 NEEDS_A_FILE = ["recorded", "classifier", "local", "scripted"]
 NEEDS_AN_ADDRESS = ["openai"]

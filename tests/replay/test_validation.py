@@ -40,7 +40,17 @@ def test_runs_made_under_former_names_are_found(tmp_path: Path) -> None:
     former, today = (runs_of(grid(tmp_path, text)) for text in (before, now))
     assert former == today
     assert former[2].folder == "small-2-100mbit-b500-trickle-.1-likeliest-25-halo-r0"
-    assert former[2].policy.label == "partial:.1 vip-demand 25% halo"
+    assert former[2].policy.label == "partial:.1 vip-demand 25% halo, empty at first"
+
+
+def test_starts_are_told_apart(tmp_path: Path) -> None:
+    starts = ("degree", "degree-global", "random", "empty")
+    found = [runs_of(grid(tmp_path, BLOCK.replace('"empty"', f'"{init}"')))[2] for init in starts]
+    assert [run.policy.init for run in found] == list(starts)
+    assert [run.policy.label.partition(" at first")[0].partition(", ")[2] for run in found] == ["", *starts[1:]]
+    folders = [run.folder for run in found]
+    assert len(set(folders[:3])) == 3
+    assert folders[3] == folders[0]  # as ever: runs that were made are found
 
 
 def test_no_configuration_is_predicted_by_itself(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """What defines a run, and that its id stays what it was."""
 
+from typing import get_args
+
 import pytest
 
+from sim.caches.cache import Init
 from sim.config import RunConfig
+from sim.runs import options
 from sim.runs.former_names import COLUMNS
 
 IDS = {  # as commit a0b2d55 made them
@@ -23,3 +27,8 @@ def test_a_renamed_policy_or_cache_has_the_id_that_it_had(agent, cache):
     assert before == after
     assert before.id == after.id == IDS[agent, cache]
     assert (after.agent, after.cache) == (now["agent"], now["cache"])
+
+
+def test_every_start_can_be_chosen_on_the_command_line():
+    starts, nothing = get_args(get_args(options.Init)[0])
+    assert (get_args(starts), nothing) == (get_args(Init), type(None))

@@ -72,6 +72,15 @@ def test_a_run_writes_tidy_tables_and_says_synthetic_first(trace, tmp_path, run_
     assert json.loads((out / "summary.json").read_text())["notice"].startswith("SYNTHETIC")
 
 
+def test_the_published_rule_whole(trace, tmp_path, run_cli):
+    """Its start, its gate and its buffer, all by name."""
+    options = ["--agent", "massivegnn:4", "--cache", "score-public:alpha=.005,period=4", "--init", "degree-global"]
+    code, _, err = run_cli("sim.run", "--trace", str(trace), *options, "--out", str(tmp_path / "out"))
+    assert code == 0, err
+    decisions = pl.read_parquet(tmp_path / "out" / "decisions.parquet")
+    assert decisions.filter("replace")["applied_minibatch"].unique().sort().to_list() == [3, 7, 11, 15]
+
+
 def test_the_same_run_twice_is_byte_identical(trace, tmp_path, run_cli):
     for out in ("one", "two"):
         options = ["--agent", "random:.5", "--init", "random", "--seed", "3", "--out", str(tmp_path / out)]
@@ -97,6 +106,11 @@ def test_the_same_run_twice_is_byte_identical(trace, tmp_path, run_cli):
         (["--buffer", "nan"], "not a size"),
         (["--buffer", "5000"], "only 100 nodes are cacheable"),
         (["--init", "full"], "--init"),
+        (
+            ["--agent", "massivegnn:16", "--cache", "score-public"],
+            "say so, with --cache score-public:period=16",
+        ),
+        (["--agent", "rudder-every:16", "--window", "2"], "use a window of 1"),
         (["--universe", "all"], "--universe"),
         (["--window", "0"], "--window"),
         (["--seed", "-1"], "--seed"),

@@ -150,6 +150,12 @@ def test_looking_ahead_over_the_whole_run_is_min_and_further_is_better(trace):
     assert whole == run(make_cache("min", setup(150, trace)), trace)[1]
 
 
+@pytest.mark.parametrize("init", ["degree", "degree-global", "random"])
+def test_looking_ahead_over_the_whole_run_fetches_more_than_min_if_it_is_filled_at_first(init, trace):
+    fetched = run(make_cache("lookahead:1000", setup(150, trace, init=init)), trace)[1]
+    assert fetched > run(make_cache("min", setup(150, trace, init=init)), trace)[1]
+
+
 def test_looking_ahead_uses_nothing_beyond_the_horizon(trace):
     shown = trace.offsets[20]
     cut = Stream(trace.universe, trace.ids[:shown], trace.offsets[:21], trace.remote_rows[:20], trace.halo_rows[:20])

@@ -1,4 +1,5 @@
-"""Exact hits and fetched rows of every cache at eight capacities on a small synthetic trace, in `golden.txt`.
+"""Exact hits and fetched rows of every cache at eight capacities on a small synthetic trace, in `golden.txt`: in both
+universes with buffers filled by local degree, and in the halo with buffers filled by degree in the whole graph.
 
 `python tests/sim/caches/test_golden.py` writes the table anew. Managed buffers replace in every fourth minibatch.
 """
@@ -51,10 +52,11 @@ def counts(spec, kind, share, init="degree"):
 
 def table():
     lines = ["# synthetic, made by make_trace.py; hits/fetched rows; capacities are shares of the halo"]
-    for kind in UNIVERSES:
-        lines.append(f"{kind:12}" + "".join(f"{share:>14}" for share in SHARES))
+    for kind, init in (*((kind, "degree") for kind in UNIVERSES), ("halo", "degree-global")):
+        title = kind if init == "degree" else init
+        lines.append(f"{title:13}" + "".join(f"{share:>14}" for share in SHARES)[1:])
         for name in CACHES:
-            cells = ["{}/{}".format(*counts(name, kind, share)) for share in SHARES]
+            cells = ["{}/{}".format(*counts(name, kind, share, init)) for share in SHARES]
             lines.append(f"{name:12}" + "".join(f"{cell:>14}" for cell in cells))
     return lines
 
@@ -63,7 +65,7 @@ def test_every_cache_counts_what_it_did():
     assert table() == GOLDEN.read_text().splitlines()
 
 
-@pytest.mark.parametrize("init", ["empty", "degree", "random"])
+@pytest.mark.parametrize("init", ["empty", "degree", "degree-global", "random"])
 @pytest.mark.parametrize("kind", UNIVERSES)
 def test_no_cache_fetches_fewer_rows_than_min_or_has_more_hits_with_as_few(kind, init):
     for share in SHARES:

@@ -21,7 +21,7 @@ from sim.caches.registry import CACHES, make_cache
 
 ROWS = 24
 MINIBATCH = st.lists(st.integers(0, ROWS - 1), max_size=12, unique=True).map(sorted)
-INIT = st.sampled_from(["degree", "empty", "random"])
+INIT = st.sampled_from(["degree", "degree-global", "empty", "random"])
 VIP = (np.random.default_rng(2).permutation(ROWS) // 2 / ROWS).astype(np.float32)  # each twice
 EXAMPLES, LONGEST = 75, 40
 STEPS = 10_000  # of all machines together

@@ -495,7 +495,9 @@ class Frequency(Managed):
 class PublicScore:
     """The published arithmetic step by step: every score of the buffer is decayed in every minibatch.
 
-    With alpha a power of a half that is exact, so ties are ties here and in the kernel.
+    With alpha a power of a half that is exact, so ties are ties here and in the kernel. With another alpha equal scores
+    differ in their last digits, here and there in other ones. Which of them comes in first the published code leaves to
+    an unstable sort; so here it is those that the kernel took in, which are handed to `serve` as `taken`.
     """
 
     def __init__(self, capacity, initial, rows, alpha, period):
@@ -509,13 +511,17 @@ class PublicScore:
     def held(self):
         return {row for row in self.ids if row < self.empty}
 
-    def serve(self, ids, replace=False):
+    def serve(self, ids, replace=False, taken=None):
         order = sorted(range(len(self.ids)), key=lambda slot: self.ids[slot])
         self.ids, self.score = [self.ids[slot] for slot in order], [self.score[slot] for slot in order]
         hits = [row for row in ids if row in self.ids]
         self.score = [s if row in ids else s * self.decay for row, s in zip(self.ids, self.score, strict=True)]
         stale = self.stale()
-        candidates = sorted((r for r, m in enumerate(self.misses) if m > 0), key=lambda r: -self.misses[r])
+        candidates = [row for row, misses in enumerate(self.misses) if misses > 0]
+        if taken is None:
+            candidates.sort(key=lambda row: -self.misses[row])
+        else:
+            candidates.sort(key=lambda row: (-float(f"{self.misses[row]:.12g}"), row not in taken))
         count = min(len(stale), len(candidates)) if replace else 0
         for slot, row in zip(stale[:count], candidates[:count], strict=True):
             if self.ids[slot] < self.empty:
