@@ -7,7 +7,6 @@ with the ranking over all: Kendall's tau, whether the best is the same, and what
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from sim.runs.twin import Twin
 from sim.sweeps.batches import batches
 from sim.sweeps.grid import Grid, expand
 from sim.sweeps.pool import run_local
+from traces.cores import usable_cores
 
 
 def epoch_times(configs, twin: Twin, sha256: str, workers: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def main() -> None:
     configs = [config for plan in plans for config in plan.configs.values()][:200]
     (sha256,) = plans[0].files
     twin = Twin.open(arguments.trace, {"halo", "remote"})
-    workers = len(os.sched_getaffinity(0))
+    workers = usable_cores()
     whole = epoch_times(configs, twin, sha256, workers)
     print(f"{len(configs)} configurations over {twin.header.epochs} epochs: {twin.header.notice}")
     before = None

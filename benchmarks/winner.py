@@ -16,7 +16,6 @@ What is there in --out is not made again; remove `rates.parquet` and `sweep.parq
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 import time
@@ -34,6 +33,7 @@ from benchmarks.winner_choice import LARGEST, RATES, WAITING, Captures, choose, 
 from benchmarks.winner_report import write_page
 from replay.grid import Block, Planned, PolicyChoice
 from replay.validation import finished, run_planned
+from traces.cores import usable_cores
 from traces.errors import InputError, run_command, sigterm_as_exception
 from traces.output import atomic_write, file_to_write, folder_to_write, write_table
 
@@ -61,7 +61,7 @@ def main(
     docs: Annotated[
         Path | None, typer.Option(help="Markdown page to write; its figure lies beside it.", callback=file_to_write)
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that simulate.")] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option(help="Processes that simulate.")] = usable_cores(),
     stop_after_s: Annotated[float, typer.Option(help="After a live run, stop when so many seconds are over.")] = float(
         "inf"
     ),

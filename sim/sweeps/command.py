@@ -49,7 +49,7 @@ def main(
     out: Annotated[
         Path, typer.Option(help="Folder of the results; runs that it has are not run again.", callback=folder_to_write)
     ] = Path("results/sweep"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.  [one a core]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.  [one a usable core]")] = None,
     ray: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster to run on instead: auto, local, or ray://HOST:PORT.")
     ] = None,
@@ -115,8 +115,6 @@ def _describe(plan: Plan, done: set[str]) -> str:
 
 
 def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | None) -> Iterator[list[dict[str, Any]]]:
-    import os
-
     from sim.runs.twin import Twin
     from sim.sweeps.batches import batches
 
@@ -135,8 +133,9 @@ def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | No
         yield from run_on_ray(batches(todo), opened(), ray)
         return
     from sim.sweeps.pool import run_local
+    from traces.cores import usable_cores
 
-    yield from run_local(batches(todo), opened, workers or len(os.sched_getaffinity(0)))
+    yield from run_local(batches(todo), opened, workers or usable_cores())
 
 
 def _shown(results: Iterator[list[dict[str, Any]]], total: int, quiet: bool) -> Iterator[list[dict[str, Any]]]:

@@ -48,6 +48,16 @@ class Worker:
         with suppress(ConnectionError):
             self.connection.send(message)
 
+    def give(self, batch: Batch) -> None:
+        """Send a batch to one that has nothing to do."""
+        self.pending = list(batch)
+        self.send(batch)
+
+    def end(self) -> None:
+        """Kill it, and wait until it is gone."""
+        self.process.kill()
+        self.process.join()
+
 
 def run_local(batches: Sequence[Batch], open_twins: Callable[[], Twins], workers: int) -> Iterator[list[Row]]:
     """Run all batches on `workers` processes; yields rows as they are finished, in no certain order.
@@ -55,43 +65,45 @@ def run_local(batches: Sequence[Batch], open_twins: Callable[[], Twins], workers
     `open_twins` reads the traces. When a worker dies, the run that it was at becomes a row with an error, and another
     worker goes on.
     """
-    idle = [Worker.start() for _ in range(min(workers, len(batches)))]
-    busy: list[Worker] = []
-    waiting = list(reversed(batches))
+    crew = [Worker.start() for _ in range(min(workers, len(batches)))]
+    shared: SharedTwins | None = None
     try:
-        with SharedTwins(open_twins()) as shared:
-            for worker in idle:
-                worker.send(shared)
-            while waiting or busy:
-                while waiting and idle:
-                    worker, batch = idle.pop(), waiting.pop()
-                    worker.pending = list(batch)
-                    worker.send(batch)
-                    busy.append(worker)
-                rows: list[Row] = []
-                ready = wait([worker.connection for worker in busy])
-                for worker in [one for one in busy if one.connection in ready]:
-                    try:
-                        rows.append(worker.connection.recv())
-                        worker.pending.pop(0)
-                    except (EOFError, ConnectionError):
-                        worker.process.join()
-                        lost = worker.pending.pop(0)
-                        rows.append(failure(lost, f"its worker process ended with code {worker.process.exitcode}"))
-                        busy.remove(worker)
-                        if worker.pending:
-                            waiting.append(worker.pending)
-                        if waiting:
-                            idle.append(Worker.start())
-                            idle[-1].send(shared)
-                        continue
-                    if not worker.pending:
-                        busy.remove(worker)
-                        idle.append(worker)
-                yield rows
+        shared = SharedTwins(open_twins())
+        for worker in crew:
+            worker.send(shared)
+        yield from _deal(list(reversed(batches)), crew, shared)
     finally:
-        for worker in idle + busy:
-            worker.process.kill()
+        for worker in crew:
+            worker.end()
+        if shared is not None:
+            shared.remove()
+
+
+def _deal(waiting: list[Batch], crew: list[Worker], shared: SharedTwins) -> Iterator[list[Row]]:
+    """Give batches to the crew, the last one first, and yield rows as they come. Who dies is replaced in the crew."""
+    while True:
+        for worker in crew:
+            if waiting and not worker.pending:
+                worker.give(waiting.pop())
+        busy = [worker for worker in crew if worker.pending]
+        if not busy:
+            return
+        rows: list[Row] = []
+        ready = wait([worker.connection for worker in busy])
+        for worker in [one for one in busy if one.connection in ready]:
+            run = worker.pending.pop(0)
+            try:
+                rows.append(worker.connection.recv())
+            except (EOFError, ConnectionError):
+                worker.process.join()
+                rows.append(failure(run, f"its worker process ended with code {worker.process.exitcode}"))
+                if worker.pending:
+                    waiting.append(worker.pending)
+                crew.remove(worker)
+                if waiting:
+                    crew.append(Worker.start())
+                    crew[-1].send(shared)
+        yield rows
 
 
 def failure(config: RunConfig, error: str) -> Row:

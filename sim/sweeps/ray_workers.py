@@ -16,11 +16,11 @@ class Runner:
     """An actor: it keeps what the batches that it is given have in common."""
 
     def __init__(self, twins: Twins) -> None:
-        self._workloads = twins
+        self._twins = twins
 
     def run(self, batch: Batch) -> list[dict[str, Any]]:
         """The rows of a batch."""
-        return list(run_batch(batch, self._workloads))
+        return list(run_batch(batch, self._twins))
 
 
 def run_on_ray(batches: Sequence[Batch], twins: Twins, address: str) -> Iterator[list[dict[str, Any]]]:
@@ -38,7 +38,7 @@ def run_on_ray(batches: Sequence[Batch], twins: Twins, address: str) -> Iterator
 
     try:
         ray.init(
-            address=None if address == "local" else address,
+            address=address,  # without "local", Ray would join the cluster that RAY_ADDRESS names
             log_to_driver=False,
             ignore_reinit_error=True,
             include_dashboard=False if address == "local" else None,

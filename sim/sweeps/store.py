@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,12 +35,15 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Store]:
         """Be the only one to write. Raises `InputError` where another sweep writes into the folder."""
+        from filelock import FileLock, Timeout
+
         self._parts.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{self.folder}: another sweep is writing here; wait for it, or give --out") from None
+        lock = FileLock(self.folder / ".lock")
+        try:
+            held = lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"{self.folder}: another sweep is writing here; wait for it, or give --out") from None
+        with held:
             for left in self._parts.glob("*.partial"):
                 left.unlink()
             yield self

@@ -5,7 +5,6 @@ DGL's names there say neither which graph nor which job they are of, and stay wh
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import shutil
@@ -53,6 +52,8 @@ def prefix_names(prefix: str) -> None:
 
 def hold(token: str) -> None:
     """Mark the pieces of `token` as in use for as long as this process lives, and remove those of the dead."""
+    import fcntl  # which only systems have that run clusters
+
     for lock in FOLDER.glob("rudder-*.lock"):
         try:
             descriptor = os.open(lock, os.O_RDWR)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.checksum import sha256_of
+from traces.cores import usable_cores
 from traces.errors import InputError
 from traces.graphs.c_functions import Function, functions
 from traces.graphs.features import FEATURE_WIDTH, hashed_words
@@ -134,7 +135,7 @@ def _parse(source: Path, report: Report) -> tuple[dict[str, list[Function]], str
     version = "unknown"
     tasks: deque[Future[dict[str, list[Function]]]] = deque()
     batch: dict[str, bytes] = {}
-    workers = os.cpu_count() or 1
+    workers = usable_cores()
     try:
         with (
             _tarball(source) as (stream, size),

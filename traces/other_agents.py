@@ -1,0 +1,37 @@
+"""Another package `agents`, such as openai-agents, that Python finds before this project's own."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+
+OWN = "policy_driver.py"
+"""A file of this project's package."""
+
+
+class OtherAgents(ImportError):
+    """The package `agents` is another one."""
+
+
+def refuse_other_agents() -> None:
+    """Raise `OtherAgents` where `import agents` doesn't give this project's package; a command says it in one line."""
+    found = find_spec("agents")
+    places = [Path(place) for place in (found.submodule_search_locations if found else None) or ()]
+    if not found or any((place / OWN).is_file() for place in places):
+        return
+    where = found.origin or ", ".join(map(str, places))
+    shown = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if kind is OtherAgents:
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            shown(kind, error, traceback)
+
+    sys.excepthook = show
+    raise OtherAgents(
+        f"Python's package `agents` is {where}, which is not Rudder Twin's: remove it (openai-agents?), or run in "
+        "an environment and a folder without it"
+    )
