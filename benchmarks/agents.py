@@ -27,13 +27,10 @@ from agents.classifiers.file import load, save
 from agents.classifiers.training import FITS, accuracy, read, train
 from agents.registry import ModelOptions, PolicyPlan, resolve
 from sim.cluster.scenario import Congestion, Scenario
-from sim.cluster.topology import from_header
 from sim.config import RunConfig
 from sim.counts.policy_runs import replay_recorded
 from sim.runs.judging import judge, verdict
-from sim.runs.results import decision_table, summarise
 from sim.runs.twin import Twin, checksum
-from sim.simulation.simulate import simulate
 from traces.output import write_table
 
 TRACES = ("debian", "papers100m")
@@ -154,7 +151,7 @@ class Bench:
         print(cell.trace, cell.network, cell.buffer, cell.cache, cell.agent, cell.seed, row["fetched_rows"], flush=True)
 
     def config(self, cell: Cell, plan: PolicyPlan) -> RunConfig:
-        return RunConfig(
+        config = RunConfig(
             trace=f"{cell.trace}.parquet",
             trace_sha256=SHA256[cell.trace],
             agent=plan.name,
@@ -164,31 +161,30 @@ class Bench:
             scenario=NETWORKS[cell.network],
             seed=cell.seed,
         )
+        return config if plan.buffered else config.without_buffer(plan.name)
 
     def _measure(self, cell: Cell, plan: PolicyPlan) -> tuple[dict[str, Any], float]:
         twin, config = self.twins[cell.trace], self.config(cell, plan)
-        inputs, header = twin.inputs["halo"], twin.header
         log = FOLDER / "decisions" / f"{config.id}.parquet"
-        fetch_counts = replay_recorded(inputs, header, config, log) if plan.calls_model and log.exists() else None
-        simulated = simulate(
-            inputs, header, plan, config, twin.cost, from_header(header, None), fetch_counts=fetch_counts
-        )
+        fetch_counts = None
+        if plan.calls_model and log.exists():
+            fetch_counts = replay_recorded(twin.inputs["halo"], twin.header, config, log)
+        run = twin.simulate(config, plan=plan, fetch_counts=fetch_counts)
         if plan.calls_model and fetch_counts is None:
             log.parent.mkdir(exist_ok=True)
-            write_table(decision_table(simulated, prompts=True), log)
-        summary = summarise(simulated, inputs, header)
-        row = {name: summary[name] for name in ("fetched_rows", "hit_rate_remote", "replacements", "decisions")}
-        row |= {"epoch_s": summary["epoch_s_mean"], "valid": summary["answers_valid"]}
-        row |= {"latency_s": summary["latency_s_mean"], "remote_rows": summary["remote_rows"]}
-        row["min_rows"] = twin.bound(config).fetched_rows if plan.buffered else None
+            write_table(run.decisions, log)
+        row = {name: run.row[name] for name in ("fetched_rows", "hit_rate_remote", "replacements", "decisions")}
+        row |= {"epoch_s": run.row["epoch_s_mean"], "valid": run.row["answers_valid"]}
+        row |= {"latency_s": run.row["latency_s_mean"], "remote_rows": run.row["remote_rows"]}
+        row["min_rows"] = run.row["min_fetched_rows"]
         if cell.window == 1:
             at_speeds = [config.model_copy(update={"compute_speed": speed}) for speed in SPEEDS]
-            row["epochs_s"] = [twin.run(one)["epoch_s_mean"] for one in at_speeds]
+            row["epochs_s"] = [twin.simulate(one, ahead=True).row["epoch_s_mean"] for one in at_speeds]
             row["epoch_s"] = float(np.mean(row["epochs_s"]))
         if cell.judged:
-            row |= verdict(judge(twin, config, simulated, HORIZON, seconds=False))
-        windows = header.trainers * (inputs[0].stream.minibatches // cell.window)
-        return row, round(min(summary["replacements"] / windows, 1.0), 4)
+            row |= verdict(judge(run, HORIZON, seconds=False))
+        windows = twin.header.trainers * (twin.header.epochs * twin.header.minibatches_per_epoch // cell.window)
+        return row, round(min(run.row["replacements"] / windows, 1.0), 4)
 
     def classifiers(self) -> None:
         """Train every kind on each trace's judged decisions of random gates, and note how well it does on the other."""
@@ -200,12 +196,8 @@ class Bench:
                     for cache in (PUBLIC, OURS):
                         for seed in (10, 11):
                             cell = Cell(trace, "steady", buffer, cache, "random:0.5", WINDOW, seed, True)
-                            plan, twin = resolve(cell.agent), self.twins[trace]
-                            config = self.config(cell, plan)
-                            inputs, header, cost = twin.inputs["halo"], twin.header, twin.cost
-                            cluster = from_header(header, None)
-                            simulated = simulate(inputs, header, plan, config, cost, cluster)
-                            tables.append(judge(twin, config, simulated, HORIZON, seconds=False))
+                            run = self.twins[trace].simulate(self.config(cell, resolve(cell.agent)))
+                            tables.append(judge(run, HORIZON, seconds=False))
                 pl.concat(tables).write_parquet(path)
         data = {trace: read([FOLDER / f"judged-{trace}.parquet"]) for trace in TRACES}
         path = FOLDER / "transfer.csv"

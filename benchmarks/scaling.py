@@ -12,46 +12,37 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.registry import resolve
-from sim.calibration.fit import fit
-from sim.cluster.topology import from_header
-from sim.config import RunConfig
-from sim.cost.model import CostModel
+from sim import Twin
 from sim.simulation.engine_state import ALLREDUCE_ROUNDS
-from sim.simulation.simulate import simulate
-from sim.workload.load import TrainerInput, load
 from traces import synthetic
-from traces.header import Header
 from traces.reader import Trace
 
 
 def scaling(path: Path) -> None:
     """Print the simulator's time by minibatches and by trainers."""
-    trace = Trace(path)
-    inputs = load(trace, "halo")
-    cost = fit(inputs, trace.header, path.name).cost
+    twin = Twin.open(path)
     print("minibatches a trainer, trainers: ms in all, us a minibatch of a trainer, us a message")
-    for epochs in (1, 2, 5, trace.header.epochs):
-        head = [one.head(epochs * trace.header.minibatches_per_epoch) for one in inputs]
-        _time(head, trace.header, cost)
+    for epochs in (1, 2, 5, twin.header.epochs):
+        _time(twin.head(epochs))
     with tempfile.TemporaryDirectory() as folder:
         for trainers in (2, 4, 8, 16, 32, 64):
             made = Path(folder) / f"{trainers}.parquet"
-            synthetic.write(trace, made, trainers, 2, 1, 0)
-            _time(load(Trace(made), "halo"), Trace(made).header, cost)
+            synthetic.write(Trace(path), made, trainers, 2, 1, 0)
+            _time(Twin.open(made, cost=twin.cost))
 
 
-def _time(inputs: list[TrainerInput], header: Header, cost: CostModel) -> None:
-    config = RunConfig(trace="", trace_sha256="captured", agent="none")
+def _time(twin: Twin) -> None:
     best_s = np.inf
     for _ in range(3):
         start = time.process_time()
-        simulate(inputs, header, resolve("none"), config, cost, from_header(header, None))
+        twin.simulate("none")
         best_s = min(best_s, time.process_time() - start)
-    each = len(inputs) * inputs[0].stream.minibatches
-    others = len(inputs) - 1  # requests and responses, for sampling and for features; and rounds of the all-reduce
+    header = twin.header
+    minibatches = header.epochs * header.minibatches_per_epoch
+    each = header.trainers * minibatches
+    others = header.trainers - 1  # requests and responses, for sampling and for features; and rounds of the all-reduce
     messages = each * (4 * others + min(2 * others, ALLREDUCE_ROUNDS))
-    told = f"{inputs[0].stream.minibatches:6d} {len(inputs):4d}: {best_s * 1e3:8.1f} {best_s / each * 1e6:7.1f}"
+    told = f"{minibatches:6d} {header.trainers:4d}: {best_s * 1e3:8.1f} {best_s / each * 1e6:7.1f}"
     print(f"{told} {best_s / messages * 1e6:6.2f}", flush=True)
 
 

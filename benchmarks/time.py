@@ -20,15 +20,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.registry import resolve
-from sim.calibration.fit import fit
+from sim import Twin
 from sim.calibration.measured_run import measured_times, warm_up
-from sim.cluster.topology import from_header
-from sim.config import RunConfig
-from sim.cost.model import CostModel
 from sim.runs.results import epoch_seconds
-from sim.simulation.simulate import simulate
-from sim.workload.load import TrainerInput, load
+from sim.runs.run import Run
+from sim.workload.load import load
 from traces.errors import run_command
 from traces.header import Header
 from traces.output import atomic_write, file_to_write, folder_to_write
@@ -86,39 +82,24 @@ def summary(times: Times, header: Header) -> dict[str, float]:
     return row | {"epoch": float(epoch_s[skip // header.minibatches_per_epoch :].mean())}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Base:
-    """The capture that the predictions of a round rest on, and the cost model fitted to it."""
-
-    inputs: list[TrainerInput]
-    header: Header
-    cost: CostModel
-
-    @classmethod
-    def read(cls, path: Path) -> Base:
-        """Fit to the capture in `path`."""
-        header, inputs = Trace(path).header, load(Trace(path), "halo")
-        return cls(inputs, header, fit(inputs, header, path.name, path.name).cost)
-
-    def predict(self, inputs: list[TrainerInput], header: Header) -> Times:
-        """What it says of another capture."""
-        same = self.header.graph.checksum == header.graph.checksum and self.header.partition == header.partition
-        config = RunConfig(trace="", trace_sha256=self.cost.fitted_on if same else "", agent=header.policy)
-        run = (self.inputs, self.header) if same else (inputs, header)
-        return simulate(*run, resolve(header.policy), config, self.cost, from_header(header, None)).times
+def predict(base: Twin, path: Path) -> Run:
+    """What the base says of another capture: over its own ids where it is of the same graph in the same parts."""
+    header = Trace(path).header
+    same = base.header.graph.checksum == header.graph.checksum and base.header.partition == header.partition
+    return (base if same else Twin.open(path, cost=base.cost)).simulate(header.policy)
 
 
-def both(path: Path, base: Base) -> tuple[dict[str, float], dict[str, float]]:
+def both(path: Path, base: Twin) -> tuple[dict[str, float], dict[str, float]]:
     """Summaries of a capture, predicted and measured."""
     header, inputs = Trace(path).header, load(Trace(path), "halo")
-    return summary(base.predict(inputs, header), header), summary(measured_times(inputs, header), header)
+    return summary(predict(base, path).simulated.times, header), summary(measured_times(inputs, header), header)
 
 
 def table(folder: Path) -> str:
     """All captures as a Markdown table: predicted / measured, means over rounds."""
     bases = []
     while (path := BASE.path(folder, len(bases))).exists():
-        bases.append(Base.read(path))
+        bases.append(Twin.open(path))
     lines = [f"| capture | {' | '.join(PARTS)} (ms) | epoch (s) | noise | error |", "|---" * (len(PARTS) + 4) + "|"]
     errors = []
     for kind in KINDS:

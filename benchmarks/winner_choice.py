@@ -19,21 +19,16 @@ from agents.registry import resolve
 from replay.comparison import fit_trace
 from replay.grid import PolicyChoice
 from replay.launch import TRACE
+from sim import Twin
 from sim.calibration.joint_fit import joint_fit
 from sim.calibration.measured_run import warm_up
-from sim.cluster.clusterfile import cluster_of
 from sim.config import RunConfig
 from sim.cost.model import CostModel
-from sim.counts.cache_replay import FetchCounts, replay_cache
-from sim.runs.results import epoch_seconds, summarise
-from sim.runs.twin import Twin, checksum
-from sim.simulation.simulate import Simulated, simulate
+from sim.counts.cache_replay import replay_cache
+from sim.runs.run import Run
 from sim.sweeps.batches import batches
 from sim.sweeps.grid import Grid, expand
 from sim.sweeps.pool import run_local
-from sim.workload.load import load
-from traces.cluster.link import parse_link
-from traces.reader import Trace
 
 RATES = ("1gbit", "500mbit", "200mbit", "100mbit", "50mbit", "20mbit")
 WAITING = 0.5
@@ -82,11 +77,10 @@ def cost_of(captures: Captures, agent: str) -> tuple[Path, CostModel]:
 
 
 @cache
-def workload_of(captures: Captures, agent: str) -> tuple[Path, Twin]:
+def twin_of(captures: Captures, agent: str) -> Twin:
     """The captured run over which a policy is simulated, and its cost model (`cost_of`): its laws, as for any run."""
     path, cost = cost_of(captures, agent)
-    trace = Trace(path)
-    return path, Twin(trace.header, {universe: load(trace, universe) for universe in ("halo", "remote")}, cost)
+    return Twin.open(path, ("halo", "remote"), cost)
 
 
 def waiting(captures: Captures, tell: Callable[[], None]) -> pl.DataFrame:
@@ -96,16 +90,16 @@ def waiting(captures: Captures, tell: Callable[[], None]) -> pl.DataFrame:
     for the gradients of others, which wait behind features in the links. `features_share` is the part of the epoch that
     goes away where all features are at hand.
     """
-    path, twin = workload_of(captures, "")
-    inputs, header, rows = twin.inputs["halo"], twin.header, []
-    all_rows = [replay_cache(one, None) for one in inputs]
-    no_rows = [replace(one, rows_by_owner=np.zeros_like(one.rows_by_owner)) for one in all_rows]
-    skip = warm_up(header)
+    twin, rows = twin_of(captures, ""), []
+    no_rows = [replay_cache(one, None) for one in twin.inputs["halo"]]
+    no_rows = [replace(one, rows_by_owner=np.zeros_like(one.rows_by_owner)) for one in no_rows]
+    skip = warm_up(twin.header)
     for rate in RATES:
-        config = _config(path, PolicyChoice(agent="pipeline"), rate)
-        with_features, without = (_simulate(twin, config, fetch_counts) for fetch_counts in (all_rows, no_rows))
-        mean = {name: float(with_features.times[name][:, skip:].mean()) for name in with_features.times}
-        epoch_s, without_s = (epoch_s_of(one, twin) for one in (with_features, without))
+        with_features = twin.simulate("pipeline", link=rate)
+        without = twin.simulate("pipeline", link=rate, fetch_counts=no_rows)
+        times = with_features.simulated.times
+        mean = {name: float(times[name][:, skip:].mean()) for name in times}
+        epoch_s, without_s = (epoch_s_of(one) for one in (with_features, without))
         idle_s = mean["stall_s"] + mean["wait_s"] + mean["allreduce_s"]
         rows.append(
             {
@@ -125,12 +119,12 @@ def sweep(captures: Captures, workers: int, tell: Callable[[int, int], None]) ->
     """All configurations of `GRIDS` at the captures' link rate: a row each, as `sim.sweep` writes them.
 
     `tell` hears how many there are and how many are done."""
-    path, twin = workload_of(captures, "")
+    twin = twin_of(captures, "")
     configs: dict[str, RunConfig] = {}
     for grid in GRIDS:
-        configs |= expand(Grid(trace=(str(path),), buffers=BUFFERS, **grid)).configs
+        configs |= expand(Grid(trace=(str(twin.path),), buffers=BUFFERS, **grid)).configs
     rows: list[dict[str, Any]] = []
-    for finished in run_local(batches(list(configs.values())), lambda: {checksum(path): twin}, workers):
+    for finished in run_local(batches(list(configs.values())), lambda: {twin.sha256: twin}, workers):
         rows.extend(finished)
         tell(len(configs), len(rows))
     return pl.DataFrame(sorted(rows, key=lambda row: row["run"]), infer_schema_length=None)
@@ -164,30 +158,16 @@ def _choice(row: dict[str, Any]) -> PolicyChoice:
 
 def predict(captures: Captures, choice: PolicyChoice) -> dict[str, Any]:
     """A policy's epoch time after the first, hit rate and fetched rows of the whole run, over a captured run."""
-    path, twin = workload_of(captures, choice.agent if choice.agent in Captures._fields else "")
-    config = _config(path, choice, None)
-    simulated = _simulate(twin, config, None)
-    summary = summarise(simulated, twin.inputs[config.universe], twin.header)
+    twin = twin_of(captures, choice.agent if choice.agent in Captures._fields else "")
+    options = choice.model_dump() if resolve(choice.agent).buffered else {}
+    run = twin.simulate(choice.agent, **{name: value for name, value in options.items() if name != "agent"})
     return {
-        "predicted_epoch_s": epoch_s_of(simulated, twin),
-        "predicted_hit_rate": summary["hit_rate_remote"],
-        "predicted_fetched_rows": summary["fetched_rows"],
+        "predicted_epoch_s": epoch_s_of(run),
+        "predicted_hit_rate": run.row["hit_rate_remote"],
+        "predicted_fetched_rows": run.row["fetched_rows"],
     }
 
 
-def epoch_s_of(simulated: Simulated, twin: Twin) -> float:
+def epoch_s_of(run: Run) -> float:
     """The mean of all epochs but the first."""
-    times = simulated.times
-    return float(epoch_seconds(times["start_s"], times["step_s"], twin.header.minibatches_per_epoch)[1:].mean())
-
-
-def _config(path: Path, choice: PolicyChoice, rate: str | None) -> RunConfig:
-    options: dict[str, Any] = choice.model_dump()
-    link_bytes_per_s = None if rate is None else parse_link(rate)
-    return RunConfig(trace=path.name, trace_sha256=checksum(path), link_bytes_per_s=link_bytes_per_s, **options)
-
-
-def _simulate(twin: Twin, config: RunConfig, fetch_counts: list[FetchCounts] | None) -> Simulated:
-    inputs, header = twin.inputs[config.universe], twin.header
-    cluster = cluster_of(header, config)
-    return simulate(inputs, header, resolve(config.agent), config, twin.cost, cluster, fetch_counts=fetch_counts)
+    return float(run.epochs["epoch_s"][1:].mean())  # type: ignore[arg-type]

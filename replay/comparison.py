@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +17,13 @@ from agents.registry import UNASKED, PolicyPlan, resolve
 from replay.launch import TRACE, read_config, refuse_checked
 from replay.results import as_simulated
 from sim.calibration.fit import Fitted, fit
-from sim.cluster.topology import from_header
 from sim.config import RunConfig
 from sim.cost.model import CostModel
 from sim.counts.cache_replay import FetchCounts
 from sim.counts.policy_runs import count_ahead, replay_recorded
 from sim.runs.results import epoch_seconds
-from sim.simulation.simulate import simulate
+from sim.runs.run import Run
+from sim.runs.twin import Twin
 from sim.workload.load import TrainerInput, load
 from traces.header import Header
 from traces.reader import Trace
@@ -108,8 +107,8 @@ def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
     per_epoch, fill = header.minibatches_per_epoch, sum(int(one.fill_by_owner.sum()) for one in fetch_counts)
     epoch_s = None
     if cost is not None:
-        times = _simulated_times(folder, inputs, header, plan, config, cost, fetch_counts)
-        epoch_s = epoch_seconds(times["start_s"], times["step_s"], per_epoch)
+        twin = Twin(folder / TRACE, config.trace_sha256, header, cost, {config.universe: inputs})
+        epoch_s = _simulated(twin, folder, plan, config, fetch_counts).epochs["epoch_s"].to_numpy()
     return Comparison(
         minibatches=live.counts["hit_rows"].size,
         differences=_differences(live.counts, counts, per_epoch),
@@ -134,20 +133,12 @@ def _serve_again(
     return replay_recorded(inputs, header, config, folder / "decisions.parquet"), False
 
 
-def _simulated_times(
-    folder: Path,
-    inputs: list[TrainerInput],
-    header: Header,
-    plan: PolicyPlan,
-    config: RunConfig,
-    cost: CostModel,
-    fetch_counts: list[FetchCounts],
-) -> dict[str, NDArray[Any]]:
-    cluster = from_header(header, None)
-    if plan.timed and config.mode == "sync":  # trainers wait for the recorded latencies
-        plan = resolve(f"recorded:{folder / 'decisions.parquet'}")
-        return simulate(inputs, header, plan, config, cost, cluster).times
-    return simulate(inputs, header, plan, config, cost, cluster, fetch_counts=fetch_counts).times
+def _simulated(twin: Twin, folder: Path, plan: PolicyPlan, config: RunConfig, fetch_counts: list[FetchCounts]) -> Run:
+    """The live run in time, with what it fetched; where trainers waited for answers, with the recorded latencies."""
+    if plan.timed and config.mode == "sync":
+        recorded = resolve(f"recorded:{folder / 'decisions.parquet'}")
+        return twin.simulate(config, plan=recorded)
+    return twin.simulate(config, plan=plan, fetch_counts=fetch_counts)
 
 
 def _differences(live: dict[str, NDArray], simulated: dict[str, NDArray], per_epoch: int) -> list[Difference]:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from agents.registry import RENAMES as POLICIES
 from sim.caches.cache import Init
 from sim.caches.registry import RENAMES as CACHES
 from sim.config_files import from_json
 from sim.workload.stream import UniverseKind
+from traces.errors import InputError
 
 Mode = Literal["async", "sync"]
 PolicySpec = Annotated[str, AfterValidator(POLICIES.now)]
 CacheSpec = Annotated[str, AfterValidator(CACHES.now)]
+
+BUFFER_FIELDS = ("cache", "buffer", "init", "universe", "window", "mode", "seed")
+"""Fields that mean nothing to a policy without a buffer."""
+
+TIME_FIELDS = ("mode", "link_bytes_per_s", "link_latency_s", "depth", "compute_speed", "cluster", "scenario")
+"""Fields that change when things happen, but not what a policy fetches that looks at no times."""
 
 
 class RunConfig(BaseModel):
@@ -61,6 +69,24 @@ class RunConfig(BaseModel):
         """
         first = {"agent": POLICIES.at_first(self.agent), "cache": CACHES.at_first(self.cache)}
         return hashlib.sha256(self.model_copy(update=first).model_dump_json().encode()).hexdigest()[:16]
+
+    def reset(self, names: Iterable[str]) -> RunConfig:
+        """The same with the defaults of some fields."""
+        return self.model_copy(update={name: type(self).model_fields[name].default for name in names})
+
+    def without_buffer(self, agent: str) -> RunConfig:
+        """The same run under `agent`, a policy without a buffer: what a policy with one is held against."""
+        return self.reset(BUFFER_FIELDS).model_copy(update={"agent": agent})
+
+
+def make_config(**fields: Any) -> RunConfig:
+    """A configuration. Raises `InputError` for a field that there is not, and for the first value that can't be."""
+    try:
+        return RunConfig(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(f"{place}={first['input']!r}: {first['msg']}") from None
 
 
 def read_policy(path: Path) -> RunConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,15 +20,19 @@ else:
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def from_toml(model: type[Model], path: Path, option: str) -> Model:
-    """A TOML file as a model. Raises `InputError` for a file that is none, and for the first thing wrong in it."""
-    with _naming(path, option):
-        return model.model_validate(read_toml(path, option))
+def from_toml(model: type[Model], file: Path | str | Mapping[str, Any], option: str) -> Model:
+    """A TOML file, or what one would say, as a model. Raises `InputError` for a file that is none, and for the first
+    thing wrong in it."""
+    if isinstance(file, Mapping):
+        with _naming(option.removeprefix("--")):
+            return model.model_validate(file)
+    with _naming(f"{option} {file}"):
+        return model.model_validate(read_toml(Path(file), option))
 
 
 def from_json(model: type[Model], path: Path, option: str) -> Model:
     """A JSON file as a model. Raises `InputError` for a file that is none, and for the first thing wrong in it."""
-    with _naming(path, option):
+    with _naming(f"{option} {path}"):
         return model.model_validate_json(_content(path, option))
 
 
@@ -48,11 +52,11 @@ def _content(path: Path, option: str) -> bytes:
 
 
 @contextmanager
-def _naming(path: Path, option: str) -> Iterator[None]:
+def _naming(what: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         told = f"{place}: " if place else ""
-        raise InputError(f"{option} {path}: {told}{first['msg'].removeprefix('Value error, ')}") from None
+        raise InputError(f"{what}: {told}{first['msg'].removeprefix('Value error, ')}") from None

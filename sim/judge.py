@@ -69,11 +69,10 @@ def main(
     from rich.table import Table
 
     from agents.registry import ModelOptions
-    from sim.config import RunConfig
     from sim.counts.policy_runs import decides
     from sim.runs.choose import choose
     from sim.runs.judging import judged_run
-    from sim.runs.twin import Twin, checksum
+    from sim.runs.twin import Twin
 
     plan, options = choose(
         policy=policy,
@@ -87,10 +86,10 @@ def main(
         seed=0,
         model=ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again),
     )
-    config = RunConfig(trace=trace.name, trace_sha256=checksum(trace), agent=plan.name, **options)
+    twin = Twin.open(trace, {options.get("universe", "halo")})
+    config = twin.config(plan, **options)
     if not plan.buffered or not decides(config):
         raise InputError(f"there are no decisions to judge with --agent {plan.name} and --cache {config.cache}")
-    twin = Twin.open(trace, {config.universe})
     tables: dict[str, list[pl.DataFrame]] = {}
     reports: list[dict[str, Any]] = []
     for seed in range(seeds):

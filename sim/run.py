@@ -114,10 +114,11 @@ def main(
 
     gc.disable()  # what is imported and loaded stays; looking through it for garbage takes a fifth of a short run
     from agents.registry import ModelOptions
+    from sim.counts.policy_runs import decides
     from sim.reports.run_figure import Artist
     from sim.runs.choose import choose
-    from sim.runs.experiment import Experiment
-    from sim.runs.whatif import what_if
+    from sim.runs.experiment import INTERVALS, Experiment
+    from sim.runs.twin import Twin
 
     plan, options = choose(
         policy=policy,
@@ -132,28 +133,31 @@ def main(
         model=ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again),
         depth=depth,
     )
-    options |= what_if(
-        cluster, scenario, link_latency_s=latency_s, compute_speed=compute_speed, trainers_per_host=trainers_per_host,
-        feature_bytes=feature_bytes,
-    )  # fmt: skip
+    options |= {
+        "link": link, "latency_s": latency_s, "cluster": cluster, "scenario": scenario, "compute_speed": compute_speed,
+        "trainers_per_host": trainers_per_host, "feature_bytes": feature_bytes, "owners": owners,
+    }  # fmt: skip
     artist = Artist()
-    experiment = Experiment.open(trace, plan, options, link, cost, owners)
-    experiment.timeline = timeline
+    twin = Twin.open(trace, {options.get("universe", "halo")}, cost)
+    config, notice = twin.config(plan, **options), twin.header.notice
     gc.freeze()
     gc.enable()
-    if experiment.header.notice:
-        shown.print(f"[bold yellow]{experiment.header.notice}[/]")
-    with _progress(experiment.steps, quiet) as tell:
-        experiment.run(tell)
-    folder = out or Path("results") / experiment.config.id
+    if notice:
+        shown.print(f"[bold yellow]{notice}[/]")
+    policies = 4 if plan.buffered and decides(config) else 3
+    minibatches = twin.header.trainers * twin.header.epochs * twin.header.minibatches_per_epoch
+    with _progress(policies * minibatches, quiet) as tell:
+        run = twin.simulate(config, plan=plan, bins=INTERVALS if timeline else 0, tell=tell)
+        experiment = Experiment(run, tell)
+        rows = experiment.rows
+    folder = out or Path("results") / config.id
     experiment.write(folder, artist.begin)
     check = experiment.check()
     if json:
-        found = {"run": experiment.config.id, "folder": folder, "notice": experiment.header.notice}
-        print_json(found | {"rows": experiment.summaries()} | check)
-    _print(shown, experiment.summaries())
+        print_json({"run": config.id, "folder": folder, "notice": notice, "rows": rows} | check)
+    _print(shown, rows)
     if breakdown:
-        _print_breakdown(shown, experiment.tables[plan.name])
+        _print_breakdown(shown, run.minibatches)
     shown.print(experiment.describe())
     if check:
         shares = f"epoch {check['epoch_error_share']:+.1%}, fetch {check['fetch_error_share']:+.1%}"

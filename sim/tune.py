@@ -147,14 +147,14 @@ def objective(trial: optuna.Trial, config: RunConfig, first: Twin, twin: Twin) -
     """
     import optuna
 
-    begun = first.run(config)
+    begun = first.simulate(config, ahead=True).row
     trial.set_user_attr("config", config.model_dump(mode="json"))
     trial.set_user_attr("first_epoch_s", begun["epoch_s_mean"])
     for other in trial.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
         beaten = other.user_attrs["first_epoch_s"] * (1 + MARGIN) < begun["epoch_s_mean"]
         if beaten and other.values[1] <= begun["buffer_bytes"]:
             raise optuna.TrialPruned
-    result = twin.run(config)
+    result = twin.simulate(config, ahead=True).row
     return result["epoch_s_mean"], result["buffer_bytes"]
 
 

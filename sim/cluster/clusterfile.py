@@ -29,8 +29,9 @@ What is not said stays as captured. Hosts that stand in no rack are at the core 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import (
     BaseModel,
@@ -114,9 +115,9 @@ class ClusterFile(_Part):
         return self
 
 
-def read_cluster(path: Path) -> ClusterFile:
-    """Read a `cluster.toml`. Raises `InputError` for a file that is none."""
-    return from_toml(ClusterFile, path, "--cluster")
+def read_cluster(file: Path | str | Mapping[str, Any]) -> ClusterFile:
+    """Read a `cluster.toml`, or what one would say. Raises `InputError` for what is none."""
+    return from_toml(ClusterFile, file, "--cluster")
 
 
 def agent_latency(config: RunConfig) -> tuple[float, float] | None:

@@ -26,7 +26,9 @@ A period begins at 0 and never ends where nothing else is said. `repeat_s` repea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, model_validator
 
@@ -114,6 +116,6 @@ class Scenario(BaseModel):
         )
 
 
-def read_scenario(path: Path) -> Scenario:
-    """Read a `scenario.toml`. Raises `InputError` for a file that is none."""
-    return from_toml(Scenario, path, "--scenario")
+def read_scenario(file: Path | str | Mapping[str, Any]) -> Scenario:
+    """Read a `scenario.toml`, or what one would say. Raises `InputError` for what is none."""
+    return from_toml(Scenario, file, "--scenario")

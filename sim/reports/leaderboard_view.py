@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from sim.config import BUFFER_FIELDS
 from sim.sweeps import leaderboard
-from sim.sweeps.grid import UNBUFFERED
 
 SHOWN = ("cache", "agent", "buffer", "universe", "init", "window", "mode", "link_bytes_per_s")
 RESULTS = ("seeds", "epoch_s_mean", "vs_none", "hit_rate_remote", "fetched_over_min", "buffer_bytes")
@@ -75,7 +75,7 @@ class LeaderboardView:
         for row in self.shown.iter_rows(named=True):
             texts = {name: text_of(name, row[name]) for name in named}
             if not row["buffer_rows"]:
-                texts |= dict.fromkeys((name for name in UNBUFFERED if name in texts), "")
+                texts |= dict.fromkeys((name for name in BUFFER_FIELDS if name in texts), "")
             elif row["bound"] and "cache" in texts:
                 texts["cache"] += " (bound)"
             if (interval := row[f"{self.by}_interval"]) is not None:

@@ -1,3 +1,6 @@
 """One trace and its configurations: opened, changed, run, judged, written."""
 
-__all__ = ["choose", "experiment", "former_names", "judging", "options", "results", "timeline", "twin", "whatif"]
+__all__ = [
+    "applied", "choose", "experiment", "former_names", "judging", "options", "results", "run", "timeline", "twin",
+    "whatif",
+]  # fmt: skip

@@ -1,145 +1,69 @@
-"""One policy over one trace, with what it is to be read against: DistDGL, pipelining alone, and the bound."""
+"""One run beside what it is to be read against: DistDGL, pipelining alone, its own buffer left alone, and the bound."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 import numpy as np
 import polars as pl
-from pydantic import ValidationError
 
-from agents.registry import PolicyPlan, resolve
-from sim.calibration.fit import fit
-from sim.cluster.clusterfile import cluster_of
-from sim.config import RunConfig
-from sim.cost.model import CostModel, read_cost
-from sim.counts.bound import Bound, bound_of_run
-from sim.counts.policy_runs import make_caches
-from sim.runs.results import decision_table, epoch_seconds, epoch_times, minibatch_table, summarise, write
+from sim.counts.policy_runs import decides
+from sim.runs.results import epoch_seconds, write
+from sim.runs.run import Run
 from sim.runs.timeline import chrome_trace, utilisation
-from sim.runs.whatif import changed, read_owners, repartitioned
-from sim.simulation.simulate import Simulated, simulate
 from sim.simulation.trainer import TIMED
-from sim.workload.load import TrainerInput, load
-from traces.checksum import sha256_of
-from traces.cluster.link import parse_link
-from traces.errors import InputError
-from traces.header import Header
-from traces.reader import Trace
 from traces.schema import TIMES
 
 INTERVALS = 2000
 """In so many it is told how busy links and servers were."""
 
-BASELINES = ("none", "pipeline")
-
-CHANGES = (
-    "link_bytes_per_s", "link_latency_s", "depth", "compute_speed", "trainers_per_host", "feature_bytes",
-    "owners_sha256", "cluster", "scenario",
-)  # fmt: skip
-"""Fields of a configuration that make it another run than the captured one, whatever the policy."""
-
 
 @dataclass(eq=False)
 class Experiment:
-    """A policy, its baselines and the bound on one trace. Make it with `open`, then `run`, then `write`."""
+    """A run and its baselines, which `tell` hears of after every minibatch of every trainer."""
 
-    plan: PolicyPlan
-    config: RunConfig
-    header: Header
-    inputs: list[TrainerInput]
-    cost: CostModel
-    cluster: nx.DiGraph
-    simulated: dict[str, Simulated] = field(default_factory=dict)
-    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
-    bound: Bound | None = None
-    timeline: bool = False
+    run: Run
+    tell: Callable[[], None] = lambda: None
 
-    @classmethod
-    def open(
-        cls,
-        path: Path,
-        plan: PolicyPlan,
-        options: dict[str, Any],
-        link: str | None,
-        cost_file: Path | None = None,
-        owners: Path | None = None,
-    ) -> Experiment:
-        """Read the trace, check the options against it, and fit the cost model, or read it from `cost_file`. Raises
-        `InputError` for bad input."""
-        trace = Trace(path)
-        rate = parse_link(link) if link else None
-        try:
-            config = RunConfig(
-                trace=path.name, trace_sha256=sha256_of(path), agent=plan.name, link_bytes_per_s=rate,
-                owners_sha256=sha256_of(owners) if owners else "", **options,
-            )  # fmt: skip
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(f"--{first['loc'][0]}: {first['msg']}") from None
-        inputs = load(trace, config.universe)
-        cluster = cluster_of(trace.header, config)
-        if plan.buffered:
-            make_caches(inputs, trace.header, config)  # wrong sizes and options show up before anything else is done
-        if cost_file is None:
-            cost = fit(inputs, trace.header, path.name, config.trace_sha256).cost
-        else:
-            cost = read_cost(cost_file)
-        if owners is not None:
-            inputs = repartitioned(inputs, trace.header, read_owners(owners))
-        inputs, header, cost = changed(inputs, trace.header, cost, config)
-        return cls(plan, config, header, inputs, cost, cluster)
+    @cached_property
+    def runs(self) -> dict[str, Run]:
+        """By policy, baselines first."""
+        run, names = self.run, ["none", "pipeline"]
+        if run.plan.buffered and decides(run.config):
+            names.append("never")
+        others = {name: run.twin.baseline(run.config, name, self.tell) for name in names if name != run.plan.name}
+        return {name: others.get(name, run) for name in dict.fromkeys([*names, run.plan.name])}
 
-    @property
-    def policies(self) -> list[str]:
-        """The policies simulated, baselines first."""
-        return list(dict.fromkeys([*BASELINES, self.plan.name]))
-
-    @property
-    def steps(self) -> int:
-        """Minibatches to simulate in all."""
-        return len(self.policies) * len(self.inputs) * self.inputs[0].stream.minibatches
-
-    def run(self, tell: Callable[[], None] = lambda: None) -> None:
-        """Simulate. `tell` is called after every minibatch of every trainer."""
-        for name in self.policies:
-            plan = self.plan if name == self.plan.name else resolve(name)
-            self.simulated[name] = simulate(
-                self.inputs, self.header, plan, self.config, self.cost, self.cluster, tell,
-                bins=INTERVALS if self.timeline else 0,
-            )  # fmt: skip
-            self.tables[name] = minibatch_table(self.simulated[name], self.inputs, self.header)
-        if self.plan.buffered:
-            self.bound = bound_of_run(self.inputs, self.header, self.config)
-
-    def summaries(self) -> list[dict[str, Any]]:
-        """A row a policy (`sim.runs.results.summarise`), and one for the bound, which has counts only."""
-        rows = [{"policy": name} | summarise(self.simulated[name], self.inputs, self.header) for name in self.policies]
-        if self.bound is not None:
-            remote, halo = rows[0]["remote_rows"], int(self.tables["none"]["halo_rows"].sum())
-            hits, fill = int(self.bound.hit_rows.sum()), self.bound.fill_rows
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a policy (`Run.summary`), and one for the bound, which has counts only."""
+        rows = [one.summary for one in self.runs.values()]
+        if (least := self.run.bound) is not None:
+            remote, halo = rows[0]["remote_rows"], int(self.run.minibatches["halo_rows"].sum())
+            hits = int(least.hit_rows.sum())
             rates = {"hit_rate_remote": hits / max(remote, 1), "hit_rate_halo": hits / max(halo, 1)}
-            counts = {"remote_rows": remote, "hit_rows": hits, "replacement_rows": 0, "fill_rows": fill}
-            rows.append({"policy": "MIN", "fetched_rows": self.bound.fetched_rows} | counts | rates)
-        if self.config.universe == "remote":  # hits outside the halo can't be told over rows inside it
+            counts = {"remote_rows": remote, "hit_rows": hits, "replacement_rows": 0, "fill_rows": least.fill_rows}
+            rows.append({"policy": "MIN", "fetched_rows": least.fetched_rows} | counts | rates)
+            rows = [row | {"fetched_over_min": row["fetched_rows"] / max(least.fetched_rows, 1)} for row in rows]
+        if self.run.config.universe == "remote":  # hits outside the halo can't be told over rows inside it
             rows = [row | {"hit_rate_halo": None} for row in rows]
         return rows
 
     def check(self) -> dict[str, float]:
         """How the model does on the captured run itself: simulated `none` over measured, less 1, for the mean epoch and
         the mean fetch. Empty where something else than the captured run is simulated."""
-        plain = RunConfig(trace="", trace_sha256="", agent="")
-        if any(getattr(self.config, name) != getattr(plain, name) for name in CHANGES) or self.header.policy != "none":
+        none, header = self.runs["none"], self.run.twin.header
+        if none.config != self.run.twin.config("none") or header.policy != "none":
             return {}
-        per_epoch = self.header.minibatches_per_epoch
-        simulated = self.simulated["none"].times
-        measured = {name: np.stack([one.times[name] for one in self.inputs]) for name in TIMED if name in TIMES}
-        epoch_s = [epoch_seconds(t["start_s"], t["step_s"], per_epoch).mean() for t in (simulated, measured)]
-        fetch_s = [t["fetch_s"].mean() for t in (simulated, measured)]
+        inputs, per_epoch = none.applied.inputs, header.minibatches_per_epoch
+        measured = {name: np.stack([one.times[name] for one in inputs]) for name in TIMED if name in TIMES}
+        both = none.simulated.times, measured
+        epoch_s = [epoch_seconds(times["start_s"], times["step_s"], per_epoch).mean() for times in both]
+        fetch_s = [times["fetch_s"].mean() for times in both]
         return {
             "epoch_error_share": float(epoch_s[0] / epoch_s[1] - 1),
             "fetch_error_share": float(fetch_s[0] / fetch_s[1] - 1),
@@ -147,17 +71,18 @@ class Experiment:
 
     def describe(self) -> str:
         """The run in a line: what a reader needs to tell it from another."""
-        graph, training = self.header.graph, self.header.training
-        rate = self.config.link_bytes_per_s or self.header.cluster.link_bytes_per_s
+        config, header = self.run.config, self.run.applied.header
+        graph, training = header.graph, header.training
+        rate = config.link_bytes_per_s or header.cluster.link_bytes_per_s
         parts = [
-            f"{self.config.trace} ({graph.name}, {graph.kind}), {self.header.trainers} trainers",
+            f"{config.trace} ({graph.name}, {graph.kind}), {header.trainers} trainers",
             f"batch {training.batch_size}, fanout {','.join(map(str, training.fanout))}",
             f"links {rate * 8 / 1e6:g} Mbit/s" if rate else "links not shaped",
         ]
-        if self.plan.buffered:
-            rows = self.simulated[self.plan.name].capacity_rows
-            size = f"{self.config.buffer} = {min(rows):,} to {max(rows):,} rows"
-            parts.append(f"cache {self.config.cache}, {size} ({self.config.universe}, init {self.config.init})")
+        if self.run.plan.buffered:
+            rows = self.run.simulated.capacity_rows
+            size = f"{config.buffer} = {min(rows):,} to {max(rows):,} rows"
+            parts.append(f"cache {config.cache}, {size} ({config.universe}, init {config.init})")
         return "; ".join(parts)
 
     def write(self, folder: Path, begin_figure: Callable[..., Callable[[], bytes]]) -> None:
@@ -165,35 +90,32 @@ class Experiment:
 
         `begin_figure` gets what `sim.reports.run_figure.draw` takes, and gives the function that returns the PNG.
         """
-        name = self.plan.name
-        summaries = self.summaries()
-        identity = {"run": self.config.id} | self.config.model_dump()
-        runs = pl.DataFrame([identity | row for row in summaries], infer_schema_length=None)
-        epochs = [
-            epoch_times(simulated, self.header).insert_column(0, pl.lit(policy).alias("policy"))
-            for policy, simulated in self.simulated.items()
-        ]
-        minibatches = [table.insert_column(0, pl.lit(policy).alias("policy")) for policy, table in self.tables.items()]
-        caption = "; ".join(filter(None, [self.header.notice, self.describe(), f"seed {self.config.seed}"]))
-        bound = None if self.bound is None else pl.Series(self.bound.missed_rows)
-        epoch_s = {row["policy"]: row["epoch_s_mean"] for row in summaries if "epoch_s_mean" in row}
-        shown = {policy: self.tables[policy] for policy in dict.fromkeys(["pipeline", name])}
+        run, name = self.run, self.run.plan.name
+        header, timed = run.applied.header, run.simulated
+
+        def named(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
+            policies = [pl.lit(policy).alias("policy") for policy in tables]
+            return pl.concat(
+                [table.clone().insert_column(0, name) for name, table in zip(policies, tables.values(), strict=True)]
+            )
+
+        caption = "; ".join(filter(None, [header.notice, self.describe(), f"seed {run.config.seed}"]))
+        bound = None if run.bound is None else pl.Series(run.bound.missed_rows)
+        epoch_s = {policy: one.row["epoch_s_mean"] for policy, one in self.runs.items()}
+        shown = {policy: self.runs[policy].minibatches for policy in dict.fromkeys(["pipeline", name])}
         finish_figure = begin_figure(name, shown, epoch_s, bound, caption)
-        timed = self.simulated[name]
-        write(
-            folder,
-            {
-                "runs": runs,
-                "epochs": pl.concat(epochs),
-                "minibatches": pl.concat(minibatches),
-                "decisions": decision_table(timed, self.plan.calls_model),
-            }
-            | ({"utilisation": utilisation(timed, self.header)} if self.timeline else {}),
-            {
-                "config": self.config.model_dump(),
-                "summary": {"notice": self.header.notice, "runs": summaries} | self.check(),
-                "cost": asdict(self.cost),
-            }
-            | ({"timeline": chrome_trace(timed, self.header)} if self.timeline else {}),
-            finish_figure,
-        )
+        identity = {"run": run.config.id} | run.config.model_dump()
+        tables = {
+            "runs": pl.DataFrame([identity | row for row in self.rows], infer_schema_length=None),
+            "epochs": named({policy: one.epochs for policy, one in self.runs.items()}),
+            "minibatches": named({policy: one.minibatches for policy, one in self.runs.items()}),
+            "decisions": run.decisions,
+        }
+        documents = {
+            "config": run.config.model_dump(),
+            "summary": {"notice": header.notice, "runs": self.rows} | self.check(),
+            "cost": asdict(run.applied.cost),
+        }
+        if len(timed.used):
+            tables["utilisation"], documents["timeline"] = utilisation(timed, header), chrome_trace(timed, header)
+        write(folder, tables, documents, finish_figure)

@@ -18,21 +18,20 @@ from agents.classifiers.features import FEATURES, features
 from agents.policy import Decision
 from agents.policy_driver import LoggedDecision
 from agents.registry import PolicyPlan, resolve
-from sim.cluster.clusterfile import cluster_of
 from sim.cluster.scenario import Scenario
 from sim.config import RunConfig
 from sim.counts.cache_replay import FetchCounts, empty_counts, replay_minibatch
-from sim.counts.counterfactual import Branch, branch, part_of_run, part_served
+from sim.counts.counterfactual import Branch, branch, part_served
 from sim.counts.policy_runs import make_caches
-from sim.runs.results import summarise
+from sim.runs.run import Run
 from sim.runs.twin import Twin
-from sim.simulation.simulate import Simulated, simulate
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
     """A run, a table with a row a decision that was applied, and a report of one row."""
 
+    run: Run
     table: pl.DataFrame
     report: dict[str, float]
 
@@ -41,34 +40,32 @@ def judged_run(
     twin: Twin, plan: PolicyPlan, config: RunConfig, horizon: int, seconds: bool = False
 ) -> Iterator[Judged]:
     """Simulate and judge `plan`, then its control: a random gate with the same rate of replacements."""
-    judged = _simulated_and_judged(twin, plan, config, horizon, seconds)
+    judged = _simulated_and_judged(twin.simulate(config, plan=plan), horizon, seconds)
     yield judged
     if not plan.name.startswith("random:"):
-        windows = twin.header.trainers * max(twin.inputs[config.universe][0].stream.minibatches // config.window, 1)
+        run = judged.run
+        windows = len(run.applied.inputs) * max(run.applied.inputs[0].stream.minibatches // config.window, 1)
         rate = round(min(judged.report["replacements"] / windows, 1.0), 4)
-        control = resolve(f"random:{rate}")
-        yield _simulated_and_judged(twin, control, config.model_copy(update={"agent": control.name}), horizon, seconds)
+        control = config.model_copy(update={"agent": resolve(f"random:{rate}").name})
+        yield _simulated_and_judged(twin.simulate(control), horizon, seconds)
 
 
-def _simulated_and_judged(twin: Twin, plan: PolicyPlan, config: RunConfig, horizon: int, seconds: bool) -> Judged:
-    inputs, header = twin.inputs[config.universe], twin.header
-    cluster = cluster_of(header, config)
-    simulated = simulate(inputs, header, plan, config, twin.cost, cluster)
-    table = judge(twin, config, simulated, horizon, seconds)
-    summary = summarise(simulated, inputs, header)
+def _simulated_and_judged(run: Run, horizon: int, seconds: bool) -> Judged:
+    table, row = judge(run, horizon, seconds), run.summary
+    minibatches = len(run.applied.inputs) * run.applied.inputs[0].stream.minibatches
     report = {
-        "decisions": summary["decisions"],
-        "valid": summary["answers_valid"] / max(summary["decisions"], 1),
-        "latency_s": summary["latency_s_mean"],
-        "replacements": summary["replacements"],
-        "interval": len(inputs) * inputs[0].stream.minibatches / max(summary["decisions"], 1),
+        "decisions": row["decisions"],
+        "valid": row["answers_valid"] / max(row["decisions"], 1),
+        "latency_s": row["latency_s_mean"],
+        "replacements": row["replacements"],
+        "interval": minibatches / max(row["decisions"], 1),
         **verdict(table),
-        "hit_rate_remote": summary["hit_rate_remote"],
-        "fetched_rows": summary["fetched_rows"],
-        "over_MIN": summary["fetched_rows"] / twin.bound(config).fetched_rows,
-        "epoch_s": summary["epoch_s_mean"],
+        "hit_rate_remote": row["hit_rate_remote"],
+        "fetched_rows": row["fetched_rows"],
+        "over_MIN": row["fetched_over_min"],
+        "epoch_s": row["epoch_s_mean"],
     }
-    return Judged(table, report)
+    return Judged(run, table, report)
 
 
 def verdict(table: pl.DataFrame) -> dict[str, float]:
@@ -82,15 +79,15 @@ def verdict(table: pl.DataFrame) -> dict[str, float]:
     return found  # type: ignore[return-value]
 
 
-def judge(twin: Twin, config: RunConfig, simulated: Simulated, horizon: int, seconds: bool) -> pl.DataFrame:
+def judge(run: Run, horizon: int, seconds: bool) -> pl.DataFrame:
     """A row a decision that was applied: what the policy saw (`agents.classifiers.features`), what it did, the rows
     that either branch fetches, `better` (True: replace), `proxy` (the label of Rudder's public code), regret."""
-    inputs = twin.inputs[config.universe]
-    caches = make_caches(inputs, twin.header, config)
+    inputs, config = run.applied.inputs, run.config
+    caches = make_caches(inputs, run.applied.header, config)
     rows: list[dict[str, Any]] = []
     actual: list[FetchCounts] = []
     branches: list[tuple[int, Branch, Branch]] = []
-    for rank, (one, cache, log) in enumerate(zip(inputs, caches, simulated.decisions, strict=True)):
+    for rank, (one, cache, log) in enumerate(zip(inputs, caches, run.simulated.decisions, strict=True)):
         fetch_counts = empty_counts(one, cache)
         proxies = proxy_labels(log)
         due = {entry.applied_minibatch: (entry, proxy) for entry, proxy in zip(log, proxies, strict=True)}
@@ -108,7 +105,7 @@ def judge(twin: Twin, config: RunConfig, simulated: Simulated, horizon: int, sec
     table = pl.DataFrame(rows, infer_schema_length=None)
     if not seconds or table.is_empty():
         return table
-    lasted = np.array([_seconds(twin, config, simulated, actual, one) for one in branches])
+    lasted = np.array([_seconds(run, actual, one) for one in branches])
     took = np.where(table["replaced"].to_numpy(), lasted[:, 0], lasted[:, 1])
     return table.with_columns(
         pl.Series("replace_s", lasted[:, 0]),
@@ -171,13 +168,7 @@ def _row(
     }
 
 
-def _seconds(
-    twin: Twin,
-    config: RunConfig,
-    simulated: Simulated,
-    actual: list[FetchCounts],
-    judged: tuple[int, Branch, Branch],
-) -> tuple[float, float]:
+def _seconds(run: Run, actual: list[FetchCounts], judged: tuple[int, Branch, Branch]) -> tuple[float, float]:
     """How long the horizon lasts on the cluster with either branch, the other trainers doing what they did.
 
     Both branches start with nothing prepared at the time when the first trainer came to the horizon's first minibatch,
@@ -185,15 +176,13 @@ def _seconds(
     """
     rank, *both = judged
     first, minibatches = both[0].first, len(both[0].fetch_counts.hit_rows)
-    inputs = [part_of_run(one, first, minibatches) for one in twin.inputs[config.universe]]
-    header = twin.header.model_copy(update={"minibatches_per_epoch": minibatches + 1})
-    start_s = float(simulated.times["start_s"][:, first].min())
-    config = config.model_copy(update={"scenario": Scenario.of(config.scenario).later(start_s).text})
-    cluster, plan = cluster_of(header, config), resolve("never")
+    part, plan = run.applied.part(first, minibatches), resolve("never")
+    start_s = float(run.simulated.times["start_s"][:, first].min())
+    config = run.config.model_copy(update={"scenario": Scenario.of(run.config.scenario).later(start_s).text})
     lasted = []
     for one in both:
         fetch_counts = [part_served(other, first, minibatches) for other in actual]
         fetch_counts[rank] = one.fetch_counts
-        times = simulate(inputs, header, plan, config, twin.cost, cluster, fetch_counts=fetch_counts).times
+        times = part.simulate(plan, config, fetch_counts).times
         lasted.append(float((times["start_s"] + times["step_s"]).max()))
     return lasted[0], lasted[1]

@@ -1,28 +1,37 @@
-"""A trace, opened once for many runs, and what runs over it have in common."""
+"""A captured run, opened once and simulated as often as one likes: the place where configurations are applied."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agents.registry import resolve
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.policy import Policy
+from agents.registry import PolicyPlan, resolve
 from sim.calibration.fit import fit
-from sim.cluster.clusterfile import agent_latency, cluster_of
-from sim.config import RunConfig
-from sim.cost.model import CostModel
+from sim.cluster.clusterfile import agent_latency
+from sim.config import BUFFER_FIELDS, TIME_FIELDS, RunConfig, make_config
+from sim.cost.model import CostModel, read_cost
 from sim.counts.bound import Bound, bound_of_run
 from sim.counts.cache_replay import FetchCounts
 from sim.counts.policy_runs import count_ahead, decides
-from sim.runs.results import summarise
-from sim.runs.whatif import changed
-from sim.simulation.simulate import simulate
+from sim.runs.applied import Applied
+from sim.runs.choose import meant, plan_of, refuse_meaningless
+from sim.runs.run import Run
+from sim.runs.whatif import read_owners, repartitioned, what_if
 from sim.workload.load import TrainerInput, load
 from sim.workload.stream import UniverseKind
 from traces.checksum import sha256_of
 from traces.errors import InputError
 from traces.header import Header
 from traces.reader import Trace
+
+BASELINES_KEPT = 8
+"""So many baselines are remembered; a run keeps its own besides."""
 
 
 def checksum(path: Path) -> str:
@@ -32,79 +41,163 @@ def checksum(path: Path) -> str:
     return sha256_of(path)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Twin:
-    """A captured run in memory: its trainers in every universe that is asked for, and the cost model fitted to it.
+    """A captured run in memory: its trainers in every universe that was asked for, and a cost model.
 
     Runs that are given one after another share what only depends on what they have in common: dense ids, degree order,
-    what a cache that replaces on its own fetches, and the bound.
+    what-ifs, what a cache that replaces on its own fetches, baselines, and the bound.
     """
 
+    path: Path
+    sha256: str
     header: Header
-    inputs: dict[UniverseKind, list[TrainerInput]]
     cost: CostModel
-    fetch_counts: tuple[tuple[Any, ...], list[FetchCounts] | None] = ((), None)
-    bounds: dict[tuple[str, str], Bound] = field(default_factory=dict)
+    inputs: dict[UniverseKind, list[TrainerInput]]
+    owners: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    _applied: tuple[Any, Applied] | None = None
+    _fetch_counts: tuple[Any, list[FetchCounts] | None] = (None, None)
+    _baselines: dict[RunConfig, Run] = field(default_factory=dict)
+    _bounds: dict[RunConfig, Bound] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, path: Path, universes: set[UniverseKind]) -> Twin:
-        """Read the trace and fit the cost model. Raises `InputError` for bad input."""
-        trace = Trace(path)
-        inputs = {universe: load(trace, universe) for universe in sorted(universes)}
+    def open(
+        cls,
+        trace: Path | str,
+        universes: Iterable[UniverseKind] = ("halo",),
+        cost: CostModel | Path | str | None = None,
+    ) -> Twin:
+        """Read a trace, and fit the cost model to it or take `cost`, a model or a file of `sim.calibrate`.
+
+        Universes that are not named are read when they are needed. Raises `InputError` for bad input.
+        """
+        path = Path(trace)
+        sha256, opened = checksum(path), Trace(path)
+        inputs = {universe: load(opened, universe) for universe in sorted(universes)}
         for one in (one for trainers in inputs.values() for one in trainers):
             _ = one.stream.universe.degree_rank, one.stream.universe.halo_rows  # found before processes part ways
-        cost = fit(next(iter(inputs.values())), trace.header, path.name, checksum(path)).cost
-        return cls(trace.header, inputs, cost)
+        if cost is None:
+            cost = fit(next(iter(inputs.values())), opened.header, path.name, sha256).cost
+        elif not isinstance(cost, CostModel):
+            cost = read_cost(Path(cost))
+        return cls(path, sha256, opened.header, cost, inputs)
+
+    def __repr__(self) -> str:
+        header = self.header
+        shape = f"{header.trainers} trainers, {header.epochs} epochs of {header.minibatches_per_epoch} minibatches"
+        return f"<Twin of {self.path.name}: {header.graph.name}, {header.graph.kind} graph; {shape}>"
 
     def head(self, epochs: int) -> Twin:
         """The first epochs only, under the same cost model; nothing is copied."""
-        minibatches = epochs * self.header.minibatches_per_epoch
-        return Twin(
-            self.header.model_copy(update={"epochs": epochs}),
-            {universe: [one.head(minibatches) for one in inputs] for universe, inputs in self.inputs.items()},
-            self.cost,
-        )
+        epochs = min(epochs, self.header.epochs)
+        header = self.header.model_copy(update={"epochs": epochs})
+        inputs = {universe: _head(inputs, header) for universe, inputs in self.inputs.items()}
+        return Twin(self.path, self.sha256, header, self.cost, inputs, self.owners)
 
-    def run(self, config: RunConfig) -> dict[str, Any]:
-        """Simulate one configuration: `sim.runs.results.summarise`, and beside it
+    def config(
+        self,
+        policy: str | Policy | PolicyPlan | None = None,
+        *,
+        link: str | None = None,
+        latency_s: float | None = None,
+        cluster: Path | str | dict[str, Any] | None = None,
+        scenario: Path | str | dict[str, Any] | None = None,
+        owners: Path | str | None = None,
+        **fields: Any,
+    ) -> RunConfig:
+        """The configuration that options mean, which are those of `python -m sim.run`.
 
-        `buffer_rows` and `buffer_bytes` of the largest buffer of a trainer, `min_fetched_rows`, the fewest rows that
-        any policy could fetch with buffers of this size, and `min_hit_rows`, its hits (`sim.counts.bound`); 0 and None
-        where there is no buffer. Raises `InputError` for a configuration that can't be.
+        `cluster` and `scenario` are files, or what such a file says. Raises `InputError` for values that can't be, and
+        for options that would mean nothing.
         """
-        plan = resolve(config.agent)
-        inputs, header, cost = changed(self.inputs[config.universe], self.header, self.cost, config)
-        shared: tuple[Any, ...] = (
-            plan.buffered,
-            config.universe,
-            config.cache,
-            config.buffer,
-            config.init,
-            config.seed,
-            config.trainers_per_host,
-            config.feature_bytes,
-        )
-        if decides(config):
-            shared += (plan.name, config.window, agent_latency(config))
-        if self.fetch_counts[0] != shared:
-            self.fetch_counts = shared, count_ahead(inputs, header, plan, config)
-        cluster = cluster_of(header, config)
-        simulated = simulate(inputs, header, plan, config, cost, cluster, fetch_counts=self.fetch_counts[1])
-        rows = max(simulated.capacity_rows)
-        summary = summarise(simulated, inputs, header)
-        if config.universe == "remote":  # hits outside the halo can't be told over rows inside it
-            summary["hit_rate_halo"] = None
-        least = self.bound(config) if plan.buffered else None
-        return summary | {
-            "buffer_rows": rows,
-            "buffer_bytes": rows * header.graph.feature_bytes,
-            "min_fetched_rows": None if least is None else least.fetched_rows,
-            "min_hit_rows": None if least is None else int(least.hit_rows.sum()),
-        }
+        plan = plan_of(policy, fields)
+        fields |= what_if(link=link, latency_s=latency_s, cluster=cluster, scenario=scenario)
+        if owners is not None:
+            fields["owners_sha256"] = checksum(Path(owners))
+            self.owners[fields["owners_sha256"]] = read_owners(Path(owners))
+        return make_config(trace=self.path.name, trace_sha256=self.sha256, agent=plan.name, **fields)
+
+    def simulate(
+        self,
+        policy: str | Policy | PolicyPlan | RunConfig | None = None,
+        *,
+        plan: PolicyPlan | None = None,
+        ahead: bool = False,
+        fetch_counts: list[FetchCounts] | None = None,
+        bins: int = 0,
+        tell: Callable[[], None] = lambda: None,
+        **options: Any,
+    ) -> Run:
+        """Simulate a policy: its name, an object, or a whole configuration; `options` are those of `config`.
+
+        `plan` is the policy of a configuration, where its name doesn't say all of it. With `ahead`, what a policy
+        fetches that looks at no times is counted before time passes, and once for runs that share it; what it saw then
+        has no times. `fetch_counts` are those of a recorded run. `bins` and `tell` are as in `sim.simulation.simulate`.
+        Raises `InputError` for what can't be.
+        """
+        if isinstance(policy, RunConfig):
+            plan, config = plan or resolve(policy.agent), policy
+            refuse_meaningless(plan, meant(config))
+            for name in options:
+                raise InputError(f"a configuration is whole; leave out {name}")
+        else:
+            plan = plan_of(policy, options)
+            config = self.config(plan, **options)
+        applied = self._apply(plan, config)
+        if fetch_counts is None and (ahead or not plan.buffered or not decides(config)):
+            fetch_counts = self._count(plan, config, applied)
+        return Run(self, plan, config, applied, applied.simulate(plan, config, fetch_counts, tell, bins))
+
+    def baseline(self, config: RunConfig, agent: str, tell: Callable[[], None] = lambda: None) -> Run:
+        """What a run is held against: `none` or `pipeline` on the same cluster, or `never` with the same buffer."""
+        same = config.model_copy(update={"agent": agent}) if agent == "never" else config.without_buffer(agent)
+        if same not in self._baselines:
+            while len(self._baselines) >= BASELINES_KEPT:
+                self._baselines.pop(next(iter(self._baselines)))
+            self._baselines[same] = self.simulate(same, ahead=True, tell=tell)
+        return self._baselines[same]
 
     def bound(self, config: RunConfig) -> Bound:
         """MIN with buffers of this size."""
-        key = config.universe, config.buffer
-        if key not in self.bounds:
-            self.bounds[key] = bound_of_run(self.inputs[config.universe], self.header, config)
-        return self.bounds[key]
+        size = {"agent": "", "buffer": config.buffer, "universe": config.universe}
+        key = config.reset((*BUFFER_FIELDS, *TIME_FIELDS)).model_copy(update=size)
+        if key not in self._bounds:
+            applied = self._apply(resolve("never"), config)
+            self._bounds[key] = bound_of_run(applied.inputs, applied.header, config)
+        return self._bounds[key]
+
+    def _apply(self, plan: PolicyPlan, config: RunConfig) -> Applied:
+        """What-ifs and cluster of a configuration; the last ones are remembered."""
+        if config.trace_sha256 != self.sha256:
+            of = f"{config.trace} ({config.trace_sha256[:16] or 'no checksum'})"
+            raise InputError(f"the configuration is for the trace {of}, not for {self.path} ({self.sha256[:16]})")
+        universe = config.universe if plan.buffered or not self.inputs else next(iter(self.inputs))
+        key = universe, config.without_buffer("").reset(("scenario", "depth"))
+        if self._applied is None or self._applied[0] != key:
+            inputs = self._trainers(universe)
+            if config.owners_sha256:
+                if config.owners_sha256 not in self.owners:
+                    raise InputError(
+                        f"no file of owners with SHA-256 {config.owners_sha256} was given; name it as owners"
+                    )
+                inputs = repartitioned(inputs, self.header, self.owners[config.owners_sha256])
+            self._applied = key, Applied.of(inputs, self.header, self.cost, config)
+        return self._applied[1]
+
+    def _trainers(self, universe: UniverseKind) -> list[TrainerInput]:
+        if universe not in self.inputs:
+            self.inputs[universe] = _head(load(Trace(self.path), universe), self.header)
+        return self.inputs[universe]
+
+    def _count(self, plan: PolicyPlan, config: RunConfig, applied: Applied) -> list[FetchCounts] | None:
+        """What is fetched, where it doesn't depend on time; the last counts are remembered."""
+        counted = config if plan.buffered else config.without_buffer(config.agent)
+        decided = plan.buffered and decides(config)
+        key = counted.reset(TIME_FIELDS), agent_latency(config) if decided else None
+        if self._fetch_counts[0] != key:
+            self._fetch_counts = key, count_ahead(applied.inputs, applied.header, plan, config)
+        return self._fetch_counts[1]
+
+
+def _head(inputs: list[TrainerInput], header: Header) -> list[TrainerInput]:
+    return [one.head(header.epochs * header.minibatches_per_epoch) for one in inputs]

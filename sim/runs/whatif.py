@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sim.config import RunConfig
 from sim.cost.model import PARTS, CostModel
 from sim.workload.load import TrainerInput
 from sim.workload.stream import EpochStream, Stream
+from traces.cluster.link import parse_link
 from traces.errors import InputError
 from traces.header import Header
 
@@ -22,13 +24,23 @@ WhatIf = tuple[list[TrainerInput], Header, CostModel]
 """A captured run and what its parts cost."""
 
 
-def what_if(cluster: Path | None, scenario: Path | None, **options: Any) -> dict[str, Any]:
-    """Fields of a `RunConfig`, from the files of a cluster and a scenario and from options. Raises `InputError` for
-    files that can't be read."""
-    return options | {
-        "cluster": read_cluster(cluster).model_dump_json(exclude_defaults=True) if cluster else "",
-        "scenario": read_scenario(scenario).text if scenario else "",
-    }
+def what_if(
+    *,
+    link: str | None,
+    latency_s: float | None,
+    cluster: Path | str | Mapping[str, Any] | None,
+    scenario: Path | str | Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Fields of a `RunConfig`: another rate and latency of links; a cluster and a scenario, as files or as what such
+    a file says. Raises `InputError` for what can't be."""
+    fields: dict[str, Any] = {"link_latency_s": latency_s}
+    if link is not None:
+        fields["link_bytes_per_s"] = parse_link(link)
+    if cluster is not None:
+        fields["cluster"] = read_cluster(cluster).model_dump_json(exclude_defaults=True)
+    if scenario is not None:
+        fields["scenario"] = read_scenario(scenario).text
+    return fields
 
 
 def changed(inputs: list[TrainerInput], header: Header, cost: CostModel, config: RunConfig) -> WhatIf:

@@ -25,9 +25,6 @@ AS_CAPTURED = "captured"
 NOTHING_WRONG = "none"
 """No scenario."""
 
-UNBUFFERED = ("cache", "buffer", "init", "universe", "window", "mode", "seed")
-"""What means nothing to a policy without a buffer."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:

@@ -7,13 +7,9 @@ import polars as pl
 import pytest
 
 from agents.registry import resolve
-from sim.cluster.topology import from_header
-from sim.config import RunConfig
 from sim.counts.policy_runs import replay_recorded
 from sim.runs.judging import judge, judged_run, verdict
-from sim.runs.results import decision_table
 from sim.runs.twin import Twin
-from sim.simulation.simulate import simulate
 
 # One trainer's minibatches ask for other rows from the fifth on, so a buffer of three is worth replacing there.
 EARLY, LATE = [10, 11, 12], [13, 14, 15]
@@ -29,20 +25,12 @@ def twin(write_trace, minibatch):
     return Twin.open(path, {"halo"})
 
 
-def make_config(agent="always", **changes):
-    options = {"trace": "hand.parquet", "trace_sha256": "", "agent": agent, "cache": "frequency", "buffer": "3"}
-    return RunConfig(**options | changes)
+def run(twin, agent="always", **changes):
+    return twin.simulate(agent, **{"cache": "frequency", "buffer": "3"} | changes)
 
 
-def run(twin, config, plan=None):
-    plan, header = plan or resolve(config.agent), twin.header
-    inputs = twin.inputs["halo"]
-    return simulate(inputs, header, plan, config, twin.cost, from_header(header, config.link_bytes_per_s))
-
-
-def judged(twin, config, horizon, seconds=False):
-    table = judge(twin, config, run(twin, config), horizon, seconds)
-    return table.filter(rank=0).sort("minibatch")
+def judged(one, horizon, seconds=False):
+    return judge(one, horizon, seconds).filter(rank=0).sort("minibatch")
 
 
 def test_both_branches_of_every_decision_are_those_counted_by_hand(twin):
@@ -51,7 +39,7 @@ def test_both_branches_of_every_decision_are_those_counted_by_hand(twin):
     It does so only once LATE was asked for more often than EARLY has been, by decayed counts: never within the run
     under `misses`; under `recent` at once. `always` ranks by misses, so both branches are equal everywhere.
     """
-    table = judged(twin, make_config(), horizon=3)
+    table = judged(run(twin), horizon=3)
     assert table["minibatch"].to_list() == [1, 2, 3, 4, 5, 6, 7]
     assert table["skip_rows"].to_list() == [0, 3, 6, 9, 9, 6, 3]
     assert table["replace_rows"].to_list() == [0, 3, 6, 9, 9, 6, 3]
@@ -61,8 +49,7 @@ def test_both_branches_of_every_decision_are_those_counted_by_hand(twin):
 
 def test_regret_is_what_the_branch_taken_fetches_more(twin):
     """A short memory forgets EARLY: then replacing saves what is asked for after it."""
-    config = make_config("never", cache="window:minibatches=1")
-    table = judged(twin, config, horizon=3)
+    table = judged(run(twin, "never", cache="window:minibatches=1"), horizon=3)
     # Asked with LATE just missed in minibatch m: in m nothing is saved, later in the horizon all three rows are.
     assert table["skip_rows"].to_list() == [0, 3, 6, 9, 9, 6, 3]
     assert table["replace_rows"].to_list() == [0, 3, 6, 3, 3, 3, 3]
@@ -71,16 +58,15 @@ def test_regret_is_what_the_branch_taken_fetches_more(twin):
 
 
 def test_the_oracle_takes_the_better_branch_and_regrets_nothing(twin):
-    config = make_config("oracle:3", cache="window:minibatches=1")
-    table = judged(twin, config, horizon=3)
+    oracle = run(twin, "oracle:3", cache="window:minibatches=1")
+    table = judged(oracle, horizon=3)
     assert table["replaced"].to_list() == [False, False, False, True, False, False, False]
     assert verdict(table) == {"pass_at_1": 1.0, "regret_rows": 0.0}
-    fetched = run(twin, config).counts["fetched_rows"].sum()
-    assert fetched < run(twin, make_config("never")).counts["fetched_rows"].sum()
+    assert oracle.row["fetched_rows"] < run(twin, "never").row["fetched_rows"]
 
 
 def test_seconds_are_those_of_the_rows_on_the_wire(twin):
-    table = judged(twin, make_config("never", cache="window:minibatches=1"), horizon=3, seconds=True)
+    table = judged(run(twin, "never", cache="window:minibatches=1"), horizon=3, seconds=True)
     equal = table.filter(pl.col("replace_rows") == pl.col("skip_rows"))
     assert equal["replace_s"].to_list() == equal["skip_s"].to_list()
     better = table.filter("better")
@@ -89,51 +75,49 @@ def test_seconds_are_those_of_the_rows_on_the_wire(twin):
 
 
 def test_a_congested_link_costs_more(twin):
-    steady = run(twin, make_config("never"))
-    config = make_config("never", scenario='{"congestion": [{"factor": 0.1}]}')
-    slow = run(twin, config)
+    steady = run(twin, "never").simulated
+    slow = run(twin, "never", scenario={"congestion": [{"factor": 0.1}]}).simulated
     assert np.array_equal(slow.counts["fetched_rows"], steady.counts["fetched_rows"])
     late = np.arange(8) >= 4
     assert (slow.times["fetch_s"][0, late] > steady.times["fetch_s"][0, late]).all()
-    past = run(twin, make_config("never", scenario='{"congestion": [{"start_s": 1e6, "factor": 0.1}]}'))
+    past = run(twin, "never", scenario={"congestion": [{"start_s": 1e6, "end_s": 2e6, "factor": 0.1}]}).simulated
     assert np.array_equal(past.times["step_s"], steady.times["step_s"])
 
 
 def test_the_control_replaces_at_the_same_rate(twin):
-    agent, control = judged_run(twin, resolve("every:2"), make_config("every:2"), horizon=3)
+    agent, control = judged_run(twin, resolve("every:2"), run(twin, "every:2").config, horizon=3)
     assert agent.report["replacements"] == 8 - 2  # 2 trainers, after minibatches 1, 3 and 5; 7 is the last
     assert control.report.keys() == agent.report.keys()
     assert agent.report["over_MIN"] == agent.report["fetched_rows"] / 6
 
 
 def test_a_log_repeats_its_run_exactly(twin, tmp_path):
-    config = make_config("random:0.5", cache="window:minibatches=1")
     script = tmp_path / "script"
     answer = '{"reason": "r", "action": "replace", "share_percent": 50, "ranking": "recent", "expected_impact": "e"}'
     script.write_text(f"{answer}\nnonsense\n")
-    plan = resolve(f"scripted:{script}")
-    first = run(twin, config, plan)
-    log = decision_table(first, prompts=True)
+    cache = "window:minibatches=1"
+    first = run(twin, f"scripted:{script}", cache=cache)
+    log = first.decisions
     assert log["answer"].to_list()[:2] == [answer, "nonsense"]
     assert log["outcome"].to_list()[:2] == ["valid", "invalid"]
     assert "Hit rate is" in log["prompt"][0]
     assert log["after_remote_rows"][0] == log["remote_rows"][1]
     log.write_parquet(tmp_path / "decisions.parquet")
-    again = run(twin, config, resolve(f"recorded:{tmp_path / 'decisions.parquet'}"))
-    assert decision_table(again).equals(decision_table(first))
-    for name, values in first.times.items():
-        assert np.array_equal(again.times[name], values), name
+    again = run(twin, f"recorded:{tmp_path / 'decisions.parquet'}", cache=cache)
+    assert again.decisions.equals(first.decisions.drop("prompt", "system_prompt"))
+    for name, values in first.simulated.times.items():
+        assert np.array_equal(again.simulated.times[name], values), name
 
 
 def test_recorded_decisions_apply_when_they_did_whatever_time_passes_now(twin, tmp_path):
-    config = make_config(cache="window:minibatches=1", window=2)
-    first = run(twin, config)
+    first = run(twin, cache="window:minibatches=1", window=2)
+    config, counts = first.config, first.simulated.counts
     path = tmp_path / "decisions.parquet"
-    log = decision_table(first).filter(pl.col("rank") == 0)  # the other trainer's run ended before any
+    log = first.decisions.filter(pl.col("rank") == 0)  # the other trainer's run ended before any
     log.write_parquet(path)
     served, undecided = replay_recorded(twin.inputs["halo"], twin.header, config, path)
-    assert np.array_equal(served.hit_rows, first.counts["hit_rows"][0])
-    assert np.array_equal(served.rows_by_owner.sum(axis=1), first.counts["fetched_rows"][0])
+    assert np.array_equal(served.hit_rows, counts["hit_rows"][0])
+    assert np.array_equal(served.rows_by_owner.sum(axis=1), counts["fetched_rows"][0])
     assert not undecided.replacement_rows.any()
     assert log.select("asked_minibatch", "applied_minibatch").rows() == [(1, 2), (3, 4), (5, 6)]
     slow = log.head(2).with_columns(asked_minibatch=pl.Series([1, 4]), applied_minibatch=pl.Series([3, 6]))

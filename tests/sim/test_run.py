@@ -52,7 +52,7 @@ def test_a_run_writes_tidy_tables_and_says_synthetic_first(trace, tmp_path, run_
         "summary.json",
     ]
     runs = pl.read_parquet(out / "runs.parquet")
-    assert runs["policy"].to_list() == ["none", "pipeline", "every:2", "MIN"]
+    assert runs["policy"].to_list() == ["none", "pipeline", "never", "every:2", "MIN"]
     assert runs["run"].n_unique() == 1
     fetched = dict(zip(runs["policy"], runs["fetched_rows"], strict=True))
     assert fetched["MIN"] <= fetched["every:2"]
@@ -61,7 +61,7 @@ def test_a_run_writes_tidy_tables_and_says_synthetic_first(trace, tmp_path, run_
     assert runs["hit_rows"].max() == runs.filter(policy="MIN")["hit_rows"][0]
     assert fetched["none"] == fetched["pipeline"] == runs["remote_rows"][0]
     minibatches = pl.read_parquet(out / "minibatches.parquet")
-    assert minibatches.group_by("policy").len()["len"].to_list() == [32] * 3
+    assert minibatches.group_by("policy").len()["len"].to_list() == [32] * 4
     every = minibatches.filter(policy="every:2")
     assert (every["hit_rows"] <= every["halo_rows"]).all()
     assert int(every["fetched_rows"].sum()) + runs.filter(policy="every:2")["fill_rows"][0] == fetched["every:2"]
@@ -100,7 +100,7 @@ def test_the_same_run_twice_is_byte_identical(trace, tmp_path, run_cli):
         (["--cache", "lruu"], "no cache 'lruu'"),
         (["--cache", "score:alpha=2"], "alpha"),
         (["--cache", "lru", "--agent", "always"], "replaces on its own"),
-        (["--agent", "none", "--buffer", "25%"], "--buffer would mean nothing"),
+        (["--agent", "none", "--buffer", "25%"], "buffer would mean nothing"),
         (["--buffer", "0"], "holds 0 rows"),
         (["--buffer", "-5%"], "holds 0 rows"),
         (["--buffer", "nan"], "not a size"),

@@ -104,7 +104,6 @@ def test_a_trial_is_given_up_when_one_with_no_larger_buffer_was_clearly_faster(
 ):
     import optuna
 
-    from sim.config import RunConfig
     from sim.runs.twin import Twin
     from sim.tune import objective
 
@@ -112,11 +111,11 @@ def test_a_trial_is_given_up_when_one_with_no_larger_buffer_was_clearly_faster(
     attributes = {"first_epoch_s": first_epoch_s}
     study.add_trial(optuna.trial.create_trial(values=[0.0, buffer_bytes], user_attrs=attributes))
     twin = Twin.open(trace, {"halo"})
-    config = RunConfig(trace="t", trace_sha256="t", agent="never", buffer="10%")
+    config = twin.config("never", buffer="10%")
     if given_up:
         with pytest.raises(optuna.TrialPruned):
             objective(study.ask(), config, twin.head(1), twin)
     else:
-        result = twin.run(config)
+        result = twin.simulate(config, ahead=True).row
         found = objective(study.ask(), config, twin.head(1), twin)
         assert found == (result["epoch_s_mean"], result["buffer_bytes"])

@@ -10,12 +10,11 @@ from typing import Any
 import polars as pl
 
 from sim.caches.registry import cache_class
-from sim.config import RunConfig
+from sim.config import BUFFER_FIELDS, RunConfig
 from sim.figures.sweep import epoch_times, heat_map, hit_rates, name_of
 from sim.reports.leaderboard_view import LeaderboardView, text_of
 from sim.reports.page.commands import page_command, run_command
 from sim.reports.page.content import Page, Section, Table, draw
-from sim.sweeps.grid import UNBUFFERED
 from sim.sweeps.leaderboard import pareto
 from traces.errors import InputError
 
@@ -120,7 +119,7 @@ def _heat_map(trace: str, stem: str, buffered: pl.DataFrame, origin: str) -> lis
 def _meant(row: dict[str, Any]) -> dict[str, Any]:
     """A row in which what means nothing is empty: a buffer's options without one, a policy that no cache asks."""
     if not row["buffer_rows"]:
-        return row | dict.fromkeys(UNBUFFERED)
+        return row | dict.fromkeys(BUFFER_FIELDS)
     asked = {} if cache_class(row["cache"]).managed else {"agent": None}
     return row | asked | ({"cache": f"{row['cache']} (bound)"} if row["bound"] else {})
 

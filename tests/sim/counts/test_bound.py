@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from sim.caches.cache import Setup
 from sim.caches.registry import CACHES, cache_class, make_cache
-from sim.config import RunConfig
 from sim.counts.bound import bound_of_trainer, first_uses
 from sim.runs.twin import Twin
 from sim.workload.stream import Stream, Universe
@@ -81,7 +80,7 @@ def runs(write_trace, minibatch):
     path = write_trace([trainer(200), trainer(0)], nodes_per_partition=200, halo=[range(200, 350), range(150)])
     twin = Twin.open(path, {"halo"})
     return [
-        twin.run(RunConfig(trace="t", trace_sha256="s", agent=agent, cache=cache, init=init, buffer=buffer))
+        twin.simulate(agent, ahead=True, cache=cache, init=init, buffer=buffer).row
         for buffer in ("10%", "100%")
         for cache in sorted(set(CACHES) - {"compulsory", "vip", "vip-demand"})  # this trace has no probabilities
         for init in ("degree", "empty", "random")

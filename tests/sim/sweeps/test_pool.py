@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -30,10 +31,10 @@ def trace(write_trace, minibatch):
 class Deadly(Twin):
     """Kills the worker that runs `always`."""
 
-    def run(self, config):
+    def simulate(self, config, **options):
         if config.agent == "always":
             os.kill(os.getpid(), signal.SIGKILL)
-        return {"process": os.getpid()}
+        return SimpleNamespace(row={"process": os.getpid()})
 
 
 def run(twin, agents, workers=2):
@@ -61,8 +62,7 @@ def test_a_policy_that_uses_polars_does_not_wait_for_its_threads_for_ever(run_cl
 
 
 def test_a_worker_that_dies_costs_the_run_that_it_was_at(trace):
-    twin = Twin.open(trace, {"halo"})
-    found = run(Deadly(twin.header, twin.inputs, twin.cost), ("never", "always", "every:2"))
+    found = run(Deadly.open(trace), ("never", "always", "every:2"))
     assert len(found) == 9
     errors = {(row["agent"], row["seed"]): row["error"] for row in found}
     assert all((error is not None) == (agent == "always") for (agent, _), error in errors.items())
@@ -70,8 +70,7 @@ def test_a_worker_that_dies_costs_the_run_that_it_was_at(trace):
 
 
 def test_no_more_workers_are_started_than_there_are_batches(trace):
-    twin = Twin.open(trace, {"halo"})
-    found = run(Deadly(twin.header, twin.inputs, twin.cost), ("never",), workers=50)
+    found = run(Deadly.open(trace), ("never",), workers=50)
     assert 1 <= len({row["process"] for row in found}) <= 3
     assert os.getpid() not in {row["process"] for row in found}
 

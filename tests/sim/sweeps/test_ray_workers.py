@@ -18,11 +18,11 @@ ray = pytest.importorskip("ray")
 class DiesOnce(Twin):
     """Kills the process that first runs `always`; `marker` is the file that remembers it."""
 
-    def run(self, config):
+    def simulate(self, config, **options):
         if config.agent == "always" and not self.marker.exists():
             self.marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().run(config)
+        return super().simulate(config, **options)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_local_starts_a_ray_of_its_own_where_a_killed_worker_is_replaced_and_all
     agents = ["none", "pipeline", "never", "always", "every:2", "random:.5"]
     plan = expand(Grid(trace=[str(trace)], agents=agents, caches=["score", "lru"], buffers=["10%", "50%", "70%"]))
     twin = Twin.open(trace, {"halo"})
-    mortal = DiesOnce(twin.header, twin.inputs, twin.cost)
+    mortal = DiesOnce.open(trace)
     mortal.marker = tmp_path / "died"
     (sha256,) = plan.files
     work = batches(list(plan.configs.values()))

@@ -1,13 +1,13 @@
 """Traces that processes share: the same, in one copy, and gone afterwards."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from sim.config import RunConfig
 from sim.runs.twin import Twin
 from sim.sweeps import shared_twins
 from sim.sweeps.shared_twins import SharedTwins
@@ -15,7 +15,7 @@ from sim.workload.load import load
 from traces.errors import InputError
 from traces.reader import Trace
 
-CONFIG = RunConfig(trace="debian.parquet", trace_sha256="t", agent="every:4", cache="score", buffer="10%")
+OPTIONS = {"policy": "every:4", "cache": "score", "buffer": "10%"}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def twin():
 def test_a_trace_that_was_shared_is_the_same_trace(twin):
     with SharedTwins({"t": twin}) as shared:
         opened = pickle.loads(pickle.dumps(shared)).open()["t"]
-    assert opened.run(CONFIG) == twin.run(CONFIG)
+    assert opened.simulate(**OPTIONS).row == twin.simulate(**OPTIONS).row
     for one, other in zip(opened.inputs["halo"], twin.inputs["halo"], strict=True):
         assert np.array_equal(one.stream.ids, other.stream.ids)
         for rank in (one.stream.universe.degree_rank, other.stream.universe.degree_rank):
@@ -36,7 +36,7 @@ def test_a_trace_that_was_shared_is_the_same_trace(twin):
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux says which pages are a process's own")
 def test_who_opens_it_copies_nothing_and_changes_nothing_of_others(twin):
-    ballast = Twin(twin.header, twin.inputs, twin.cost)
+    ballast = replace(twin)
     ballast.numbers = np.arange(5_000_000)
     with SharedTwins({"t": ballast}) as shared:
         one, other = shared.open()["t"].numbers, shared.open()["t"].numbers
@@ -50,10 +50,10 @@ def test_who_opens_it_copies_nothing_and_changes_nothing_of_others(twin):
 
 
 def test_a_trace_too_large_for_memory_stays_in_its_own_file(twin):
-    trace = Trace("traces/debian.parquet")
-    streamed = Twin(trace.header, {"halo": load(trace, "halo", streamed=True)}, twin.cost).head(1)
+    inputs = {"halo": load(Trace("traces/debian.parquet"), "halo", streamed=True)}
+    streamed = replace(twin, inputs=inputs).head(1)
     with SharedTwins({"t": streamed}) as shared:
-        assert shared.open()["t"].run(CONFIG) == twin.run(CONFIG)
+        assert shared.open()["t"].simulate(**OPTIONS).row == twin.simulate(**OPTIONS).row
 
 
 def test_nothing_is_left(twin, tmp_path, monkeypatch):

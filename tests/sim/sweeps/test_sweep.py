@@ -12,7 +12,6 @@ import polars as pl
 import psutil
 import pytest
 
-from sim.config import RunConfig
 from sim.runs.twin import Twin
 from sim.sweeps.batches import batches
 from sim.sweeps.grid import Grid, expand, read_grid
@@ -51,9 +50,9 @@ def sweep(out, *arguments):
 
 def test_what_was_served_is_shared_only_by_runs_whose_policy_answers_as_fast(trace):
     twin = Twin.open(trace, {"halo"})
-    at_once = RunConfig(trace="t", trace_sha256="s", agent="every:4", buffer="50")
-    late = at_once.model_copy(update={"cluster": '{"agent_latency_s": 0.05}'})
-    decisions = [twin.run(one)["decisions"] for one in (at_once, late, at_once)]
+    at_once = twin.config("every:4", buffer="50")
+    late = twin.config("every:4", buffer="50", cluster={"agent_latency_s": 0.05})
+    decisions = [twin.simulate(one, ahead=True).row["decisions"] for one in (at_once, late, at_once)]
     assert decisions[0] == decisions[2] > decisions[1] > 0
 
 

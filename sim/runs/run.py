@@ -1,0 +1,115 @@
+"""A run that was simulated: its tables, its summary, and what it is held against."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from agents.registry import PolicyPlan
+from sim.config import RunConfig
+from sim.counts.bound import Bound
+from sim.counts.policy_runs import decides
+from sim.runs.applied import Applied
+from sim.runs.results import decision_table, epoch_times, minibatch_table, summarise
+from sim.simulation.simulate import Simulated
+
+if TYPE_CHECKING:
+    from sim.runs.twin import Twin
+
+
+class Run:
+    """One run of a policy over a captured run. Tables and baselines are made when they are asked for.
+
+    `config` is what was simulated, `plan` the policy, `applied` the trainers and the cluster after what-ifs, and
+    `simulated` the arrays of what happened.
+    """
+
+    def __init__(self, twin: Twin, plan: PolicyPlan, config: RunConfig, applied: Applied, simulated: Simulated) -> None:
+        self.twin, self.plan, self.config, self.applied, self.simulated = twin, plan, config, applied, simulated
+
+    def __repr__(self) -> str:
+        cache = f", {self.config.cache} of {self.config.buffer}" if self.plan.buffered else ""
+        seconds = f"{self.row['epoch_s_mean']:.4g} s an epoch"
+        hits = f", {self.row['hit_rate_remote']:.1%} hits" if self.plan.buffered else ""
+        return f"<Run of {self.plan.name}{cache} on {self.config.trace}: {seconds}{hits}>"
+
+    @cached_property
+    def row(self) -> dict[str, Any]:
+        """The run in one row, for itself: `sim.runs.results.summarise`, and beside it
+
+        `buffer_rows` and `buffer_bytes` of the largest buffer of a trainer, `min_fetched_rows`, the fewest rows that
+        any policy could fetch with buffers of this size, and `min_hit_rows`, its hits (`sim.counts.bound`); 0 and None
+        where there is no buffer.
+        """
+        header, rows = self.applied.header, max(self.simulated.capacity_rows)
+        summary = summarise(self.simulated, self.applied.inputs, header)
+        if self.config.universe == "remote":  # hits outside the halo can't be told over rows inside it
+            summary["hit_rate_halo"] = None
+        bound = self.bound
+        return summary | {
+            "buffer_rows": rows,
+            "buffer_bytes": rows * header.graph.feature_bytes,
+            "min_fetched_rows": None if bound is None else bound.fetched_rows,
+            "min_hit_rows": None if bound is None else int(bound.hit_rows.sum()),
+        }
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The row, and what it is against others.
+
+        `vs_none`, `vs_pipeline` and `vs_never` are its mean epoch time over that of DistDGL without prefetching, of
+        pipelining alone, and of the same buffer left as it was filled, less 1; `fetched_over_min` its fetched rows over
+        `min_fetched_rows`. None where there is no such thing.
+        """
+        held = {"vs_none": self.none, "vs_pipeline": self.pipeline, "vs_never": self.never}
+        least = self.row["min_fetched_rows"]
+        return (
+            {"policy": self.plan.name}
+            | self.row
+            | {name: self.against(other) for name, other in held.items()}
+            | {"fetched_over_min": self.row["fetched_rows"] / least if least else None}
+        )
+
+    def against(self, other: Run | None) -> float | None:
+        """The mean epoch time over that of another run, less 1."""
+        return None if other is None else self.row["epoch_s_mean"] / other.row["epoch_s_mean"] - 1
+
+    @cached_property
+    def epochs(self) -> pl.DataFrame:
+        """A row an epoch: its number and `epoch_s`."""
+        return epoch_times(self.simulated, self.applied.header)
+
+    @cached_property
+    def minibatches(self) -> pl.DataFrame:
+        """A row a minibatch a trainer: counts of rows, and times in seconds."""
+        return minibatch_table(self.simulated, self.applied.inputs, self.applied.header)
+
+    @cached_property
+    def decisions(self) -> pl.DataFrame:
+        """A row a decision: what was seen, what was answered, when it applied, and its effect."""
+        return decision_table(self.simulated, self.plan.calls_model)
+
+    @cached_property
+    def bound(self) -> Bound | None:
+        """MIN with a buffer of the same size; None without a buffer."""
+        return self.twin.bound(self.config) if self.plan.buffered else None
+
+    @cached_property
+    def none(self) -> Run:
+        """DistDGL without prefetching, on the same cluster."""
+        return self._baseline("none")
+
+    @cached_property
+    def pipeline(self) -> Run:
+        """Pipelining without a buffer, on the same cluster."""
+        return self._baseline("pipeline")
+
+    @cached_property
+    def never(self) -> Run | None:
+        """The same buffer, left as it was filled; None where no policy decides anything."""
+        return self._baseline("never") if self.plan.buffered and decides(self.config) else None
+
+    def _baseline(self, agent: str) -> Run:
+        return self if self.plan.name == agent else self.twin.baseline(self.config, agent)

@@ -1,0 +1,162 @@
+"""One face: what a configuration says is applied in one place, or refused."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from agents.policy import Decision
+from agents.registry import resolve
+from sim import Twin
+from sim.config import RunConfig
+from traces.errors import InputError
+
+ROOT = Path(__file__).parents[3]
+TIMES = {"sample_s": 0.001, "forward_s": 0.002, "backward_s": 0.002, "fetch_s": 0.004, "step_s": 0.01}
+
+
+@pytest.fixture
+def trace(write_trace, minibatch):
+    """Two trainers, two epochs of eight minibatches of about 40 of the other's 200 nodes; 150 of them are halo."""
+    rng = np.random.default_rng(0)
+
+    def trainer(first):
+        draw = lambda: sorted(set((first + 200 * rng.random(60) ** 2).astype(int).tolist()))  # noqa: E731
+        return [[minibatch(draw(), TIMES, local_nodes=50) for _ in range(8)] for _ in range(2)]
+
+    return write_trace([trainer(200), trainer(0)], nodes_per_partition=200, halo=[range(200, 350), range(150)])
+
+
+@pytest.fixture
+def twin(trace):
+    return Twin.open(trace)
+
+
+class Third:
+    """Replaces after every third observation."""
+
+    name = "third"
+
+    def reset(self, run, seed):
+        self._seen = 0
+
+    def decide(self, observation):
+        self._seen += 1
+        return Decision(replace=self._seen % 3 == 0)
+
+
+def test_a_run_has_its_summary_its_tables_and_its_baselines(twin):
+    run = twin.simulate("every:4", buffer="50", link="10mbit", window=4)
+    assert run.summary["policy"] == "every:4"
+    assert run.config == twin.config("every:4", buffer="50", link="10mbit", window=4)
+    for other in ("none", "pipeline"):
+        alone = twin.simulate(other, link="10mbit").row["epoch_s_mean"]
+        assert run.summary[f"vs_{other}"] == run.summary["epoch_s_mean"] / alone - 1
+    never = twin.simulate("never", buffer="50", link="10mbit", window=4).row["epoch_s_mean"]
+    assert run.summary["vs_never"] == run.summary["epoch_s_mean"] / never - 1
+    assert run.summary["fetched_over_min"] == run.summary["fetched_rows"] / run.bound.fetched_rows >= 1
+    assert run.epochs["epoch_s"].mean() == pytest.approx(run.summary["epoch_s_mean"])
+    assert run.minibatches.height == 2 * 16
+    assert run.minibatches["hit_rows"].sum() == run.summary["hit_rows"]
+    assert run.decisions.height == run.summary["decisions"] > 0
+    assert run.decisions["step_s"].max() > 0
+    assert "every:4" in repr(run)
+    assert "2 trainers" in repr(twin)
+
+
+def test_what_has_no_baseline_of_a_kind_has_none(twin):
+    assert twin.simulate("pipeline").summary["vs_never"] is None
+    assert twin.simulate("pipeline").summary["fetched_over_min"] is None
+    assert twin.simulate(cache="lru", buffer="50").summary["vs_never"] is None
+    assert twin.simulate("never", buffer="50").summary["vs_never"] == 0.0
+
+
+def test_a_policy_may_be_an_object(twin):
+    mine, every = (twin.simulate(policy, buffer="50", window=2) for policy in (Third(), "every:6"))
+    assert mine.config.agent == "third"
+    assert mine.simulated.counts.keys() == every.simulated.counts.keys()
+    for name, counts in mine.simulated.counts.items():
+        assert np.array_equal(counts, every.simulated.counts[name])
+    assert mine.row["epoch_s_mean"] == every.row["epoch_s_mean"]
+    with pytest.raises(InputError, match="must be an object with name, reset and decide"):
+        twin.simulate(Third)
+
+
+def test_counting_ahead_changes_no_result(twin):
+    within, ahead = (twin.simulate("random:.5", buffer="50", window=4, ahead=ahead) for ahead in (False, True))
+    assert within.row == ahead.row
+    assert within.decisions["step_s"].max() > ahead.decisions["step_s"].max() == 0
+
+
+def test_a_universe_is_read_when_it_is_needed(twin, trace):
+    remote = twin.simulate("every:4", buffer="50", universe="remote")
+    assert remote.row == Twin.open(trace, ["remote"]).simulate("every:4", buffer="50", universe="remote").row
+    assert twin.head(1).simulate("none", ahead=True).epochs.height == 1
+    head = Twin.open(trace).head(1).simulate("never", buffer="50", universe="remote")
+    assert head.minibatches.height == 2 * 8
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "message"),
+    [
+        ("evry:2", {}, "no policy 'evry'"),
+        ("none", {"buffer": "25%"}, "none has no buffer, so buffer would mean nothing"),
+        ("pipeline", {"window": 4}, "pipeline has no buffer, so window would mean nothing"),
+        ("every:4", {"cache": "lru"}, "lru replaces on its own and asks no policy; leave out every:4"),
+        (None, {"cache": "lru", "mode": "sync"}, "lru asks no policy, so mode would mean nothing"),
+        ("never", {"depth": -1}, "depth=-1: Input should be greater than or equal to 0"),
+        ("never", {"bufer": "25%"}, "bufer='25%': Extra inputs are not permitted"),
+        ("never", {"buffer": "0"}, "holds 0 rows"),
+        ("never", {"link": "fast"}, "link rate 'fast'"),
+        ("never", {"trainers_per_host": 3, "buffer": "9999"}, "only 150 nodes are cacheable"),
+        ("never", {"trainers_per_host": 99}, "an epoch has 8 minibatches only"),
+        ("never", {"scenario": {"congestion": [{"factor": -1}]}}, "scenario: congestion.0.factor: Input should be"),
+        ("never", {"scenario": {"congestion": [{"factor": 0.5, "link": "x"}]}}, "names link 'x'"),
+        ("never", {"cluster": {"host": [{"name": "nowhere"}]}}, "names host 'nowhere'"),
+        ("never", {"cluster": "nowhere.toml"}, "nowhere.toml: can't be read"),
+        ("never", {"owners": "nowhere.npy"}, "nowhere.npy"),
+        ("never", {"owners_sha256": "abc"}, "no file of owners with SHA-256 abc"),
+    ],
+)
+def test_what_cannot_be_is_refused(twin, policy, options, message):
+    with pytest.raises(InputError, match=message):
+        twin.simulate(policy, **options)
+
+
+def test_a_configuration_of_another_trace_is_refused(twin):
+    config = RunConfig(trace="other.parquet", trace_sha256="0" * 64, agent="never")
+    with pytest.raises(InputError, match=r"for the trace other.parquet \(0000000000000000\), not for .*hand.parquet"):
+        twin.simulate(config)
+    with pytest.raises(InputError, match="a configuration is whole; leave out buffer"):
+        twin.simulate(twin.config("never"), buffer="5%")
+
+
+def test_a_configuration_is_the_same_whoever_words_it(twin):
+    config = twin.config("every:4", buffer="50", scenario={"congestion": [{"factor": 0.5, "end_s": 9}]}, depth=2)
+    again = RunConfig.model_validate_json(config.model_dump_json())
+    assert twin.simulate(again).row == twin.simulate(config, plan=resolve("every:4")).row
+
+
+def test_only_the_twin_and_calibration_let_time_pass():
+    """Whoever else assembled a simulation would apply a part of the configuration only."""
+    callers = set()
+    for path in (path for package in ("sim", "replay", "benchmarks") for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "sim.simulation.simulate":
+                callers |= {path.relative_to(ROOT).as_posix() for one in node.names if one.name == "simulate"}
+    assert callers == {"sim/runs/applied.py", "sim/calibration/measured_run.py"}
+
+
+def test_importing_sim_imports_nothing_else():
+    code = "import sim, sys; sys.exit(any(name in sys.modules for name in ('numpy', 'polars', 'numba', 'simpy')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_tables_are_polars_frames(twin):
+    run = twin.simulate("none")
+    assert all(isinstance(table, pl.DataFrame) for table in (run.epochs, run.minibatches, run.decisions))
+    assert run.decisions.is_empty()
