@@ -90,6 +90,7 @@ def kernel_run(spec: str, stream: Stream) -> Callable[[], int]:
     def run() -> int:
         hits = 0
         for m in range(stream.minibatches):
+            cache.look_ahead(stream)
             hits += cache.access(stream.minibatch(m), REPLACE if cache.managed and m % 32 == 31 else None).hit_rows
         return hits
 

@@ -39,7 +39,7 @@ class Setup:
     highest degree in the whole graph (`degree-global`), nothing (`empty`), or random rows. The published code of
     MassiveGNN and Rudder fills its buffer by in-degree in the whole graph; a trace holds out-degrees, which in an
     undirected graph are the same. `future` is the stream to come, for bounds only (MIN, static-opt): None on a live
-    cluster.
+    cluster. `block_bytes` is what the sampled blocks of a minibatch take at most; None where that is not known.
     """
 
     capacity_rows: int
@@ -48,6 +48,7 @@ class Setup:
     seed: tuple[int, ...]
     minibatches_per_epoch: int
     future: Stream | None
+    block_bytes: int | None = None
 
 
 class Access(NamedTuple):
@@ -87,6 +88,9 @@ class Cache(ABC):
 
         `decision` is the policy's answer that applies from this minibatch on; None where there is none.
         """
+
+    def look_ahead(self, stream: Stream) -> None:  # noqa: B027
+        """Take note of what a run of `stream` has sampled by now; only caches that look ahead do."""
 
     @abstractmethod
     def contents(self) -> NDArray[np.int32]:

@@ -50,6 +50,7 @@ def replay_minibatch(
 ) -> None:
     """Put one minibatch to the cache and enter what it fetches."""
     ids = source.stream.minibatch(minibatch)
+    cache.look_ahead(source.stream)
     access = cache.access(ids, decision)
     rows_by_owner = fetch_counts.rows_by_owner[minibatch]
     take_hits(ids, access.hit_slots, source.owner_of, rows_by_owner)

@@ -14,6 +14,7 @@ def count(cache: Cache, stream: Stream) -> tuple[NDArray[np.int64], NDArray[np.i
     hits = np.zeros(stream.minibatches, np.int64)
     replacements = np.zeros(stream.minibatches, np.int64)
     for minibatch in range(stream.minibatches):
+        cache.look_ahead(stream)
         fetch_counts = cache.access(stream.minibatch(minibatch))
         hits[minibatch], replacements[minibatch] = fetch_counts.hit_rows, fetch_counts.replacement_rows
     return hits, replacements

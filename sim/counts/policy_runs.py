@@ -18,7 +18,7 @@ from sim.config import RunConfig
 from sim.counts.cache_replay import FetchCounts, replay_cache, replay_policy
 from sim.counts.counterfactual import foresight
 from sim.counts.delayed import Delayed
-from sim.workload.capacity import capacity_rows
+from sim.workload.capacity import capacity_rows, largest_block_bytes
 from sim.workload.load import TrainerInput
 from sim.workload.stream import Stream, Universe
 from traces.header import Header
@@ -44,6 +44,7 @@ def make_trainer_cache(
         seed=(config.seed, rank),
         minibatches_per_epoch=header.minibatches_per_epoch,
         future=future,
+        block_bytes=largest_block_bytes(header.training.batch_size, header.training.fanout),
     )
     return make_cache(config.cache, setup)
 

@@ -1,4 +1,4 @@
-"""Buffer sizes as people write them: a share of the halo, a number of rows, or bytes."""
+"""Sizes as people write them: a share of the halo, a number of rows, or bytes; and what sampled blocks take."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from traces.errors import InputError
 
 UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
+EDGE_BYTES, NODE_BYTES = 24, 8
+"""Of a sampled block in memory: source, destination and id of an edge, and the id of a node, int64 each."""
+
 
 def capacity_rows(text: str, universe: Universe, feature_bytes: int) -> int:
     """Rows that one trainer's buffer holds, from `25%` (of its partition's halo), `5000` (rows), `64MB` or `64MiB`.
@@ -17,14 +20,9 @@ def capacity_rows(text: str, universe: Universe, feature_bytes: int) -> int:
     A share refers to the halo in both universes, so that the same share is the same memory. Raises `InputError` for
     anything that is not a size, for one of no row, and for one of more rows than there are cacheable nodes.
     """
-    match = re.fullmatch(r"\s*([-+.\w]+?)\s*(%|[kmg]i?b)?\s*", text, re.IGNORECASE)
-    try:
-        number = float(match[1]) if match else math.nan
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number) or match is None:
+    number, unit = _number_and_unit(text)
+    if not math.isfinite(number):
         raise InputError(f"--buffer {text!r} is not a size; write a share (25%), rows (5000) or bytes (64MB)")
-    unit = (match[2] or "").lower()
     if unit == "%":
         rows = math.floor(number / 100 * universe.halo_rows + 1e-9)
     elif unit:
@@ -40,3 +38,34 @@ def capacity_rows(text: str, universe: Universe, feature_bytes: int) -> int:
             f"--buffer {text!r} is {rows} rows, but only {universe.rows} nodes are cacheable ({universe.kind} universe)"
         )
     return rows
+
+
+def parse_bytes(text: str, option: str) -> int:
+    """Bytes, from `64MB` or `64MiB`. Raises `InputError`, in the name of `option`, for anything else."""
+    number, unit = _number_and_unit(text)
+    if not math.isfinite(number) or unit not in UNITS or number < 0:
+        raise InputError(f"{option}={text!r} is no number of bytes; write for example 64MB")
+    return math.floor(number * UNITS[unit])
+
+
+def _number_and_unit(text: str) -> tuple[float, str]:
+    """The number in front, NaN where there is none, and the unit in lower case."""
+    match = re.fullmatch(r"\s*([-+.\w]+?)\s*(%|[kmg]i?b)?\s*", text, re.IGNORECASE)
+    try:
+        return (float(match[1]), (match[2] or "").lower()) if match else (math.nan, "")
+    except ValueError:
+        return math.nan, ""
+
+
+def largest_block_bytes(batch_size: int, fanout: tuple[int, ...]) -> int | None:
+    """What the sampled blocks of one minibatch take in memory at most, in bytes; None for a fanout of all neighbours.
+
+    `fanout` is in DGL's order: the last entry is the hop of the seeds.
+    """
+    if min(fanout) < 0:
+        return None
+    nodes, edges = batch_size, 0
+    for neighbours in reversed(fanout):
+        edges += nodes * neighbours
+        nodes += nodes * neighbours
+    return EDGE_BYTES * edges + NODE_BYTES * nodes

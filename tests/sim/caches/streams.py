@@ -49,6 +49,7 @@ def run(cache: Cache, stream: Stream, replace=lambda minibatch: False):
     """Hits and fetched rows of a whole run, the initial rows included."""
     hits, fetched = 0, cache.occupied_rows
     for m in range(stream.minibatches):
+        cache.look_ahead(stream)
         access = cache.access(stream.minibatch(m), REPLACE if cache.managed and replace(m) else None)
         hits += access.hit_rows
         fetched += len(stream.minibatch(m)) - access.hit_rows + access.replacement_rows

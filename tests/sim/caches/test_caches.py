@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ def test_slots_that_it_names_are_its_contents(name, trace):
     slots = cache.contents()
     for m in range(trace.minibatches):
         ids = trace.minibatch(m)
+        cache.look_ahead(trace)
         access = cache.access(ids, REPLACE if m % 3 == 2 else None)
         hits = access.hit_slots >= 0
         assert access.hit_rows == hits.sum()
@@ -144,16 +146,49 @@ def test_compulsory_fetches_every_row_once(trace):
     assert fetched == len(np.unique(trace.ids)) == cache.occupied_rows
 
 
-def test_looking_ahead_over_the_whole_run_is_min_and_further_is_better(trace):
-    near, far, whole = (run(make_cache(f"lookahead:{h}", setup(150, trace)), trace)[1] for h in (1, 4, 1000))
+@pytest.mark.parametrize("beyond", ["vip", "frequency"])
+def test_looking_ahead_over_the_whole_run_is_min_and_further_is_better(beyond, trace):
+    near, far, whole = (
+        run(make_cache(f"lookahead:{h},beyond={beyond}", setup(150, trace)), trace)[1] for h in (1, 4, 1000)
+    )
     assert near > far > whole
     assert whole == run(make_cache("min", setup(150, trace)), trace)[1]
 
 
 @pytest.mark.parametrize("init", ["degree", "degree-global", "random"])
-def test_looking_ahead_over_the_whole_run_fetches_more_than_min_if_it_is_filled_at_first(init, trace):
+def test_looking_ahead_starts_empty_whatever_init_says(init, trace):
     fetched = run(make_cache("lookahead:1000", setup(150, trace, init=init)), trace)[1]
-    assert fetched > run(make_cache("min", setup(150, trace, init=init)), trace)[1]
+    assert fetched == run(make_cache("min", setup(150, trace, init=init)), trace)[1]
+
+
+def test_without_a_horizon_it_keeps_the_likeliest(trace):
+    assert run(make_cache("lookahead:0", setup(150, trace)), trace) == run(
+        make_cache("vip-demand", setup(150, trace)), trace
+    )
+
+
+def test_a_horizon_of_bytes_is_as_many_minibatches_as_fit(trace):
+    given = replace(setup(150, trace), block_bytes=1_000_000)
+    assert make_cache("lookahead:memory=8.5MB", given).horizon == 8
+    with pytest.raises(InputError, match="all neighbours has no largest block"):
+        make_cache("lookahead:memory=8MB", setup(150, trace))
+
+
+def test_rows_are_kept_by_belady_inside_the_horizon(trace):
+    """By the definition: after each minibatch, of the rows at hand those whose next known use is soonest."""
+    capacity, horizon, held = 150, 3, set()
+    cache = make_cache(f"lookahead:{horizon}", setup(capacity, trace))
+    for m in range(trace.minibatches):
+        cache.look_ahead(trace)
+        cache.access(trace.minibatch(m))
+        soon = {}
+        for later in range(min(m + horizon, trace.minibatches - 1), m, -1):
+            soon |= dict.fromkeys(trace.minibatch(later).tolist(), later)
+        at_hand = held | set(trace.minibatch(m).tolist())
+        held = {row for row in cache.contents().tolist() if row >= 0}
+        wanted = sorted(soon[row] for row in at_hand if row in soon)[:capacity]
+        assert sorted(soon[row] for row in held if row in soon) == wanted
+        assert held <= at_hand
 
 
 def test_looking_ahead_uses_nothing_beyond_the_horizon(trace):
@@ -161,6 +196,8 @@ def test_looking_ahead_uses_nothing_beyond_the_horizon(trace):
     cut = Stream(trace.universe, trace.ids[:shown], trace.offsets[:21], trace.remote_rows[:20], trace.halo_rows[:20])
     whole, blind = (make_cache("lookahead:5", setup(CAPACITY, t, init="degree")) for t in (trace, cut))
     for m in range(15):
+        whole.look_ahead(trace)
+        blind.look_ahead(cut)
         first, second = whole.access(trace.minibatch(m)), blind.access(trace.minibatch(m))
         assert first.inserted_ids.tolist() == second.inserted_ids.tolist()
         np.testing.assert_array_equal(whole.contents(), blind.contents())
@@ -176,7 +213,10 @@ def test_looking_ahead_uses_nothing_beyond_the_horizon(trace):
         ("window:0", "minibatches"),
         ("frequency:.5", "half_life"),
         ("presc:0", "epochs"),
-        ("lookahead:0", "horizon"),
+        ("lookahead:-1", "horizon"),
+        ("lookahead:4,epochs=never", "across and within"),
+        ("lookahead:4,beyond=hope", "vip and frequency"),
+        ("lookahead:memory=8", "64MB"),
         ("vip", "vip"),
         ("vip-demand", "vip"),
         ("nothing", "there is no cache"),

@@ -44,6 +44,7 @@ def counts(spec, kind, share, init="degree"):
     cache = make_cache(spec, setup(int(share * stream.universe.halo_rows), stream, init=init, epoch=epoch))
     hits, fetched = 0, cache.occupied_rows
     for m in range(stream.minibatches):
+        cache.look_ahead(stream)
         access = cache.access(stream.minibatch(m), REPLACE if cache.managed and m % 4 == 3 else None)
         hits += access.hit_rows
         fetched += int(stream.remote_rows[m]) - access.hit_rows + access.replacement_rows

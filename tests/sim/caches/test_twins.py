@@ -108,12 +108,15 @@ class Foreseen(Twins):
     def minibatch(self):
         self.served += 1
         ids = self.future[self.served - 1]
+        self.cache.look_ahead(self.setup.future)
         assert self.check(ids) == self.twin.serve(ids)
 
     @precondition(left)
     @rule()
     def fork_goes_its_own_way(self):
-        self.cache.fork().access(np.array(self.future[self.served], np.int32))
+        fork = self.cache.fork()
+        fork.look_ahead(self.setup.future)
+        fork.access(np.array(self.future[self.served], np.int32))
 
 
 class Minimal(Foreseen):
@@ -183,6 +186,15 @@ def static_optimum(machine, capacity):
     return twin
 
 
+def likely(machine):
+    ranks = machine.ranks()
+    return lambda row, accesses: (-VIP[row], ranks[row])
+
+
+def seldom(row, accesses):
+    return -accesses
+
+
 def presampled(turns):
     return lambda s, c, i: twins.Presampled(c, i, s.ranks(), turns)
 
@@ -207,8 +219,10 @@ TWINS = (
     ("score-public:.5,3", Public, lambda s, c, i: twins.PublicScore(c, i, ROWS, 0.5, 3)),
     ("score-public:.05,149", Public, lambda s, c, i: twins.PublicScore(c, i, ROWS, 0.05, 149)),
     ("min", Minimal, lambda s, c, i: twins.MIN(c, s.future)),
-    ("lookahead:1", Foreseen, lambda s, c, i: twins.LookAhead(c, i, s.future, 1)),
-    ("lookahead:4", Foreseen, lambda s, c, i: twins.LookAhead(c, i, s.future, 4)),
+    ("lookahead:1", Foreseen, lambda s, c, i: twins.LookAhead(c, s.future, 1, likely(s))),
+    ("lookahead:4", Foreseen, lambda s, c, i: twins.LookAhead(c, s.future, 4, likely(s))),
+    ("lookahead:6,epochs=within", Foreseen, lambda s, c, i: twins.LookAhead(c, s.future, 6, likely(s), epoch=4)),
+    ("lookahead:3,beyond=frequency", Foreseen, lambda s, c, i: twins.LookAhead(c, s.future, 3, seldom)),
     ("vip-demand", Twins, lambda s, c, i: twins.VIPDemand(c, lambda row: (-VIP[row], s.ranks()[row]))),
     ("compulsory", Twins, lambda s, c, i: twins.Compulsory()),
     ("presc:2", Twins, presampled([8])),

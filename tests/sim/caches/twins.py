@@ -269,56 +269,76 @@ class MIN:
 
 
 class LookAhead:
-    """Of rows that are next used in the same minibatch, the one of which that became known last goes first."""
+    """Of rows that are as good as each other, the one that came to where it is last goes first.
 
-    def __init__(self, capacity, initial, minibatches, horizon):
-        self.capacity, self.minibatches, self.horizon, self.now = capacity, minibatches, horizon, -1
-        self.known, self.unknown = {}, []  # row to next use, in the order of becoming known; used longest ago first
-        for row in reversed(initial):
-            self.keep(row)
+    `place(row, accesses)` says which of the rows goes first whose next use is not known: the one with the highest.
+    """
+
+    def __init__(self, capacity, minibatches, horizon, place, epoch=None):
+        self.capacity, self.minibatches, self.horizon = capacity, minibatches, horizon
+        self.place, self.epoch, self.now = place, epoch or len(minibatches), -1
+        self.known, self.unknown, self.accesses = [], [], {}
 
     @property
     def held(self):
         return {*self.known, *self.unknown}
 
-    def next_use(self, row):
-        seen = range(self.now + 1, min(self.now + self.horizon, len(self.minibatches) - 1) + 1)
-        return next((m for m in seen if row in self.minibatches[m]), None)
+    def visible(self):
+        """Minibatches that have been sampled, the present one first."""
+        epoch_ends = (self.now // self.epoch + 1) * self.epoch
+        return range(self.now, min(self.now + self.horizon + 1, epoch_ends, len(self.minibatches)))
 
-    def keep(self, row):
-        use = self.next_use(row)
-        if use is None:
-            self.unknown.append(row)
-        else:
-            self.known[row] = use
+    def next_use(self, row):
+        return next((m for m in self.visible()[1:] if row in self.minibatches[m]), None)
+
+    def rank(self, row):
+        return self.place(row, self.accesses.get(row, 0))
 
     def serve(self, ids):
-        before = self.held
         self.now += 1
+        for m in self.visible():
+            for row in self.minibatches[m]:
+                if row in self.unknown:
+                    self.unknown.remove(row)
+                    self.known.append(row)
+        hits = [row for row in ids if row in self.held]
+        misses = [row for row in ids if row not in self.held]
         for row in ids:
-            self.known.pop(row, None)
-        for row in sorted(row for row in self.unknown if self.next_use(row) is not None):
-            self.unknown.remove(row)
-            self.keep(row)
-        hits, misses = [row for row in ids if row in before], [row for row in ids if row not in before]
+            self.accesses[row] = self.accesses.get(row, 0) + 1
         for row in hits:
-            self.keep(row)
-        for row in (row for row in misses if self.next_use(row) is not None):
-            if len(self.held) == self.capacity and self.unknown:
-                self.unknown.pop(0)
-            elif len(self.held) == self.capacity:
-                last = max(self.known.values())
-                if self.next_use(row) >= last:
-                    continue
-                del self.known[[r for r, use in self.known.items() if use == last][-1]]
-            self.keep(row)
-        for row in (row for row in misses if self.next_use(row) is None):
-            if len(self.held) == self.capacity:
-                if not self.unknown or self.unknown[0] in ids:
-                    break
-                self.unknown.pop(0)
-            self.keep(row)
+            self.known.remove(row)
+        for row in hits:
+            (self.unknown if self.next_use(row) is None else self.known).append(row)
+        for row in misses:
+            if self.next_use(row) is not None and self.room(self.next_use(row)):
+                self.known.append(row)
+        for row in misses:
+            if self.next_use(row) is None and self.room(None, self.rank(row)):
+                self.unknown.append(row)
         return hits
+
+    def room(self, use, rank=None):
+        """Whether a row with that next use, or of that rank, has a place; another may have to go for it."""
+        if len(self.held) < self.capacity:
+            return True
+        if self.unknown:
+            worst = max(map(self.rank, self.unknown))
+            if use is None and rank >= worst:
+                return False
+            last_of(self.unknown, lambda row: self.rank(row) == worst)
+            return True
+        furthest = max(map(self.next_use, self.known))
+        if use is None or use >= furthest:
+            return False
+        last_of(self.known, lambda row: self.next_use(row) == furthest)
+        return True
+
+
+def last_of(rows, chosen):
+    """Take the last of the chosen rows out of a list."""
+    rows.reverse()
+    rows.remove(next(filter(chosen, rows)))
+    rows.reverse()
 
 
 class VIPDemand:
