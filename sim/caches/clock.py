@@ -43,6 +43,8 @@ def serve_clock(ids, single, rows, held, state, hit_slots, inserted_ids, inserte
             now += 2
             continue
         j = fill(inserted, last, len(held), state, inserted_slots)
+        for new in range(inserted, j):
+            held[inserted_slots[new]] = inserted_ids[new]  # the hand may come by
         while j < last:
             row = held[hand]
             slot, used = rows[row, SLOT], rows[row, USED]

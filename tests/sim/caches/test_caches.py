@@ -80,6 +80,21 @@ def test_serves_an_empty_minibatch_and_a_capacity_of_one(name):
     assert fetched >= 3 - cache.contents().tolist().count(-1)
 
 
+@pytest.mark.parametrize("name", [name for name in CACHES if not cache_class(name).managed])
+def test_a_buffer_that_gets_full_in_the_middle_of_a_minibatch_gives_no_slot_twice(name):
+    """CLOCK's hand took the last row of the universe for what stood in a slot that was just filled."""
+    minibatches = [[0, 1, 12, 23], [0, 1, 2, 3, 12, 23], [0, 1, 2, 3, 4, 5], [0, 5, 6, 7, 8, 23]]
+    short = stream(minibatches, 24, vip=np.linspace(1, 0.1, 24, dtype=np.float32))
+    cache = make_cache(name, setup(7, short))
+    slots = cache.contents()
+    for m in range(short.minibatches):
+        cache.look_ahead(short)
+        access = cache.access(short.minibatch(m))
+        assert len(set(access.inserted_slots.tolist())) == len(access.inserted_slots)
+        slots[access.inserted_slots] = access.inserted_ids
+        np.testing.assert_array_equal(slots, cache.contents())
+
+
 @pytest.mark.parametrize("name", [n for n in CACHES if cache_class(n).managed])
 def test_a_managed_buffer_changes_only_when_told(name, trace):
     cache = make_cache(name, setup(CAPACITY, trace, init="degree"))
