@@ -16,7 +16,6 @@ What is there in --out is not made again; remove `rates.parquet` and `sweep.parq
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from replay.validation import finished, run_planned
 from traces.cores import usable_cores
 from traces.errors import InputError, run_command, sigterm_as_exception
 from traces.output import atomic_write, file_to_write, folder_to_write, write_table
+from traces.terminal import command_line
 
 app = typer.Typer(add_completion=False)
 
@@ -111,7 +111,7 @@ def main(
         distinct = list(dict.fromkeys(choice for of_size in chosen.values() for choice in of_size.values()))
         runs = [planned(choice, repeat) for repeat in range(repeats) for choice in distinct]
         live([*runs, planned(AT_HAND, 0)])
-    command = shlex.join(["python", "-m", "benchmarks.winner", *sys.argv[1:]])
+    command = command_line("benchmarks.winner")
     page = write_page(
         {
             largest: {role: [run for run in runs if run.policy == choice] for role, choice in of_size.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from traces.errors import InputError, run_command, sigterm_as_exception
 from traces.output import atomic_write, file_to_write, folder_to_write, write_table
-from traces.terminal import Json, Quiet, console, print_json
+from traces.terminal import Json, Quiet, command_line, console, print_json
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -93,7 +92,7 @@ def main(
     written = {"runs": rows, "pairs": pairs} | {name: tables[name] for name in ("configurations", "settings")}
     for name, table in written.items():
         write_table(table, out / f"{name}.parquet")
-    command = shlex.join(["python", "-m", "replay.validate", *sys.argv[1:]])
+    command = command_line("replay.validate")
     page = markdown(tables, planned.note, command, f" on {date.today()}")
     for path in filter(None, [out / "fidelity.md", docs]):
         with atomic_write(path) as partial:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +11,7 @@ from agents.options import AskAgain, ModelHost, TimeoutS
 from sim.runs.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Window
 from traces.errors import InputError, run_command
 from traces.output import folder_to_write, write_table
-from traces.terminal import Json, Quiet, console, print_json
+from traces.terminal import Json, Quiet, command_line, console, print_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -113,7 +111,7 @@ def main(
         told = {
             "trace": trace.name,
             "notice": notice,
-            "command": shlex.join(["python", "-m", "sim.judge", *sys.argv[1:]]),
+            "command": command_line("sim.judge"),
         }
         _write(out, tables, [row | told for row in reports])
         if not quiet and not json:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +35,28 @@ def progress(*columns: str | ProgressColumn, quiet: bool = False) -> Progress:
 
     shown = Console(stderr=True)
     return Progress(*columns, console=shown, transient=True, disable=quiet or not shown.is_terminal)
+
+
+ADDRESSES = ("--model-host", "--ollama-host")
+"""Options whose values may hold a password."""
+
+
+def command_line(module: str) -> str:
+    """The command as it was given, to be kept with what it made; without passwords in addresses."""
+    words, option = [], ""
+    for word in sys.argv[1:]:
+        name, equals, value = word.partition("=")
+        if option in ADDRESSES:
+            word = _without_user(word)
+        elif name in ADDRESSES and equals:
+            word = f"{name}={_without_user(value)}"
+        words.append(word)
+        option = word
+    return shlex.join(["python", "-m", module, *words])
+
+
+def _without_user(addresses: str) -> str:
+    return re.sub(r"(^|//|,)[^/,]*@", r"\1***@", addresses)
 
 
 def print_json(document: Any) -> None:

@@ -6,7 +6,6 @@ import datetime
 import json
 import os
 import platform
-import shlex
 import shutil
 import sys
 import threading
@@ -32,6 +31,7 @@ from traces.graphs.graph import Graph
 from traces.header import ClusterInfo, GraphInfo, Header, OverheadInfo, PartitionInfo, TrainingInfo
 from traces.nodes import Nodes
 from traces.output import writing
+from traces.terminal import command_line
 
 HEADER_FILE = "header.json"
 ENTRY = "traces.capture.worker:main"
@@ -235,7 +235,7 @@ def _header(plan: Capture, graph: Graph) -> Header:
         complete=False,
         versions={name: version(name) for name in ("dgl", "torch", "numpy")} | {"python": platform.python_version()},
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        command=shlex.join(["python", "-m", plan.program, *sys.argv[1:]]),
+        command=command_line(plan.program),
         clock=clock.ONE_HOST if cluster.shared_clock else clock.SEVERAL_HOSTS,
     )
 

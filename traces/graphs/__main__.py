@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +11,7 @@ import typer
 from traces.errors import InputError, run_command
 from traces.graphs import SOURCES, build
 from traces.output import folder_to_write
-from traces.terminal import Json, Quiet, console, print_json, progress
+from traces.terminal import Json, Quiet, command_line, console, print_json, progress
 
 if TYPE_CHECKING:
     from traces.graphs.graph import Graph
@@ -63,7 +61,7 @@ def main(
     graph = _build_with_progress(name, options, quiet or json)
     if undirected:
         graph = graph.undirected()
-    command = shlex.join(["python", "-m", "traces.graphs", *sys.argv[1:]])
+    command = command_line("traces.graphs")
     graph = dataclasses.replace(graph, provenance=graph.provenance | {"command": command})
     checksum = graph.save(out)
     if json:
