@@ -14,6 +14,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from agents.options import ModelHost, TimeoutS
 from agents.policy import Decision, Observation, Outcome, PastDecision, Policy, Ranking, RunFacts, WindowCounts
 from agents.registry import ModelOptions, PolicyPlan, resolve
 from agents.spec import parse_spec
@@ -46,6 +47,9 @@ RUN = RunFacts(
 )
 """The run that policies are checked in. A window of 1 suits every `every:N`, a buffer without a period every gate."""
 
+RUNS = (RUN, replace(RUN, rank=1, universe="remote", capacity_rows=1, minibatches=21))
+"""The same, and another trainer's run, which is as small as can be."""
+
 
 class BrokenContract(Exception):
     """A policy breaks a rule of `agents.policy.Policy`; the message names the rule and what broke it."""
@@ -55,8 +59,9 @@ def check_policy(subject: PolicyPlan | Factory) -> list[str]:
     """Check a plan, or whatever makes a fresh policy object (a class without arguments, for example).
 
     Returns the names of the rules that it keeps, and raises `BrokenContract` at the first that it doesn't. A plan that
-    calls a language model is held only to the rules about single answers: whether one repeats its answer is up to its
-    server. Check an `LLMPolicy` over a scripted provider for the rest.
+    calls a language model is held only to the rules about single answers, of which some must be usable and none may
+    fail: whether one repeats its answer is up to its server. Check an `LLMPolicy` over a scripted provider for the
+    rest.
     """
     plan = subject if isinstance(subject, PolicyPlan) else None
     make = subject.make if isinstance(subject, PolicyPlan) else subject
@@ -64,7 +69,9 @@ def check_policy(subject: PolicyPlan | Factory) -> list[str]:
         "is a policy": lambda: _is_a_policy(make),
         "answers everything": lambda: _answers_everything(make),
     }
-    if not (plan and plan.calls_model):
+    if plan and plan.calls_model:
+        rules["answers everything"] = lambda: _gives_usable_answers(make)
+    else:
         rules["repeats under a seed"] = lambda: _repeats_under_a_seed(make)
         rules["resets"] = lambda: _resets(make)
         rules["is independent of other trainers"] = lambda: _is_independent_of_other_trainers(make)
@@ -138,8 +145,23 @@ def _is_a_policy(make: Factory) -> None:
 
 def _answers_everything(make: Factory) -> None:
     """Whatever is valid gets a valid decision, from a policy that leaves what it was given as it was."""
-    for run in (RUN, replace(RUN, rank=1, universe="remote", capacity_rows=1, minibatches=21)):
+    for run in RUNS:
         _play(make(), run, SEED)
+
+
+def _gives_usable_answers(make: Factory) -> None:
+    """A model answers everything, some of it usably, and its server is there to the end."""
+    for run in RUNS:
+        policy = make()
+        decisions = _play(policy, run, SEED)
+        came: dict[Outcome, list[str]] = {}
+        for decision in decisions:
+            came.setdefault(decision.outcome, []).append(decision.reason)
+        shown = "; ".join(f"{len(reasons)} {outcome} ({reasons[0]})" for outcome, reasons in came.items())
+        if "valid" not in came:
+            raise BrokenContract(f"{policy.name!r}: none of {len(decisions)} answers is usable: {shown}")
+        if "failed" in came:
+            raise BrokenContract(f"{policy.name!r}: the server fails: {shown}")
 
 
 def _repeats_under_a_seed(make: Factory) -> None:
@@ -242,17 +264,16 @@ python -m agents.check ollama:llama3 --model-host http://127.0.0.1:11434
 @app.command(epilog=EXAMPLES)
 def main(
     spec: Annotated[str, typer.Argument(help="A policy, such as every:16 (python -m sim.run --list).")],
-    model_host: Annotated[
-        str | None, typer.Option("--ollama-host", "--model-host", help="Address of the model's server.")
-    ] = None,
+    model_host: ModelHost = None,
+    timeout_s: TimeoutS = 60.0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Hold a policy to the contract (`agents.policy`).
+    """Hold a policy to the contract (`agents.policy`); a language model is asked anew, whatever it has answered before.
 
-    Exit code 2 for a spec that makes no policy, 1 for a broken contract.
+    Exit code 2 for a spec that makes no policy and for a model that can't be asked, 1 for a broken contract.
     """
-    plan = resolve(spec, ModelOptions(host=model_host))
+    plan = resolve(spec, ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=False))
     try:
         rules = check_policy(plan)
     except BrokenContract as broken:

@@ -11,7 +11,7 @@ ModelHost = Annotated[
     typer.Option(
         "--ollama-host",
         "--model-host",
-        help="Address of the model's server.",
+        help="Address of the model's server; several with commas between are one a trainer.",
         show_default="OLLAMA_HOST or OPENAI_BASE_URL",
     ),
 ]

@@ -19,12 +19,13 @@ from traces.errors import InputError
 class ModelOptions:
     """How to reach a language model. Policies that call none ignore it.
 
-    `host` is the address of its server, by default what the provider's environment variable says (`OLLAMA_HOST`,
-    `OPENAI_BASE_URL`). An answer that takes longer than `timeout_s` seconds counts as late. With `keep_answers`, equal
+    `host` is the address of its server, or several with commas between, one a trainer (`agents.llm.address`); by
+    default what the provider's environment variable says (`OLLAMA_HOST`, `OPENAI_BASE_URL`). It may hold a password and
+    is never shown. An answer that takes longer than `timeout_s` seconds counts as late. With `keep_answers`, equal
     questions are asked once and answered from disk from then on (`agents.llm.answers`).
     """
 
-    host: str | None = None
+    host: str | None = field(default=None, repr=False)
     timeout_s: float = 60.0
     keep_answers: bool = True
 

@@ -25,8 +25,9 @@ Json = dict[str, Any]
 class Engine(Protocol):
     """Whatever answers: a real model, or a test's own."""
 
-    def chat(self, messages: list[Json], schema: Json | None, options: Json) -> str:
-        """The answer to a conversation. `schema` is the JSON schema that it has to follow."""
+    def chat(self, messages: list[Json], schema: Json | None, options: Json) -> tuple[str, str]:
+        """The answer to a conversation, and why it ended ("stop", or "length" at its limit of tokens). `schema` is the
+        JSON schema that it has to follow."""
 
 
 class LlamaEngine:
@@ -43,7 +44,7 @@ class LlamaEngine:
         params.verbosity = 0
         self._server = xllamacpp.Server(params)
 
-    def chat(self, messages: list[Json], schema: Json | None, options: Json) -> str:
+    def chat(self, messages: list[Json], schema: Json | None, options: Json) -> tuple[str, str]:
         request: Json = {
             "messages": messages,
             "temperature": options.get("temperature", 0.8),
@@ -55,7 +56,8 @@ class LlamaEngine:
         answer = self._server.handle_chat_completions(request)
         if "choices" not in answer:
             raise RuntimeError(json.dumps(answer))
-        return answer["choices"][0]["message"]["content"] or ""
+        choice = answer["choices"][0]
+        return choice["message"]["content"] or "", choice["finish_reason"]
 
 
 class OllamaServer(ThreadingHTTPServer):
@@ -110,12 +112,14 @@ class Api(BaseHTTPRequestHandler):
             messages = [{"role": "user", "content": prompt}]
         try:
             with self.server.one_at_a_time:
-                text = engine.chat(messages, request.get("format"), request.get("options") or {}) if messages else ""
+                text, ended = "", "load"
+                if messages:
+                    text, ended = engine.chat(messages, request.get("format"), request.get("options") or {})
         except Exception as error:
             self._send({"error": str(error)}, 500)
             return
         said = {"message": {"role": "assistant", "content": text}} if self.path == "/api/chat" else {"response": text}
-        self._send({"model": request["model"], "done": True, "done_reason": "stop" if messages else "load", **said})
+        self._send({"model": request["model"], "done": True, "done_reason": ended, **said})
 
     def _send(self, answer: Json, status: int = 200) -> None:
         content = json.dumps(answer).encode()
@@ -127,7 +131,7 @@ class Api(BaseHTTPRequestHandler):
 
 
 def _full_name(name: str) -> str:
-    return name if ":" in name else f"{name}:latest"
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Answers on disk: a model is asked once for equal questions, whatever the run.
 
-The key is made of the model, its options, the prompt and the answer's schema; not of the host, since the same model
-answers alike elsewhere. A tag that is given to other weights keeps its old answers: remove the folder then.
+The key is made of the provider's identity (the model and its digest, the server's version, the way of asking and its
+options), the prompt and the answer's schema; not of the host, since the same model answers alike elsewhere. Only
+answers that can be used are kept, so that a server that was mended is asked again.
 """
 
 from __future__ import annotations

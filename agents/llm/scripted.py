@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from agents.files import read_file
 from agents.llm.policy import LLMPolicy
-from agents.llm.provider import Question
+from agents.llm.provider import Question, Reply
+from agents.policy import RunFacts
 from agents.registry import ModelOptions
 from traces.errors import InputError
 
@@ -17,16 +18,17 @@ class Scripted:
         if not self._lines:
             raise InputError(f"scripted:{path}: the file is empty; write an answer a line")
         self.identity = {"provider": "scripted", "lines": self._lines}
+        self.answered_by = "a script"
         self._asked = 0
 
-    def start(self) -> None:
+    def start(self, run: RunFacts) -> None:
         """Begin with the first line."""
         self._asked = 0
 
-    def ask(self, question: Question) -> str:
+    def ask(self, question: Question) -> Reply:
         """The next line."""
         self._asked += 1
-        return self._lines[(self._asked - 1) % len(self._lines)]
+        return Reply(text=self._lines[(self._asked - 1) % len(self._lines)])
 
 
 def scripted_policy(name: str, model: ModelOptions) -> LLMPolicy:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agents.check import RUN, check_policy, observations
 from agents.llm.policy import LLMPolicy
-from agents.llm.provider import require_model_calls
+from agents.llm.provider import Declined, Reply, ServerError, require_model_calls
 from agents.llm.schema import ANSWER_SCHEMA
 from agents.registry import ModelOptions
 from traces.errors import InputError
@@ -25,17 +25,19 @@ class Scripted:
     """A provider that calls `reply` with every question."""
 
     identity: ClassVar = {"provider": "test"}
+    answered_by = "a test"
 
     def __init__(self, reply):
         self.reply = reply
         self.questions = []
 
-    def start(self):
+    def start(self, run):
         self.questions.clear()
 
     def ask(self, question):
         self.questions.append(question)
-        return self.reply(question)
+        reply = self.reply(question)
+        return reply if isinstance(reply, Reply) else Reply(text=reply)
 
 
 def unkept(timeout_s=5.0):
@@ -64,6 +66,11 @@ def raises(error):
         (lambda question: "", "invalid"),
         (lambda question: '{"decision": "replace"}', "invalid"),
         (lambda question: "[" * 100_000, "invalid"),
+        (lambda question: Reply(text=ANSWER[:-9], cut=True), "truncated"),
+        (lambda question: Reply(text="", thoughts="Well"), "thinking"),
+        (lambda question: Reply(text="No.", refusal="No."), "refused"),
+        (raises(Declined("too long", 400)), "refused"),
+        (raises(ServerError("broken")), "failed"),
         (raises(TimeoutError()), "late"),
         (raises(ConnectionError("gone")), "failed"),
         (raises(RecursionError()), "failed"),
@@ -72,6 +79,7 @@ def raises(error):
 def test_every_outcome_is_counted_and_only_a_valid_one_replaces(reply, outcome, make_observation):
     decision = decide(reply, make_observation())
     assert (decision.outcome, decision.replace) == (outcome, outcome == "valid")
+    assert decision.answered_by == "a test"
     assert 0.0 < decision.latency_s < 1.0
 
 
@@ -99,7 +107,9 @@ def test_tests_call_no_model_unless_they_are_marked():
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_whatever_a_model_says_is_a_decision(text):
     _, observation = next(observations(RUN))
-    assert decide(lambda question: text, observation).outcome == "invalid"
+    decision = decide(lambda question: text, observation)
+    assert decision.outcome in ("invalid", "thinking")
+    assert not decision.replace
 
 
 def test_equal_observations_make_equal_questions(make_run, make_observation):

@@ -102,8 +102,11 @@ def test_how_much_and_which_matter_only_to_a_replacement():
         {"action": "maybe"},
         {"action": True},
         {"share_percent": 0},
-        {"share_percent": "50"},
+        {"share_percent": 0.5},
+        {"share_percent": "half"},
+        {"share_percent": "30"},
         {"share_percent": 1e9},
+        {"share_percent": True},
         {"ranking": "luck"},
         {"reason": None},
         {"command": "rm"},
@@ -112,6 +115,24 @@ def test_how_much_and_which_matter_only_to_a_replacement():
 def test_anything_else_is_no_answer(change):
     with pytest.raises(ValidationError):
         Answer.model_validate_json(json.dumps(ANSWER | change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"share_percent": "50"},
+        {"share_percent": "50%"},
+        {"share_percent": " 50.0 %"},
+        {"share_percent": 50.0},
+        {"action": "Replace"},
+        {"action": "REPLACE "},
+        {"ranking": "Recent"},
+    ],
+)
+def test_what_can_mean_only_one_thing_is_taken_for_it(change):
+    meant = Answer.model_validate_json(json.dumps(ANSWER))
+    assert Answer.model_validate_json(json.dumps(ANSWER | change)) == meant
+    assert Answer.model_validate(ANSWER | change) == meant
 
 
 def test_words_are_made_fit_for_a_log():

