@@ -47,7 +47,6 @@ def main(
         build(scale=scale, report=lambda stage, share: None).save(root / "graph")
         config = partition(root / "graph", 2, root / "parts")
         options = {"graph_dir": root / "graph", "part_config": config, "batch_size": batch, "epochs": epochs}
-        runs = []
         runs = [
             _live(root / f"{model}-{number}", model, agent, link, options)
             for model in MODELS
