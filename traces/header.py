@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from traces.errors import InputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""What is written. Version 1, without node types and with a value in every time, is read as well."""
 
 
 class _Frozen(BaseModel):
@@ -19,15 +20,43 @@ class GraphInfo(_Frozen):
     """The graph as it was given to the partitioner. `scale_note` says what a synthetic one is a model of."""
 
     name: str
-    kind: Literal["real", "synthetic"]
+    kind: Literal["real", "synthetic", "unstated"]
     scale_note: str = ""
     checksum: str = ""
     nodes: int = Field(gt=0)
     edges: int = Field(ge=0)
     feature_dim: int = Field(gt=0)
     feature_dtype: str
-    feature_bytes: int = Field(gt=0, description="bytes of one node's row of features")
+    feature_bytes: int = Field(gt=0, description="bytes of one node's row of features; of the widest node type's")
     classes: int = Field(ge=0)
+
+
+class FeatureInfo(_Frozen):
+    """One kind of node data that a run fetched for input nodes. Rows that training writes are `trainable`."""
+
+    name: str
+    dtype: str
+    row_bytes: int = Field(gt=0)
+    trainable: bool = False
+
+
+class NodeType(_Frozen):
+    """A node type: partition p owns its partition-global ids `ranges[p][0]` to `ranges[p][1] - 1`."""
+
+    name: str
+    ranges: tuple[tuple[int, int], ...]
+    features: tuple[FeatureInfo, ...] = ()
+    remote_rows: int = Field(default=0, ge=0, description="rows of it that all trainers asked other hosts for")
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of a row that a buffer may hold."""
+        return sum(one.row_bytes for one in self.features if not one.trainable)
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of a row that training writes, so that they are fetched every time."""
+        return sum(one.row_bytes for one in self.features if one.trainable)
 
 
 class PartitionInfo(_Frozen):
@@ -57,16 +86,18 @@ class ClusterInfo(_Frozen):
 
 
 class TrainingInfo(_Frozen):
-    """What was trained. `fanout` is in DGL's order: the last entry is the hop of the seeds."""
+    """What was trained. `fanout` is in DGL's order: the last entry is the hop of the seeds; -1 stands for all
+    neighbours. `hidden` is None where the run didn't say."""
 
     model: str
-    hidden: int = Field(gt=0)
+    hidden: int | None = Field(default=None, gt=0)
     gradient_bytes: int = Field(ge=0, description="bytes that an all-reduce sums up")
     fanout: tuple[int, ...]
     batch_size: int = Field(gt=0, description="seeds a minibatch a trainer")
     depth: int | None = Field(default=None, ge=0, description="minibatches prepared ahead; else as the policy says")
     seed: int
     device: str = Field(default="cpu", description="what trainers computed on: cpu or cuda")
+    samplers: int = Field(default=0, ge=0, description="processes a trainer that sampled for it; 0: it did so itself")
 
 
 class OverheadInfo(_Frozen):
@@ -83,15 +114,23 @@ class OverheadInfo(_Frozen):
 
 
 class Header(_Frozen):
-    """All that is known of a captured run beside its rows. `complete` is False where the run died early."""
+    """All that is known of a captured run beside its rows. `complete` is False where the run died early.
 
-    format_version: Literal[1] = FORMAT_VERSION  # type: ignore[assignment]
+    `node_types` are empty where the graph has one, whose row has `graph.feature_bytes` bytes, none of them trainable.
+    `trainer_partitions` names the partition beside each trainer, where that isn't the order of ranks;
+    `trainer_minibatches` the minibatches an epoch of each, where they differ: `minibatches_per_epoch` is the most.
+    """
+
+    format_version: Literal[1, 2] = FORMAT_VERSION  # type: ignore[assignment]
     graph: GraphInfo
     partition: PartitionInfo
     cluster: ClusterInfo
     training: TrainingInfo
     epochs: int = Field(ge=0)
     minibatches_per_epoch: int = Field(gt=0)
+    node_types: tuple[NodeType, ...] = ()
+    trainer_partitions: tuple[int, ...] = ()
+    trainer_minibatches: tuple[int, ...] = ()
     policy: str = Field(default="none", description="the policy that the captured run itself used")
     overhead: OverheadInfo | None = None
     complete: bool
@@ -100,14 +139,39 @@ class Header(_Frozen):
     command: str
     clock: str = Field(description="what start_s counts from, and how the hosts' clocks were aligned")
 
+    @model_validator(mode="after")
+    def _a_value_a_trainer(self) -> Header:
+        for name in ("trainer_partitions", "trainer_minibatches"):
+            if len(values := getattr(self, name)) not in (0, self.trainers):
+                raise ValueError(f"{name} has {len(values)} values for {self.trainers} trainers")
+        if any(not 0 <= part < self.partition.parts for part in self.trainer_partitions):
+            raise ValueError(f"trainer_partitions must be numbers from 0 to {self.partition.parts - 1}")
+        if self.trainer_minibatches and max(self.trainer_minibatches) != self.minibatches_per_epoch:
+            raise ValueError("minibatches_per_epoch is not the most of trainer_minibatches")
+        if any(len(one.ranges) != self.partition.parts for one in self.node_types):
+            raise ValueError(f"every node type needs {self.partition.parts} ranges, one a partition")
+        return self
+
     @property
     def trainers(self) -> int:
-        """Number of trainers; rank r runs on host r // trainers_per_host, which owns the partition of that number."""
+        """Number of trainers."""
         return self.partition.parts * self.cluster.trainers_per_host
 
     def partition_of(self, rank: int) -> int:
-        """The partition that trainer `rank` runs beside."""
-        return rank // self.cluster.trainers_per_host
+        """The partition that trainer `rank` runs beside, which is also the number of its host."""
+        return self.trainer_partitions[rank] if self.trainer_partitions else rank // self.cluster.trainers_per_host
+
+    def minibatches_of(self, rank: int) -> int:
+        """Minibatches an epoch of trainer `rank`."""
+        return self.trainer_minibatches[rank] if self.trainer_minibatches else self.minibatches_per_epoch
+
+    @property
+    def fetched_row_bytes(self) -> float:
+        """Bytes of a remote row: of node types of several widths the mean over the rows that the run asked for."""
+        rows = sum(one.remote_rows for one in self.node_types)
+        if not rows:
+            return float(self.graph.feature_bytes)
+        return sum(one.remote_rows * (one.cached_bytes + one.written_bytes) for one in self.node_types) / rows
 
     @property
     def notice(self) -> str:
@@ -130,6 +194,6 @@ def parse_header(text: bytes | str, file: str) -> Header:
         field = ".".join(str(part) for part in first["loc"])
         if field == "format_version":
             raise InputError(
-                f"{file}: trace format version {first['input']!r}; this program reads version {FORMAT_VERSION}"
+                f"{file}: trace format version {first['input']!r}; this program reads versions 1 and {FORMAT_VERSION}"
             ) from None
         raise InputError(f"{file}: header field {field or '(all)'}: {first['msg']}") from None

@@ -23,7 +23,7 @@ class Epoch:
     """One epoch of one trainer. Minibatch m asked for `ids[offsets[m]:offsets[m + 1]]`, ascending and distinct.
 
     `columns` holds the counts (int64) and times (float64, seconds) of `traces.schema`, shape (minibatches,);
-    `owner_done_s` has shape (minibatches, partitions).
+    `owner_done_s` has shape (minibatches, partitions). Times that the run didn't tell are NaN throughout.
     """
 
     rank: int
@@ -64,7 +64,7 @@ class Trace:
 
     @property
     def minibatches(self) -> int:
-        """Minibatches a trainer over the whole run."""
+        """Minibatches over the whole run of the trainer that has the most."""
         return self.header.epochs * self.header.minibatches_per_epoch
 
     @property
@@ -99,22 +99,30 @@ class Trace:
         """One epoch of one trainer."""
         group = self._epochs[rank, epoch]
         table = self._read([group], ["minibatch", "remote_ids", "owner_done_s", *COUNTS, *TIMES])
+        untold = {name for name in (*TIMES, "owner_done_s") if table.column(name).null_count == len(table)}
+        if self.header.format_version == 1:
+            untold = set()
         for name in table.column_names:
-            if _has_nulls(table.column(name)):
+            if name not in untold and _has_nulls(table.column(name)):
                 raise InputError(f"{self.path}: row group {group}, column {name}: has nulls")
-        if not np.array_equal(_numpy(table.column("minibatch")), np.arange(self.header.minibatches_per_epoch)):
-            wanted = self.header.minibatches_per_epoch - 1
-            raise InputError(f"{self.path}: row group {group}, column minibatch: not 0 to {wanted} in order")
+        count = self.header.minibatches_of(rank)
+        if not np.array_equal(_numpy(table.column("minibatch")), np.arange(count)):
+            raise InputError(f"{self.path}: row group {group}, column minibatch: not 0 to {count - 1} in order")
         ids, offsets = _lists(table.column("remote_ids"))
-        owners, owner_offsets = _lists(table.column("owner_done_s"))
         counts = {name: _numpy(table.column(name)) for name in COUNTS}
-        times = {name: _numpy(table.column(name)) for name in TIMES}
-        fault = minibatch_fault(
-            self.header, self.header.partition_of(rank), ids, offsets, counts, times, np.diff(owner_offsets)
-        )
+        times = {name: _numpy(table.column(name)) for name in TIMES if name not in untold}
+        parts, lengths = self.header.partition.parts, None
+        owner_done_s = np.full((count, parts), np.nan)
+        if "owner_done_s" not in untold:
+            owners, owner_offsets = _lists(table.column("owner_done_s"))
+            lengths = np.diff(owner_offsets)
+        fault = minibatch_fault(self.header, self.header.partition_of(rank), ids, offsets, counts, times, lengths)
         if fault:
             raise InputError(f"{self.path}: row group {group}, {fault}")
-        return Epoch(rank, epoch, ids, offsets, counts | times, owners.reshape(-1, self.header.partition.parts))
+        if lengths is not None:
+            owner_done_s = owners.reshape(-1, parts)
+        times |= {name: np.full(count, np.nan) for name in TIMES if name in untold}
+        return Epoch(rank, epoch, ids, offsets, counts | times, owner_done_s)
 
     def epochs(self, rank: int) -> Iterator[Epoch]:
         """All epochs of one trainer, one in memory at a time."""

@@ -30,7 +30,7 @@ TIMES = {
     "update_s": "optimizer step",
     "step_s": "the whole minibatch, from start_s to the end of the update",
 }
-"""Every measured time of a minibatch, in seconds."""
+"""Every measured time of a minibatch, in seconds. What a run didn't tell is null in all minibatches of a row group."""
 
 COUNTS = {
     "seeds": "seed nodes",
@@ -95,9 +95,9 @@ def minibatch_fault(
     offsets: NDArray[np.int64],
     counts: dict[str, NDArray[np.int64]],
     times: dict[str, NDArray[np.float64]],
-    owner_lengths: NDArray[np.int64],
+    owner_lengths: NDArray[np.int64] | None,
 ) -> str | None:
-    """What is wrong with one epoch of one trainer, as "column: reason", or None."""
+    """What is wrong with one epoch of one trainer, as "column: reason", or None. Times not told are left out."""
     if not ascending(ids, offsets):
         return "column remote_ids: not strictly ascending within a minibatch"
     if fault := _remote_fault(header, partition, ids):
@@ -111,7 +111,7 @@ def minibatch_fault(
     for name, seconds in times.items():
         if not np.isfinite(seconds).all() or (len(seconds) and float(seconds.min()) < 0):
             return f"column {name}: a time that is negative or not a finite number"
-    if not (owner_lengths == header.partition.parts).all():
+    if owner_lengths is not None and not (owner_lengths == header.partition.parts).all():
         return f"column owner_done_s: not {header.partition.parts} values (one a partition) in every minibatch"
     return None
 

@@ -67,7 +67,7 @@ class CostModel:
     regression: dict[str, float] = field(default_factory=dict)
     fitted_on: str = ""
 
-    def row_s(self, feature_bytes: int, link_bytes_per_s: float) -> float:
+    def row_s(self, feature_bytes: float, link_bytes_per_s: float) -> float:
         """What one more row takes over a link that nothing else uses, request and response."""
         on_link_s = (ID_BYTES + feature_bytes) / (link_bytes_per_s * self.link_efficiency)
         moving_s = max(on_link_s, self.transfer_s_per_byte * feature_bytes)

@@ -13,6 +13,7 @@ from sim.cost.model import PARTS, SERVED_SHARE, CostModel
 from sim.counts.cache_replay import FetchCounts
 from sim.engine.tasks import FETCH, LABEL, REDUCE, SAMPLE, STEP
 from sim.workload.load import TrainerInput
+from traces.errors import InputError
 from traces.header import Header
 
 FETCH_STEP = 2
@@ -85,7 +86,15 @@ class ServiceDemand:
 def make_service_demand(
     inputs: list[TrainerInput], header: Header, cost: CostModel, sha256: str, buffered: bool = False
 ) -> list[ServiceDemand]:
-    """The work of all trainers in the run of the trace with this checksum, with or without buffers."""
+    """The work of all trainers in the run of the trace with this checksum, with or without buffers.
+
+    Raises `InputError` for a trace whose run didn't tell how long its parts took.
+    """
+    if untold := sorted({name for one in inputs for name, seconds in one.times.items() if np.isnan(seconds).any()}):
+        raise InputError(
+            f"the trace tells no {', '.join(untold)}: its rows can be counted, but no time can be simulated; "
+            "traces/README.md says what a recorded job must show"
+        )
     quick_s = [float(np.percentile(one.times["label_s"], 10)) for one in inputs]
     predicted, share = is_predicted(cost, sha256), cost.contention_factors.get(sha256, dict.fromkeys(PARTS, 1.0))
     allreduce_s = allreduce_delay_s(inputs, cost, sha256)
@@ -190,7 +199,7 @@ def sampled_elsewhere(source: TrainerInput, header: Header) -> NDArray[np.float6
     more nodes away, so that of the nodes whose neighbours are sampled last the share elsewhere is that of the input
     nodes less one hop's part. Their edges are nearly all edges.
     """
-    hops = len(header.training.fanout)
+    hops = max(len(header.training.fanout), 1)
     edges = source.sampled_edges * (hops - 1) / hops / np.maximum(input_rows(source), 1)
     return source.owner_rows * edges[:, None]
 

@@ -54,8 +54,10 @@ def changed(inputs: list[TrainerInput], header: Header, cost: CostModel, config:
         cost = _scaled(cost, config.trace_sha256, "compute", 1 / config.compute_speed)
     if config.feature_bytes is not None:
         wider = config.feature_bytes / header.graph.feature_bytes
+        if len([one for one in header.node_types if one.features]) > 1:
+            raise InputError("--feature-bytes: the captured run's node types have widths of their own")
         graph = header.graph.model_copy(update={"feature_bytes": config.feature_bytes})
-        header = header.model_copy(update={"graph": graph})
+        header = header.model_copy(update={"graph": graph, "node_types": ()})
         cost = _scaled(cost, config.trace_sha256, "gather", wider)
         cost = replace(
             cost,
@@ -100,7 +102,9 @@ def _dealt(inputs: list[TrainerInput], header: Header, per_host: int) -> tuple[l
             kept = (epochs + np.arange(per_epoch) * times + turn).ravel()
             dealt.append(replace(_picked(one, kept), rank=len(dealt)))
     cluster = header.cluster.model_copy(update={"trainers_per_host": per_host})
-    return dealt, header.model_copy(update={"cluster": cluster, "minibatches_per_epoch": per_epoch})
+    changes = {"cluster": cluster, "minibatches_per_epoch": per_epoch, "trainer_minibatches": ()}
+    changes["trainer_partitions"] = tuple(part for part in header.trainer_partitions for _ in range(times))
+    return dealt, header.model_copy(update=changes)
 
 
 def _picked(one: TrainerInput, kept: NDArray[np.int64]) -> TrainerInput:

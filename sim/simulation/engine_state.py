@@ -35,7 +35,7 @@ def engine_parameters(
         link_burst_bytes=routes.burst_bytes,
         paths=routes.paths,
         latency_s=routes.latency_s,
-        rpc_kinds=_rpc_kinds(cost, header.graph.feature_bytes, sample_s_per_edge),
+        rpc_kinds=_rpc_kinds(cost, header.fetched_row_bytes, sample_s_per_edge),
         window_bytes=graph.graph.get("window_bytes", 0.0),
         nagle_delays=cost.nagle_delays,
         gil_slowdown=cost.gil_slowdown,
@@ -47,17 +47,17 @@ def engine_parameters(
     )
 
 
-def _rpc_kinds(cost: CostModel, feature_bytes: int, sample_s_per_edge: float) -> tuple[RpcKind, RpcKind, RpcKind]:
+def _rpc_kinds(cost: CostModel, row_bytes: float, sample_s_per_edge: float) -> tuple[RpcKind, RpcKind, RpcKind]:
     """Costs of calls for edges, labels and features, in the order of `sim.engine.tasks`."""
     return (
         RpcKind(ID_BYTES, EDGE_BYTES, cost.server_s, sample_s_per_edge * SERVED_SHARE, 0.0, 0.0),
         RpcKind(ID_BYTES, ID_BYTES, cost.server_s, 0.0, 0.0, 0.0),
         RpcKind(
             request_bytes_per_row=ID_BYTES,
-            response_bytes_per_row=feature_bytes,
+            response_bytes_per_row=row_bytes,
             server_s=cost.server_s,
             server_s_per_row=cost.server_s_per_row,
-            send_s_per_row=cost.transfer_s_per_byte * feature_bytes,
+            send_s_per_row=cost.transfer_s_per_byte * row_bytes,
             scatter_s_per_row=cost.scatter_s_per_row,
         ),
     )

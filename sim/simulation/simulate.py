@@ -67,7 +67,7 @@ def simulate(
         fetch_counts = count_ahead(inputs, header, plan, config)
     env, scenario = EngineEnvironment(), Scenario.of(config.scenario)
     routes = links(cluster, header.cluster.hosts)
-    row_s = cost.row_s(header.graph.feature_bytes, float(routes.bytes_per_s.min()))
+    row_s = cost.row_s(header.fetched_row_bytes, float(routes.bytes_per_s.min()))
     work = make_service_demand(inputs, header, cost, config.trace_sha256, plan.buffered)
     edges = sum(int(one.sampled_edges.sum()) for one in inputs)
     sample_s_per_edge = sum(float(one.sample_s.sum()) for one in work) / max(edges, 1)

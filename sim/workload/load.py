@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import psutil
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 from sim.compiled import kernel
 from sim.workload.stream import EpochStream, Stream, Universe, UniverseKind
 from traces.nodes import Nodes
-from traces.reader import Trace
+from traces.reader import Epoch, Trace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainerInput:
-    """One trainer's run as it was captured.
+    """One trainer's run as it was captured; where another has more minibatches an epoch, with empty ones at the end.
 
     `owner_of` (int16) is the partition that owns each node of the stream's universe; `owner_rows` (int64, shape
     (minibatches, partitions)) counts the remote rows of every minibatch by owner. `times` holds the measured columns
@@ -70,7 +71,7 @@ def _load_trainer(trace: Trace, universe: Universe, rank: int, streamed: bool) -
     columns: dict[str, list[NDArray]] = {}
     remote, cacheable, halo = (np.zeros(minibatches, np.int64) for _ in range(3))
     owner_rows = np.zeros((minibatches, parts), np.int64)
-    for epoch in trace.epochs(rank):
+    for epoch in map(partial(_padded, minibatches=per_epoch), trace.epochs(rank)):
         dense = np.empty(len(epoch.ids), np.int32)
         now = slice(epoch.epoch * per_epoch, (epoch.epoch + 1) * per_epoch)
         remote[now] = np.diff(epoch.offsets)
@@ -99,6 +100,22 @@ def _load_trainer(trace: Trace, universe: Universe, rank: int, streamed: bool) -
         sampled_edges=joined["sampled_edges"].astype(np.int64),
         times={name: values for name, values in joined.items() if name.endswith("_s")},
     )
+
+
+def _padded(epoch: Epoch, minibatches: int) -> Epoch:
+    """The epoch with empty minibatches at its end, where another trainer has more.
+
+    While others go on, a trainer that has ended joins their all-reduce (`DistributedDataParallel.join`): it asks for
+    nothing, computes nothing, and is never the slowest.
+    """
+    missing = minibatches - len(epoch.offsets) + 1
+    if not missing:
+        return epoch
+    columns = {name: np.concatenate([one, np.zeros(missing, one.dtype)]) for name, one in epoch.columns.items()}
+    over_s = epoch.columns["start_s"][-1] + epoch.columns["step_s"][-1]
+    columns["start_s"][-missing:] = columns["prepare_start_s"][-missing:] = over_s
+    offsets = np.concatenate([epoch.offsets, np.full(missing, epoch.offsets[-1])])
+    return replace(epoch, offsets=offsets, columns=columns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

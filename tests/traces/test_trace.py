@@ -107,8 +107,8 @@ def test_values_that_cannot_be_are_named(path, name, values, message):
         (lambda path: rewrite(path, drop="remote_ids"), "column remote_ids is missing"),
         (lambda path: pq.write_table(pa.table({"a": [1]}), path), "not a trace"),
         (
-            lambda path: rewrite(path, change_header=lambda t: t.replace('"format_version":1', '"format_version":7')),
-            f"trace format version 7; this program reads version {FORMAT_VERSION}",
+            lambda path: rewrite(path, change_header=lambda t: t.replace('"format_version":2', '"format_version":7')),
+            f"trace format version 7; this program reads versions 1 and {FORMAT_VERSION}",
         ),
         (
             lambda path: rewrite(path, change_header=lambda t: t.replace('"batch_size":10', '"batch_size":0')),

@@ -7,6 +7,7 @@ a file of its own, renamed when whole, so that a crash costs at most the epoch i
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -40,15 +41,16 @@ READINGS = ("start_s", "prepare_start_s")
 class Step:
     """One minibatch as it was measured: ids (a torch tensor or array, any order), counts, and seconds by column.
 
-    `start_s`, `prepare_start_s` and `gradients_ready_s` are readings of this trainer's own clock.
+    `start_s`, `prepare_start_s` and `gradients_ready_s` are readings of this trainer's own clock. What isn't known is
+    None.
     """
 
     input_nodes: Any
     counts: dict[str, int]
-    times: dict[str, float]
-    owner_done_s: list[float]
-    gradients_ready_s: float
-    loss: float
+    times: Mapping[str, float | None]
+    owner_done_s: list[float] | None
+    gradients_ready_s: float | None
+    loss: float | None
 
 
 class Recorder:
@@ -87,9 +89,9 @@ class Recorder:
             rows[name] = [step.counts[name] for step in self._steps]
         for name in TIMES:
             offset_s = self._clock_offset_s if name in READINGS else 0.0
-            rows[name] = [step.times.get(name, 0.0) + offset_s for step in self._steps]
+            rows[name] = [_later(step.times.get(name), offset_s) for step in self._steps]
         table = minibatch_table(self.partition, self.rank, epoch, rows)
-        ready = pa.array([step.gradients_ready_s + self._clock_offset_s for step in self._steps], pa.float64())
+        ready = pa.array([_later(step.gradients_ready_s, self._clock_offset_s) for step in self._steps], pa.float64())
         loss = pa.array([step.loss for step in self._steps], pa.float64())
         path = fragment(self.directory, self.rank, epoch)
         partial = path.with_suffix(".partial")
@@ -97,6 +99,10 @@ class Recorder:
         pq.write_table(table, partial, compression="zstd")
         os.replace(partial, path)
         self._steps.clear()
+
+
+def _later(reading: float | None, offset_s: float) -> float | None:
+    return None if reading is None else reading + offset_s
 
 
 def fragment(directory: Path, rank: int, epoch: int) -> Path:

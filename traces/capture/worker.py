@@ -83,7 +83,7 @@ def _epoch(training: Training, minibatches: Minibatches, recorder: Recorder) -> 
     while (minibatch := next(prepared, None)) is not None:
         step = training.recorded_step(start, minibatch)
         recorder.add(step)
-        source.stepped(step.times["stall_s"], step.times["step_s"])
+        source.stepped(step.times["stall_s"] or 0.0, step.times["step_s"] or 0.0)
         start = perf_counter()
 
 

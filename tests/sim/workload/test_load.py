@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 
 from agents.registry import resolve
+from sim.cluster.topology import from_header
 from sim.config import RunConfig
+from sim.cost.model import CostModel
 from sim.counts.policy_runs import make_caches, run_facts
+from sim.simulation.simulate import simulate
 from sim.workload.capacity import capacity_rows
 from sim.workload.load import load
 from traces.errors import InputError
 from traces.reader import Trace
+from traces.schema import TIMES
 
 
 @pytest.fixture
@@ -116,3 +120,38 @@ def test_owner_rows_add_up(trace):
     for one in load(trace, "halo"):
         assert np.array_equal(one.owner_rows.sum(1), one.stream.remote_rows)
         assert not one.owner_rows[:, one.partition].any()
+
+
+def unequal(write_trace, minibatch, **changes):
+    """Trainer 0 has a minibatch an epoch less."""
+    times = dict.fromkeys(TIMES, 1.0) | {"start_s": 0.0, "prepare_start_s": 0.0}
+    later = times | {"start_s": 1.0, "prepare_start_s": 1.0}
+    first = [[minibatch([10, 12], times)], [minibatch([10], times)]]
+    second = [[minibatch([0], times), minibatch([0, 1], later)], [minibatch([5], times), minibatch([], later)]]
+    changes |= {"minibatches_per_epoch": 2, "trainer_minibatches": (1, 2)}
+    return Trace(write_trace([first, second], **changes))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_trainer_with_fewer_minibatches_waits_empty_handed(write_trace, minibatch, streamed):
+    short, long = load(unequal(write_trace, minibatch), "remote", streamed=streamed)
+    ids = short.stream.universe.node_ids
+    assert [ids[short.stream.minibatch(m)].tolist() for m in range(4)] == [[10, 12], [], [10], []]
+    assert short.stream.remote_rows.tolist() == [2, 0, 1, 0]
+    assert long.stream.remote_rows.tolist() == [1, 2, 1, 0]
+    assert short.local_rows.tolist() == [10, 0, 10, 0]
+    assert short.times["forward_s"].tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert short.times["start_s"].tolist() == [0.0, 1.0, 0.0, 1.0]  # from where its last step ended
+
+
+def test_unequal_trainers_are_simulated_to_the_last_step_of_the_longest(write_trace, minibatch):
+    trace = unequal(write_trace, minibatch)
+    inputs = load(trace, "remote")
+    config = RunConfig(trace="", trace_sha256="", agent="none")
+    cost = CostModel(request_s=1e-3, server_s_per_row=1e-5, scatter_s_per_row=2e-5)
+    ends = simulate(inputs, trace.header, resolve("none"), config, cost, from_header(trace.header, None)).times
+    step_s = ends["step_s"]
+    assert step_s.shape == (2, 4)
+    assert (step_s[1] > step_s[0] - 1e-9)[[1, 3]].all()  # it only waits there for the other's gradients
+    assert (ends["wait_s"][0, [1, 3]] > 0).all()
+    assert (ends["wait_s"][1, [1, 3]] == 0).all()
