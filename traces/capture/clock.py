@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Any
 
 EXCHANGES = 30
 
@@ -13,8 +14,8 @@ SEVERAL_HOSTS = (
 )
 
 
-def offset_s(rank: int, world_size: int) -> float:
-    """What to add to this trainer's `perf_counter` to get rank 0's; every trainer must call it.
+def offset_s(rank: int, world_size: int, group: Any = None) -> float:
+    """What to add to this trainer's `perf_counter` to get rank 0's; every trainer of the group must call it.
 
     Cristian's algorithm: rank 0 answers with its time, which is taken to be half of the shortest round trip old. So the
     error is at most half of that round trip.
@@ -25,15 +26,15 @@ def offset_s(rank: int, world_size: int) -> float:
     if rank == 0:
         for other in range(1, world_size):
             for _ in range(EXCHANGES):
-                torch.distributed.recv(torch.empty(1, dtype=torch.float64), src=other)
-                torch.distributed.send(torch.tensor([perf_counter()], dtype=torch.float64), dst=other)
+                torch.distributed.recv(torch.empty(1, dtype=torch.float64), src=other, group=group)
+                torch.distributed.send(torch.tensor([perf_counter()], dtype=torch.float64), dst=other, group=group)
         return 0.0
     found = []
     theirs = torch.empty(1, dtype=torch.float64)
     for _ in range(EXCHANGES):
         sent = perf_counter()
-        torch.distributed.send(theirs, dst=0)
-        torch.distributed.recv(theirs, src=0)
+        torch.distributed.send(theirs, dst=0, group=group)
+        torch.distributed.recv(theirs, src=0, group=group)
         round_trip = perf_counter() - sent
         found.append((round_trip, float(theirs) - sent - round_trip / 2))
     return min(found)[1]

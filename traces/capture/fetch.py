@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from dgl.distributed.kvstore import PullRequest
 from numpy.typing import NDArray
 
 from traces.cluster.process import Connection
+from traces.job.lock import RPC
 
 
 @dataclass(slots=True)
@@ -65,6 +67,66 @@ MakeSource = Callable[[Connection, dict[str, Any], int], FeatureSource]
 """Makes a trainer's source from its place in the cluster, the worker's arguments, and its minibatches an epoch."""
 
 
+class Sharded:
+    """A tensor of node data whose rows DGL's servers share out: what one process knows of it.
+
+    `key` is its name in the store, `local` this machine's rows (of any dtype that numpy knows), `policy` DGL's own
+    partition policy, which says who owns a row.
+    """
+
+    def __init__(self, key: str, local: torch.Tensor, policy: Any) -> None:
+        self.key, self._to_part, self._to_local = key, policy.to_partid, policy.to_local
+        self.parts: int = policy.partition_book.num_partitions()
+        self._own: int = policy.part_id
+        # numpy moves rows with half of torch's overhead, and shares their memory
+        self.local: NDArray[Any] = local.numpy()
+
+    @classmethod
+    def of(cls, tensor: Any) -> Sharded:
+        """What this process knows of a DistTensor."""
+        return cls(tensor.kvstore_key, tensor.local_partition, tensor.part_policy)
+
+    def empty(self, count: int) -> NDArray[Any]:
+        """Room for `count` rows."""
+        return np.empty((count, *self.local.shape[1:]), self.local.dtype)
+
+    def by_owner(self, ids: NDArray[np.int64]) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
+        """The places in `ids` by owner, and where this machine's own rows lie in `local`."""
+        owner = self._to_part(torch.from_numpy(ids)).numpy()
+        places = [np.flatnonzero(owner == part) for part in range(self.parts)]
+        return places, self._to_local(torch.from_numpy(ids[places[self._own]])).numpy()
+
+    def pull(
+        self,
+        ids: NDArray[np.int64],
+        rows: NDArray[Any],
+        at: NDArray[np.int64],
+        owners: tuple[list[NDArray[np.int64]], NDArray[np.int64]],
+        start: float,
+        times: FetchTimes,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Put the row of `ids[i]` into place `at[i]` of `rows`. `owners` is what `by_owner` gave for the ids, `start`
+        when the fetch began, which may be of several tensors; `meanwhile` is called once the requests are on their way.
+        """
+        of_part, local_ids = owners
+        servers = rpc.get_num_server_per_machine()
+        own = of_part[self._own]
+        with RPC:
+            asked = [part for part in range(self.parts) if part != self._own and len(of_part[part])]
+            for part in asked:
+                rpc.send_request_to_machine(part, PullRequest(self.key, torch.from_numpy(ids[of_part[part]])))
+            gather = perf_counter()
+            rows[at[own]] = self.local.take(local_ids, axis=0)
+            meanwhile()
+            times.local_gather_s += perf_counter() - gather
+            for _ in asked:
+                response = rpc.recv_response()
+                part = response.server_id // servers
+                rows[at[of_part[part]]] = response.data_tensor.numpy()
+                times.owner_done_s[part] = perf_counter() - start
+
+
 class DistStore:
     """Node features of a DistGraph, pulled from their owners: DistDGL without any buffer.
 
@@ -72,13 +134,8 @@ class DistStore:
     """
 
     def __init__(self, tensors: dict[str, Any]) -> None:
-        policy = next(iter(tensors.values())).part_policy
-        self._to_part, self._to_local = policy.to_partid, policy.to_local
-        self._parts: int = policy.partition_book.num_partitions()
-        self._own: int = policy.part_id
-        self._keys = {name: tensor.kvstore_key for name, tensor in tensors.items()}
-        # numpy moves rows with half of torch's overhead, and shares their memory
-        self._local: Arrays = {name: t.local_partition.numpy() for name, t in tensors.items()}
+        self.tensors = {name: Sharded.of(tensor) for name, tensor in tensors.items()}
+        self._any = next(iter(self.tensors.values()))
 
     def fetch(self, input_nodes: torch.Tensor) -> tuple[Rows, FetchTimes]:
         """All rows from their owners."""
@@ -89,7 +146,7 @@ class DistStore:
 
     def empty(self, count: int) -> Arrays:
         """Room for `count` rows of each feature."""
-        return {name: np.empty((count, *local.shape[1:]), local.dtype) for name, local in self._local.items()}
+        return {name: tensor.empty(count) for name, tensor in self.tensors.items()}
 
     def pull(
         self,
@@ -101,25 +158,10 @@ class DistStore:
         """Put the row of `ids[i]` into place `at[i]` of `rows`, one feature after another: a response doesn't say which
         one it is of. `meanwhile(name)` is called once a feature's requests are on their way."""
         start = perf_counter()
-        times = FetchTimes(owner_done_s=[0.0] * self._parts)
-        owner = self._to_part(torch.from_numpy(ids)).numpy()
-        of_part = [np.flatnonzero(owner == part) for part in range(self._parts)]
-        asked = [part for part in range(self._parts) if part != self._own and len(of_part[part])]
-        own = of_part[self._own]
-        local_ids = self._to_local(torch.from_numpy(ids[own])).numpy()
-        servers = rpc.get_num_server_per_machine()
-        for name, key in self._keys.items():
-            for part in asked:
-                rpc.send_request_to_machine(part, PullRequest(key, torch.from_numpy(ids[of_part[part]])))
-            gather = perf_counter()
-            rows[name][at[own]] = self._local[name].take(local_ids, axis=0)
-            meanwhile(name)
-            times.local_gather_s += perf_counter() - gather
-            for _ in asked:
-                response = rpc.recv_response()
-                part = response.server_id // servers
-                rows[name][at[of_part[part]]] = response.data_tensor.numpy()
-                times.owner_done_s[part] = perf_counter() - start
+        times = FetchTimes(owner_done_s=[0.0] * self._any.parts)
+        owners = self._any.by_owner(ids)
+        for name, tensor in self.tensors.items():
+            tensor.pull(ids, rows[name], at, owners, start, times, partial(meanwhile, name))
         return times
 
     def stepped(self, stall_s: float, step_s: float) -> None:

@@ -61,6 +61,8 @@ class Job:
     servers_per_machine: int
     master_port: int
     omp_threads: int
+    samplers_per_trainer: int = 0
+    """Processes that DGL starts for each trainer, to sample for it."""
 
     def processes(self) -> Iterator[Process]:
         """Servers first, so that they listen when the trainers come."""
@@ -95,8 +97,8 @@ class Job:
             "DGL_IP_CONFIG": str(self.ip_config_path),
             "DGL_CONF_PATH": self.part_config,
             "DGL_NUM_SERVER": str(self.servers_per_machine),
-            "DGL_NUM_CLIENT": str(trainers),
-            "DGL_NUM_SAMPLER": "0",
+            "DGL_NUM_CLIENT": str(trainers * (1 + self.samplers_per_trainer)),
+            "DGL_NUM_SAMPLER": str(self.samplers_per_trainer),
             "DGL_GRAPH_FORMAT": "csc",
             "DGL_GROUP_ID": "0",
             "DGL_KEEP_ALIVE": "0",

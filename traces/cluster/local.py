@@ -46,11 +46,14 @@ class LocalCluster:
     timeout_s: float = 600.0
     """From the start of the launcher to the end of the last process."""
     omp_threads: int = 1
+    samplers_per_trainer: int = 0
 
     def __post_init__(self) -> None:
         for name in ("parts", "trainers_per_machine", "servers_per_machine", "omp_threads", "timeout_s"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}: must be more than 0")
+        if self.samplers_per_trainer < 0:
+            raise InputError(f"samplers_per_trainer is {self.samplers_per_trainer}: must be 0 or more")
         if self.form not in (*get_args(Form), "auto"):
             raise InputError(f"form {self.form!r}: choose one of {', '.join(get_args(Form))}, auto")
         if self.link is not None:
@@ -60,6 +63,11 @@ class LocalCluster:
     def hosts(self) -> tuple[str, ...]:
         """The machines' names, for people."""
         return tuple(f"machine{number}" for number in range(self.parts))
+
+    @property
+    def form_here(self) -> Form:
+        """What the machines will be made of."""
+        return _choose_form(self)[0]
 
     @property
     def shared_clock(self) -> bool:
@@ -176,6 +184,7 @@ def _job(
         servers_per_machine=cluster.servers_per_machine,
         master_port=master_port,
         omp_threads=cluster.omp_threads,
+        samplers_per_trainer=cluster.samplers_per_trainer,
     )
 
 

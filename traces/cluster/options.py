@@ -35,6 +35,7 @@ def choose_cluster(
     slurm: bool = False,
     trainers: int = 1,
     servers: int = 1,
+    samplers: int = 0,
     timeout_s: float,
     link: str | None = None,
     form: str = "auto",
@@ -51,6 +52,7 @@ def choose_cluster(
             parts=LOCAL_PARTS if parts is None else parts,
             trainers_per_machine=trainers,
             servers_per_machine=servers,
+            samplers_per_trainer=samplers,
             link=link,
             form=form,  # type: ignore[arg-type]  # checked by LocalCluster
             timeout_s=timeout_s,
@@ -77,5 +79,6 @@ def choose_cluster(
         python=python,
         trainers_per_machine=trainers,
         servers_per_machine=servers,
+        samplers_per_trainer=samplers,
         timeout_s=timeout_s,
     )

@@ -89,7 +89,8 @@ def load_entry(entry: str) -> Callable[[dict[str, Any]], Any]:
 def main() -> int:
     """Be the process that the environment describes; the exit code.
 
-    A server loads the entry's module (which may register services) and serves until the trainers are done. A
+    A server loads the entry's module (which may register services) and serves until the trainers are done; a function
+    with an attribute `serves` is called there, too, and sees to that itself. A
     trainer calls the entry function with the arguments, leaves what it returns as JSON, and only then says
     goodbye to the servers: a job whose trainers all left a value has succeeded, even if DGL hangs at its exit.
     """
@@ -98,7 +99,7 @@ def main() -> int:
         is_server = os.environ["DGL_ROLE"] == "server"
         _seed(int(os.environ["RUDDER_SEED"]), is_server)
         function = load_entry(os.environ["RUDDER_ENTRY"])
-        if is_server:
+        if is_server and not getattr(function, "serves", False):
             import dgl
 
             dgl.distributed.initialize(os.environ["DGL_IP_CONFIG"])  # serves, then ends in SystemExit

@@ -56,6 +56,7 @@ class RemoteCluster:
     servers_per_machine: int = 1
     timeout_s: float = 3600.0
     """From the start of the servers to the end of the last trainer."""
+    samplers_per_trainer: int = 0
 
     def __post_init__(self) -> None:
         for name in ("trainers_per_machine", "servers_per_machine", "timeout_s"):
@@ -153,6 +154,7 @@ def run_remote(
             servers_per_machine=cluster.servers_per_machine,
             master_port=master_port,
             omp_threads=int(os.environ.get("OMP_NUM_THREADS") or max(1, cores // cluster.trainers_per_machine)),
+            samplers_per_trainer=cluster.samplers_per_trainer,
         )
         for process in job.processes():
             job.value_path(process).unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""When the parts of one minibatch of somebody else's script began and ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import isfinite
+
+from traces.capture.fetch import FetchTimes
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Readings of `perf_counter`; None for what hasn't happened.
+
+    `ready` is when this trainer's gradients were ready. Pulls are told by the phase of the step that they were made
+    in, so that they don't count twice: before the forward pass, in it, or from there to the update. Rows of input
+    nodes add up in `fetch`, everything else that the store was asked for before the update in `label_s`.
+    """
+
+    start: float
+    sampled: float
+    forward_start: float | None = None
+    forward_end: float | None = None
+    ready: float | None = None
+    update_start: float | None = None
+    fetch_s: float = 0.0
+    label_s: float = 0.0
+    fetch: FetchTimes = field(default_factory=FetchTimes)
+    _pulled_s: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+
+    @property
+    def _phase(self) -> int:
+        return 0 if self.forward_start is None else 1 if self.forward_end is None else 2
+
+    def pulled_features(self, seconds: float, times: FetchTimes) -> None:
+        """Rows of input nodes have come."""
+        if self.update_start is None:
+            before_s = self.fetch_s
+            self.fetch_s += seconds
+            self._pulled_s[self._phase] += seconds
+            self.fetch.local_gather_s += times.local_gather_s
+            done = self.fetch.owner_done_s or [0.0] * len(times.owner_done_s)
+            self.fetch.owner_done_s = [
+                before_s + new if new else old for old, new in zip(done, times.owner_done_s, strict=True)
+            ]
+
+    def pulled_others(self, seconds: float) -> None:
+        """Labels have come, or whatever else the script keeps in the store."""
+        if self.update_start is None:
+            self.label_s += seconds
+            self._pulled_s[self._phase] += seconds
+
+    def times(self, end: float) -> dict[str, float | None]:
+        """The columns of `traces.schema`, None for what this minibatch doesn't tell.
+
+        `end` is when the script turned to whatever comes next: what it does after its optimizer counts as the update.
+        """
+        before, during, after = self._pulled_s
+        gathered_s = self.fetch.local_gather_s
+        found: dict[str, float | None] = {
+            "start_s": self.start,
+            "prepare_start_s": self.start,
+            "sample_s": self.sampled - self.start,
+            "fetch_s": self.fetch_s,
+            "local_gather_s": gathered_s if isfinite(gathered_s) else None,
+            "label_s": self.label_s,
+            "step_s": end - self.start,
+        }
+        if self.forward_start is None or self.forward_end is None:
+            return found
+        found |= {
+            "stall_s": self.forward_start - self.start + during + after,
+            # what a script does between its pulls and its model is, mostly, moving data to a device
+            "copy_s": max(0.0, self.forward_start - self.sampled - before),
+            "forward_s": self.forward_end - self.forward_start - during,
+        }
+        if self.update_start is not None:
+            found["update_s"] = end - self.update_start
+            if self.ready is not None:
+                found["backward_s"] = max(0.0, self.ready - self.forward_end - after)
+                found["allreduce_s"] = max(0.0, self.update_start - self.ready)
+        return found
