@@ -16,14 +16,18 @@ from sim.config_files import from_json
 from sim.workload.stream import UniverseKind
 from traces.errors import InputError
 
+ADDED = ("engine",)
+"""Fields that are younger than the first results."""
+
 Mode = Literal["async", "sync"]
+EngineKind = Literal["compiled", "simpy"]
 PolicySpec = Annotated[str, AfterValidator(POLICIES.now)]
 CacheSpec = Annotated[str, AfterValidator(CACHES.now)]
 
 BUFFER_FIELDS = ("cache", "buffer", "init", "universe", "window", "mode", "seed")
 """Fields that mean nothing to a policy without a buffer."""
 
-TIME_FIELDS = ("mode", "link_bytes_per_s", "link_latency_s", "depth", "compute_speed", "cluster", "scenario")
+TIME_FIELDS = ("mode", "link_bytes_per_s", "link_latency_s", "depth", "compute_speed", "cluster", "scenario", "engine")
 """Fields that change when things happen, but not what a policy fetches that looks at no times."""
 
 
@@ -36,7 +40,7 @@ class RunConfig(BaseModel):
     captured run. `depth` is how many minibatches are prepared ahead (None: as the policy says). What-ifs are those of
     `sim.runs.whatif`, `owners_sha256` being the checksum of a file of owners. `cluster` and `scenario` are the contents
     of such files, as JSON (`sim.cluster.clusterfile`, `sim.cluster.scenario`). Policies and caches under a former name
-    are kept under today's.
+    are kept under today's. `engine` says what time passes in: `simpy` is the readable `sim.engine.reference`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -60,15 +64,18 @@ class RunConfig(BaseModel):
     cluster: str = ""
     scenario: str = ""
     seed: int = Field(default=0, ge=0)
+    engine: EngineKind = "compiled"
 
     @property
     def id(self) -> str:
         """A short hash of the whole configuration.
 
-        It is made of the first names of policies and caches, so that a renamed one keeps its results.
+        It is made of the first names of policies and caches, and of fields that were added later only where they say
+        something, so that earlier results keep theirs.
         """
         first = {"agent": POLICIES.at_first(self.agent), "cache": CACHES.at_first(self.cache)}
-        return hashlib.sha256(self.model_copy(update=first).model_dump_json().encode()).hexdigest()[:16]
+        silent = {name for name in ADDED if getattr(self, name) == type(self).model_fields[name].default}
+        return hashlib.sha256(self.model_copy(update=first).model_dump_json(exclude=silent).encode()).hexdigest()[:16]
 
     def reset(self, names: Iterable[str]) -> RunConfig:
         """The same with the defaults of some fields."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -79,6 +79,10 @@ def main(
     cost: Annotated[
         Path | None, typer.Option(help="A cost model of sim.calibrate.", show_default="fitted to the trace", **CHANGED)
     ] = None,
+    engine: Annotated[
+        Literal["compiled", "simpy"],
+        typer.Option(help="What simulates time: simpy is the same model in plain SimPy, and slow."),
+    ] = "compiled",
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Also write timeline.json for trace viewers, and how busy links were.")
     ] = False,
@@ -136,6 +140,7 @@ def main(
     options |= {
         "link": link, "latency_s": latency_s, "cluster": cluster, "scenario": scenario, "compute_speed": compute_speed,
         "trainers_per_host": trainers_per_host, "feature_bytes": feature_bytes, "owners": owners,
+        "engine": engine,
     }  # fmt: skip
     artist = Artist()
     twin = Twin.open(trace, {options.get("universe", "halo")}, cost)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappush
-from typing import Any, Protocol
+from typing import Protocol
 
 import simpy
 from simpy.events import NORMAL
@@ -33,7 +34,15 @@ class EngineEnvironment(simpy.Environment):
                 self.plan(caused[1], caused[0])
         super().step()
 
-    def plan(self, event: simpy.Event, time_s: float, value: Any = None) -> None:
-        """Let an event happen at `time_s`, which must not have passed."""
-        event._ok, event._value = True, value
-        heappush(self._queue, (time_s, NORMAL, next(self._eid), event))
+    def plan(self, event: simpy.Event, time_s: float, priority: float = NORMAL) -> None:
+        """Let an event happen at `time_s`, which must not have passed; at one instant lower priorities come first."""
+        event._ok, event._value = True, None
+        heappush(self._queue, (time_s, priority, next(self._eid), event))
+
+    def at(self, time_s: float, priority: float, then: Callable[[simpy.Event], object] | None = None) -> simpy.Event:
+        """An event that happens at `time_s`, as `plan` says, and calls `then`."""
+        event = self.event()
+        if then is not None:
+            event.callbacks.append(then)
+        self.plan(event, time_s, priority)
+        return event

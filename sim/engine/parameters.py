@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 LINK, HOST, SERVERS = range(3)
 """What a `Period` slows: a link, all that computes on a host, or the feature servers of a host."""
 
+EDGE_S = 1e-9
+"""So close to its edge a period has begun or ended: rounding must not decide."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RpcKind:
@@ -41,6 +44,24 @@ class Period:
     what: int
     which: int
     repeat_s: float = math.inf
+
+    def holds(self, now: float) -> bool:
+        """Whether `now` lies in the period, or in one of its repetitions."""
+        since_s = now + EDGE_S - self.start_s
+        if since_s >= self.repeat_s:
+            since_s -= math.floor(since_s / self.repeat_s) * self.repeat_s
+        return 0.0 <= since_s < self.end_s - self.start_s
+
+    def next_edges(self, now: float) -> list[float]:
+        """When the period begins and ends next, as far as it does."""
+        edges_s = []
+        for edge_s in (self.start_s, self.end_s):
+            since_s = now + EDGE_S - edge_s
+            repeats = since_s >= 0.0 and self.repeat_s < math.inf
+            next_s = edge_s + (math.floor(since_s / self.repeat_s) + 1.0) * self.repeat_s if repeats else edge_s
+            if next_s > now + EDGE_S:
+                edges_s.append(next_s)
+        return edges_s
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,17 +13,24 @@ from agents.policy_driver import LoggedDecision
 from agents.registry import PolicyPlan
 from sim.cluster.scenario import Scenario
 from sim.cluster.topology import links
-from sim.config import RunConfig
+from sim.config import EngineKind, RunConfig
 from sim.cost.model import CostModel
 from sim.cost.service_demand import make_service_demand
 from sim.counts.cache_replay import FetchCounts, empty_counts
 from sim.counts.policy_runs import Decided, count_ahead, decided_caches, decides
 from sim.engine.engine import CompiledEngine
 from sim.engine.environment import EngineEnvironment
+from sim.engine.reference import ReferenceEngine
 from sim.simulation.engine_state import engine_parameters
 from sim.simulation.trainer import Barrier, Trainer, times_of
 from sim.workload.load import TrainerInput
+from traces.errors import InputError
 from traces.header import Header
+
+ENGINES: dict[EngineKind, type[CompiledEngine | ReferenceEngine]] = {
+    "compiled": CompiledEngine,
+    "simpy": ReferenceEngine,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +68,7 @@ def simulate(
     `fetch_counts` is what `count_ahead` gave for the same trace, plan and cache; policies then saw no times. Without it
     they see the times of their windows. With `bins`, it is recorded how busy links and servers were, in so many
     intervals that together are twice as long as the captured run. The same inputs, configuration and seed give the same
-    result, but for the latency of a language model.
+    result, but for the latency of a language model. Raises `InputError` for `bins` and an engine that records nothing.
     """
     if fetch_counts is None and not (plan.buffered and decides(config)):
         fetch_counts = count_ahead(inputs, header, plan, config)
@@ -71,10 +78,12 @@ def simulate(
     work = make_service_demand(inputs, header, cost, config.trace_sha256, plan.buffered)
     edges = sum(int(one.sampled_edges.sum()) for one in inputs)
     sample_s_per_edge = sum(float(one.sample_s.sum()) for one in work) / max(edges, 1)
-    engine = CompiledEngine(env, engine_parameters(cluster, routes, cost, header, sample_s_per_edge, scenario))
+    engine = ENGINES[config.engine](env, engine_parameters(cluster, routes, cost, header, sample_s_per_edge, scenario))
     captured_s = max(float((one.times["start_s"] + one.times["step_s"]).max()) for one in inputs)
     bin_s = 2 * captured_s / bins if bins and captured_s else 1.0
     if bins:
+        if not isinstance(engine, CompiledEngine):
+            raise InputError("--engine simpy doesn't record how busy links and servers are: leave out --timeline")
         engine.record_use(bins, bin_s)
     epochs = Barrier(env, len(inputs))
     decided: Sequence[Decided | None] = (
@@ -117,7 +126,7 @@ def simulate(
         fill_rows=[int(one.fill_by_owner.sum()) for one in fetch_counts],
         fill_s=[t.fill_s for t in trainers],
         decisions=[one.decisions for one in fetch_counts],
-        used=engine.shares_used(),
+        used=engine.shares_used() if isinstance(engine, CompiledEngine) else np.zeros((0, 0)),
         used_names=[("link", f"{source} to {target}") for source, target in routes.index]
         + [("servers", host) for host in header.cluster.hosts],
         bin_s=bin_s,

@@ -24,6 +24,7 @@ from sim.counts.cache_replay import FetchCounts, decide, replay_minibatch
 from sim.counts.policy_runs import Decided
 from sim.engine.engine import CompiledEngine
 from sim.engine.environment import EngineEnvironment
+from sim.engine.reference import ReferenceEngine
 from sim.engine.tasks import AGENT, FETCH, ON_BEGIN, ON_END, ON_REQUEST, PREPARE, STEP, TRAIN
 from sim.workload.load import TrainerInput
 
@@ -73,7 +74,7 @@ class Trainer:
         work: ServiceDemand,
         cost: CostModel,
         fetch_counts: FetchCounts,
-        engine: CompiledEngine,
+        engine: CompiledEngine | ReferenceEngine,
         epochs: Barrier,
         *,
         minibatches_per_epoch: int,

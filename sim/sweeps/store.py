@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from sim.config import RunConfig
+from sim.config import ADDED, RunConfig
 from sim.runs.former_names import renamed
 from traces.errors import InputError
 from traces.output import write_table
@@ -79,6 +79,9 @@ class Store:
         if not frames:
             return pl.DataFrame()
         table = pl.concat(frames, how="diagonal_relaxed").unique("run", keep="first").sort("run")
+        for name in ADDED:  # rows are older than the field
+            if name in table.columns:
+                table = table.with_columns(pl.col(name).fill_null(RunConfig.model_fields[name].default))
         first = ["run", *RunConfig.model_fields]
         results = sorted(name for name in table.columns if name not in first)
         return table.select(*(name for name in first if name in table.columns), *results)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from sim.caches.cache import Init
-from sim.config import RunConfig
+from sim.config import ADDED, RunConfig
 from sim.runs import options
 from sim.runs.former_names import COLUMNS
 
@@ -32,3 +32,10 @@ def test_a_renamed_policy_or_cache_has_the_id_that_it_had(agent, cache):
 def test_every_start_can_be_chosen_on_the_command_line():
     starts, nothing = get_args(get_args(options.Init)[0])
     assert (get_args(starts), nothing) == (get_args(Init), type(None))
+
+
+def test_a_field_that_was_added_later_counts_only_where_it_says_something():
+    one = RunConfig(trace="t", trace_sha256="s", agent="never")
+    for name in ADDED:
+        assert one.model_copy(update={name: RunConfig.model_fields[name].default}).id == one.id
+    assert one.model_copy(update={"engine": "simpy"}).id != one.id

@@ -12,12 +12,13 @@ SHIPPED = "traces"
 """The folder that traces are named in; a configuration holds the file's name alone."""
 
 
-NUMBERS = {
+CHANGED = {
     "link_latency_s": "--latency-s",
     "depth": "--depth",
     "compute_speed": "--compute-speed",
     "trainers_per_host": "--trainers-per-host",
     "feature_bytes": "--feature-bytes",
+    "engine": "--engine",
 }
 FILES = {"cluster": "cluster.toml", "scenario": "scenario.toml", "owners_sha256": "owners.npy"}
 
@@ -33,7 +34,7 @@ def run_command(config: RunConfig) -> str:
         words += ["--universe", config.universe, "--window", str(config.window), "--mode", config.mode]
     if config.link_bytes_per_s is not None:
         words += ["--link", f"{config.link_bytes_per_s * 8:.0f}bit"]
-    for name, option in NUMBERS.items():
+    for name, option in CHANGED.items():
         if (value := getattr(config, name)) != RunConfig.model_fields[name].default:
             words += [option, str(value)]
     for name, file in FILES.items():

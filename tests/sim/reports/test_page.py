@@ -191,8 +191,9 @@ def test_in_a_browser(pages, tmp_path, kind):
 
 def test_the_command_names_what_was_changed_of_the_cluster():
     changed = {"link_latency_s": 0.002, "depth": 2, "compute_speed": 4.0, "scenario": "{}", "link_bytes_per_s": 125e6}
+    changed |= {"engine": "simpy"}
     command = run_command(RunConfig(trace="debian.parquet", trace_sha256="", agent="pipeline", **changed))
     assert command == (
         "python -m sim.run --trace traces/debian.parquet --agent pipeline --link 1000000000bit --latency-s 0.002 "
-        "--depth 2 --compute-speed 4.0 --scenario scenario.toml --seed 0"
+        "--depth 2 --compute-speed 4.0 --engine simpy --scenario scenario.toml --seed 0"
     )

@@ -34,11 +34,17 @@ def trace(write_trace, minibatch):
     return Trace(write_trace(ranks, nodes_per_partition=100))
 
 
-def run(trace, agent="none", cost=COST, **options):
-    config = RunConfig(trace="", trace_sha256="", agent="none", **options)
-    inputs, header, cost = changed(load(trace, "halo"), trace.header, cost, config)
-    plan = resolve(agent) if isinstance(agent, str) else agent
-    return simulate(inputs, header, plan, config, cost, cluster_of(header, config))
+@pytest.fixture
+def run(engine):
+    """Simulates a trace, with either engine."""
+
+    def simulated(trace, agent="none", cost=COST, **options):
+        config = RunConfig(trace="", trace_sha256="", agent="none", engine=engine, **options)
+        inputs, header, cost = changed(load(trace, "halo"), trace.header, cost, config)
+        plan = resolve(agent) if isinstance(agent, str) else agent
+        return simulate(inputs, header, plan, config, cost, cluster_of(header, config))
+
+    return simulated
 
 
 def seconds(simulated):
@@ -49,7 +55,7 @@ def said(**parts):
     return json.dumps(parts)
 
 
-def test_threads_of_one_machine_share_its_cores(write_trace, minibatch):
+def test_threads_of_one_machine_share_its_cores(run, write_trace, minibatch):
     """Two trainers, one core: 5 ms of sampling each take 10, 10 ms of computing take 20. One samples twice as long:
     both have half of the core until the first is done at 10 ms; the second has 5 ms left, beside the other's computing,
     and ends at 20. The first has then done 5 of its 10 ms, is done at 30, and the other, with 5 ms left, at 35."""
@@ -65,7 +71,7 @@ def test_threads_of_one_machine_share_its_cores(write_trace, minibatch):
     assert seconds(run(unlike, cluster=said(cores=1))) == pytest.approx(0.020)
 
 
-def test_two_threads_of_an_interpreter_hold_its_lock_in_turn(trace, write_trace, minibatch):
+def test_two_threads_of_an_interpreter_hold_its_lock_in_turn(run, trace, write_trace, minibatch):
     alone, gil_slowdown = (
         CostModel(request_s=0, server_s_per_row=0, scatter_s_per_row=0, gil_slowdown=x) for x in (1.0, 1.5)
     )
@@ -81,7 +87,7 @@ def test_two_threads_of_an_interpreter_hold_its_lock_in_turn(trace, write_trace,
 
 
 @pytest.mark.parametrize(("cores", "fetch_ms"), [(1, 5.0), (2, 2.0)])
-def test_a_server_that_has_slept_gets_a_busy_core_after_a_time_slice(write_trace, minibatch, cores, fetch_ms):
+def test_a_server_that_has_slept_gets_a_busy_core_after_a_time_slice(run, write_trace, minibatch, cores, fetch_ms):
     """Trainer 1 samples for 10 ms, when trainer 0 asks its host for a row, which takes the server 2 ms. On the only
     core, that begins after a time slice of 1 ms, and takes twice as long as half of the core is the trainer's."""
     cost = CostModel(request_s=0.0, server_s_per_row=0.0, scatter_s_per_row=0.0, server_s=0.002)
@@ -91,7 +97,7 @@ def test_a_server_that_has_slept_gets_a_busy_core_after_a_time_slice(write_trace
 
 
 @pytest.mark.parametrize("agent", ["none", "pipeline"])
-def test_faster_links_and_less_latency_are_never_slower(trace, agent):
+def test_faster_links_and_less_latency_are_never_slower(run, trace, agent):
     by_rate = [seconds(run(trace, agent, link_bytes_per_s=rate)) for rate in (1e5, 2e5, 5e5, 1e6, 1e7, 1e9)]
     assert by_rate == sorted(by_rate, reverse=True)
     assert by_rate[0] > 2 * by_rate[-1]
@@ -100,7 +106,7 @@ def test_faster_links_and_less_latency_are_never_slower(trace, agent):
     assert by_latency[0] < by_latency[1]
 
 
-def test_a_deeper_look_ahead_gains_less_and_less(trace):
+def test_a_deeper_look_ahead_gains_less_and_less(run, trace):
     by_depth = [seconds(run(trace, "pipeline", depth=depth)) for depth in (0, 1, 2, 4)]
     assert by_depth[0] == seconds(run(trace, "none")) > 1.5 * by_depth[1]
     assert by_depth[2:] == pytest.approx(by_depth[1:2] * 2, rel=0.01)  # fetching alone takes that long
@@ -126,27 +132,27 @@ def test_a_deeper_look_ahead_gains_less_and_less(trace):
         ({"scenario": said(slow_server=[{"host": "machine1", "factor": 0.05}])}, True),
     ],
 )
-def test_what_is_changed_has_its_effect(trace, options, slower):
+def test_what_is_changed_has_its_effect(run, trace, options, slower):
     steady, other = seconds(run(trace)), seconds(run(trace, **options))
     assert (other > steady) is slower
     assert other != steady
 
 
-def test_a_failed_link_returns(trace):
+def test_a_failed_link_returns(run, trace):
     """Nothing of machine 2 arrives from .1 to .5 s: the run is about as much longer."""
     failed = {"factor": 0, "link": "machine2", "start_s": 0.1, "end_s": 0.5}
     lost_s = seconds(run(trace, scenario=said(congestion=[failed]))) - seconds(run(trace))
     assert 0.35 < lost_s < 0.41
 
 
-def test_a_straggler_makes_all_others_wait(trace):
+def test_a_straggler_makes_all_others_wait(run, trace):
     times = run(trace, scenario=said(straggler=[{"host": "machine1", "factor": 0.25}])).times
     assert times["compute_s"][1] == pytest.approx(0.040)
     assert times["compute_s"][[0, 2]] == pytest.approx(0.010)
     assert (times["wait_s"][[0, 2]] > 0.02).all()
 
 
-def test_a_server_answers_while_earlier_rows_are_still_copied(trace):
+def test_a_server_answers_while_earlier_rows_are_still_copied(run, trace):
     """A slow host takes a hundred times as long to copy rows into sockets, longer than until it is asked again; but it
     has cores enough, and links carry what is copied first."""
     cost = CostModel(request_s=0.0, server_s_per_row=0.0, scatter_s_per_row=0.0, transfer_s_per_byte=1e-7)
@@ -156,7 +162,7 @@ def test_a_server_answers_while_earlier_rows_are_still_copied(trace):
     assert seconds(run(trace, cost=cost, scenario=slow)) > 1.2 * steady_s  # where copying takes cores from others
 
 
-def test_a_straggler_holds_up_the_ring_after_it(write_trace, minibatch):
+def test_a_straggler_holds_up_the_ring_after_it(run, write_trace, minibatch):
     """Four rounds of 1 ms, 2 ms at machine1. Trainer 1 adds a part every 2 ms; what trainer 2 adds last comes from it
     at 6 ms; and trainer 0 has to wait for trainer 2 once, at 3 ms, for what took trainer 1 until 2 ms."""
     one = minibatch([], {"allreduce_s": 0.004})
@@ -178,7 +184,7 @@ class Thinks:
         return Decision(replace=True, latency_s=0.005)
 
 
-def test_a_model_that_times_out_and_one_that_shares_cores(trace):
+def test_a_model_that_times_out_and_one_that_shares_cores(run, trace):
     plan = PolicyPlan(
         name="thinks", pipelined=True, buffered=True, calls_model=False, timed=True, model=None, factory=Thinks
     )
@@ -191,7 +197,7 @@ def test_a_model_that_times_out_and_one_that_shares_cores(trace):
     assert seconds(beside) > seconds(apart)
 
 
-def test_what_if_a_policy_took_as_long_as_a_model(trace):
+def test_what_if_a_policy_took_as_long_as_a_model(run, trace):
     """Answers are late by a log-normal time, the same under the same seed; fewer questions fit into the run."""
     plan = resolve("every:1")
     at_once = run(trace, plan, buffer="20")
@@ -235,6 +241,16 @@ def test_how_busy_links_are(trace):
         24 * 60 * 100 + 8 * inputs_of_others(inputs, 0), rel=1e-6
     )
     assert used["servers", "machine0"] / 1e6 == pytest.approx(1e-5 * inputs_of_others(inputs, 0))
+
+
+def test_the_reference_engine_records_no_use(trace, tmp_path, run_cli):
+    out = tmp_path / "out"
+    options = "--trace", str(trace.path), "--agent", "none", "--engine", "simpy", "--timeline", "--out", str(out)
+    code, _, err = run_cli("sim.run", *options)
+    assert code == 2
+    assert "--engine simpy doesn't record how busy links and servers are: leave out --timeline" in err
+    assert err.count("\n") == 1
+    assert not out.exists()
 
 
 def inputs_of_others(inputs, host):

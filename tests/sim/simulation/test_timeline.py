@@ -18,11 +18,17 @@ COST = CostModel(request_s=1e-3, server_s_per_row=1e-5, scatter_s_per_row=2e-5, 
 TIMES = {"forward_s": 0.004, "backward_s": 0.006, "allreduce_s": 0.002, "update_s": 0.001}
 
 
-def run(path, plan, cost=COST, **options):
-    trace = Trace(path)
-    config = RunConfig(trace="hand", trace_sha256="", agent="never", **options)
-    inputs = load(trace, "halo")
-    return simulate(inputs, trace.header, plan, config, cost, from_header(trace.header, config.link_bytes_per_s))
+@pytest.fixture
+def run(engine):
+    """Simulates a trace, with either engine."""
+
+    def simulated(path, plan, cost=COST, **options):
+        trace = Trace(path)
+        config = RunConfig(trace="hand", trace_sha256="", agent="never", engine=engine, **options)
+        inputs = load(trace, "halo")
+        return simulate(inputs, trace.header, plan, config, cost, from_header(trace.header, config.link_bytes_per_s))
+
+    return simulated
 
 
 def milliseconds(simulated, name):
@@ -37,7 +43,7 @@ def two_trainers(write_trace, minibatch):
     return write_trace([[[first]], [[second]]], nodes_per_partition=1000)
 
 
-def test_two_trainers_and_two_servers(two_trainers):
+def test_two_trainers_and_two_servers(run, two_trainers):
     """
     trainer 0                                           trainer 1
     10.0  sampled, 1 ms for the request                 20.0  sampled
@@ -58,14 +64,14 @@ def test_two_trainers_and_two_servers(two_trainers):
     assert milliseconds(simulated, "step_s") == [[41.3], [41.3]]
 
 
-def test_another_link_rate(two_trainers):
+def test_another_link_rate(run, two_trainers):
     """At 10 MB/s nothing meets: 11.08 + 1 + 1 + 2 = 15.08 ms, and 21.04 + .5 + .5 + 1 = 23.04 ms."""
     simulated = run(two_trainers, resolve("none"), link_bytes_per_s=1e7)
     assert milliseconds(simulated, "stall_s") == [[15.08], [23.04]]
     assert milliseconds(simulated, "step_s") == [[36.04], [36.04]]
 
 
-def test_a_server_copies_rows_into_sockets_while_links_carry_them(two_trainers):
+def test_a_server_copies_rows_into_sockets_while_links_carry_them(run, two_trainers):
     """At 10 MB/s, where 10,000 bytes need 1 ms of a link and 10 ms of copying: 11.08 + 1 + 10 + 2 ms, and 5,000 bytes:
     21.04 + .5 + 5 + 1 ms. At 1 MB/s and a tenth of the copying, links take as long as without any."""
     slow, quick = (replace(COST, transfer_s_per_byte=seconds) for seconds in (1e-6, 1e-7))
@@ -82,13 +88,13 @@ def two_epochs(write_trace, minibatch):
     return write_trace([epochs, epochs])
 
 
-def test_none_prepares_and_computes_in_turns(two_epochs):
+def test_none_prepares_and_computes_in_turns(run, two_epochs):
     simulated = run(two_epochs, resolve("none"))
     assert milliseconds(simulated, "step_s") == [[21.0] * 6] * 2
     assert milliseconds(simulated, "prepare_start_s") == [[0.0, 21.0, 42.0, 63.0, 84.0, 105.0]] * 2
 
 
-def test_pipeline_prepares_during_the_computation_but_not_across_epochs(two_epochs):
+def test_pipeline_prepares_during_the_computation_but_not_across_epochs(run, two_epochs):
     simulated = run(two_epochs, resolve("pipeline"))
     assert milliseconds(simulated, "stall_s") == [[8.0, 0.0, 0.0, 8.0, 0.0, 0.0]] * 2
     assert milliseconds(simulated, "start_s") == [[0.0, 21.0, 34.0, 47.0, 68.0, 81.0]] * 2
@@ -143,7 +149,7 @@ def steady(write_trace, minibatch):
         ("sync", 0.020, 1, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
     ],
 )
-def test_a_decision_applies_when_the_time_it_took_has_passed(steady, mode, latency_s, window, applied):
+def test_a_decision_applies_when_the_time_it_took_has_passed(run, steady, mode, latency_s, window, applied):
     policy = Slow(latency_s)
     simulated = run(steady, plan_of(policy), mode=mode, window=window, buffer="1", init="empty")
     log = [entry.applied_minibatch for entry in simulated.decisions[0] if entry.applied_minibatch is not None]
@@ -154,12 +160,12 @@ def test_a_decision_applies_when_the_time_it_took_has_passed(steady, mode, laten
         assert simulated.times["step_s"][0, 3:].max() < 0.0131
 
 
-def test_an_answer_that_never_came_is_logged_as_not_applied(steady):
+def test_an_answer_that_never_came_is_logged_as_not_applied(run, steady):
     simulated = run(steady, plan_of(Slow(10.0)), buffer="1", init="empty")
     assert [entry.applied_minibatch for entry in simulated.decisions[0]] == [None]
 
 
-def test_filling_the_buffer_is_counted_and_takes_time_before_the_first_minibatch(steady):
+def test_filling_the_buffer_is_counted_and_takes_time_before_the_first_minibatch(run, steady):
     simulated = run(steady, resolve("never"), buffer="10", init="degree")
     assert simulated.fill_rows == [10, 10]
     assert simulated.counts["hit_rows"][0].tolist() == [1] * 12

@@ -12,6 +12,7 @@ import polars as pl
 import psutil
 import pytest
 
+from sim.config import ADDED, RunConfig
 from sim.runs.twin import Twin
 from sim.sweeps.batches import batches
 from sim.sweeps.grid import Grid, expand, read_grid
@@ -209,6 +210,14 @@ def test_ctrl_c_keeps_what_is_done(arguments, tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130
     assert (tmp_path / "runs.parquet").is_file()
+
+
+def test_rows_that_are_older_than_a_field_have_its_default(tmp_path):
+    row = {"run": "new"} | RunConfig(trace="t", trace_sha256="", agent="never", engine="simpy").model_dump()
+    with Store(tmp_path).writing() as store:
+        store.append([row])
+        store.append([{name: value for name, value in row.items() if name not in ADDED} | {"run": "old"}])
+    assert dict(Store(tmp_path).read().select("run", "engine").rows()) == {"new": "simpy", "old": "compiled"}
 
 
 def test_two_sweeps_do_not_write_into_one_folder(run_cli, arguments, tmp_path):
