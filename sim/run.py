@@ -81,7 +81,7 @@ def main(
     ] = None,
     engine: Annotated[
         Literal["compiled", "simpy"],
-        typer.Option(help="What simulates time: simpy is the same model in plain SimPy, and slow."),
+        typer.Option(help="What simulates time: simpy is the same model in plain SimPy, and slow (see docs/engine.md)."),
     ] = "compiled",
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Also write timeline.json for trace viewers, and how busy links were.")
