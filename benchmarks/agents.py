@@ -17,6 +17,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import polars as pl
 from agents.classifiers.file import load, save
 from agents.classifiers.training import FITS, accuracy, read, train
 from agents.registry import ModelOptions, PolicyPlan, resolve
+from benchmarks.published import STARTS, Setting, epochs_s, settings
 from sim.cluster.scenario import Congestion, Scenario
 from sim.config import RunConfig
 from sim.counts.policy_runs import replay_recorded
@@ -42,16 +44,15 @@ NETWORKS = {
 }
 """Congested: all links carry a quarter of their rate for 4 s of every 8 s."""
 
-PUBLIC, PUBLIC_SLOW, MENDED, OURS = "score-public", "score-public:alpha=.005", "score", "frequency:half_life=5000"
+PUBLIC, MENDED, OURS = "score-public", "score", "frequency:half_life=5000"
+EXAMPLE = "score-public:alpha=.005,period=32"
+"""The published buffer as the example of its repositories has it; Rudder's starts empty."""
+
 WINDOW = 4
 """Minibatches between two observations of an agent. Fixed intervals are tried down to 1."""
 
-SPEEDS = tuple(round(0.97 + step * 0.005, 3) for step in range(13))
-"""Of computing: policies that see no times run at all of these, and their epoch times are means. For who waits for whom
-changes with any small change, so that one simulated epoch time is off by some tenths of a per cent."""
-
 HORIZON = 32
-EVERY = (2, 4, 8, 16, 32, 64)
+EVERY = tuple(f"every:{n}" for n in (2, 4, 8, 16, 32, 64))
 AGENTS = ("threshold:0.5", "hysteresis:0.3,0.5", "hill-climb:16", "cost-benefit:32", f"oracle:{HORIZON}")
 PATHS = {name: Path("traces") / f"{name}.parquet" for name in TRACES}
 SHA256 = {name: checksum(path) for name, path in PATHS.items()}
@@ -71,27 +72,29 @@ class Cell:
     window: int
     seed: int
     judged: bool
+    init: str = "degree"
 
 
 def rules() -> Iterator[Cell]:
-    """All but language models, the most telling runs first. Policies without randomness run under one seed: every other
-    gives the same. Agents are judged, and the network congests, at the middle buffer size."""
+    """All but language models. Policies without randomness run under one seed: every other gives the same. Agents are
+    judged, and the network congests, at the middle buffer size."""
     middle = BUFFERS[1]
     for trace in TRACES:
-        for network, buffers in (("steady", BUFFERS), ("congested", (middle,))):
-            for agent in ("none", "pipeline"):
-                yield Cell(trace, network, middle, MENDED, agent, 1, 0, False)
-            for buffer in buffers:
-                yield Cell(trace, network, buffer, PUBLIC_SLOW, "every:32", 1, 0, False)
-                yield Cell(trace, network, buffer, OURS, "partial:0.05", 1, 0, False)
-                yield Cell(trace, network, buffer, "vip-demand", "never", 1, 0, False)
-                for cache in (OURS, PUBLIC, MENDED):
-                    for agent in ("never", "always", *(f"every:{n}" for n in EVERY)):
-                        yield Cell(trace, network, buffer, cache, agent, 1, 0, False)
-                for cache in (PUBLIC, OURS):
-                    for agent in (*AGENTS, "bandit:16", *(f"classifier:{classifier(kind, trace, 0)}" for kind in FITS)):
-                        judged = network == "steady" and buffer == middle
-                        yield Cell(trace, network, buffer, cache, agent, WINDOW, 0, judged)
+        for network, agent in product(NETWORKS, ("none", "pipeline")):
+            yield Cell(trace, network, middle, MENDED, agent, 1, 0, False)
+        for buffer in BUFFERS:
+            networks = tuple(NETWORKS) if buffer == middle else ("steady",)
+            fixed = [Setting("partial:0.05", OURS, "degree"), Setting("never", "vip-demand", "degree")]
+            for cache in (OURS, PUBLIC, MENDED):
+                fixed += [Setting(agent, cache, "degree") for agent in ("never", "always", *EVERY)]
+            for one, network in product(dict.fromkeys([*fixed, *settings((*STARTS, "degree"))]), networks):
+                yield Cell(trace, network, buffer, one.cache, one.agent, 1, 0, False, one.init)
+            trained = [f"classifier:{classifier(kind, trace, 0)}" for kind in FITS]
+            for network in networks:
+                judged = network == "steady" and buffer == middle
+                for cache, init in ((PUBLIC, "degree"), (EXAMPLE, "empty"), (OURS, "degree")):
+                    for agent in (*AGENTS, "bandit:16", *(trained if cache != EXAMPLE else ())):
+                        yield Cell(trace, network, buffer, cache, agent, WINDOW, 0, judged, init)
         for seed in SEEDS[1:]:
             for buffer in BUFFERS:
                 for agent in ("bandit:16", *(f"classifier:{classifier(kind, trace, seed)}" for kind in FITS)):
@@ -148,7 +151,7 @@ class Bench:
             row["control"] = self._measure(cell, resolve(f"random:{rate}"))[0]
         with self.path.open("a") as file:
             file.write(json.dumps({"cell": asdict(cell), **row}) + "\n")
-        print(cell.trace, cell.network, cell.buffer, cell.cache, cell.agent, cell.seed, row["fetched_rows"], flush=True)
+        print(*asdict(cell).values(), row["fetched_rows"], flush=True)
 
     def config(self, cell: Cell, plan: PolicyPlan) -> RunConfig:
         config = RunConfig(
@@ -157,6 +160,7 @@ class Bench:
             agent=plan.name,
             cache=cell.cache,
             buffer=cell.buffer,
+            init=cell.init,
             window=cell.window,
             scenario=NETWORKS[cell.network],
             seed=cell.seed,
@@ -169,17 +173,16 @@ class Bench:
         fetch_counts = None
         if plan.calls_model and log.exists():
             fetch_counts = replay_recorded(twin.inputs["halo"], twin.header, config, log)
-        run = twin.simulate(config, plan=plan, fetch_counts=fetch_counts)
+        run = twin.simulate(config, plan=plan, fetch_counts=fetch_counts, ahead=cell.window == 1)
         if plan.calls_model and fetch_counts is None:
             log.parent.mkdir(exist_ok=True)
             write_table(run.decisions, log)
         row = {name: run.row[name] for name in ("fetched_rows", "hit_rate_remote", "replacements", "decisions")}
         row |= {"epoch_s": run.row["epoch_s_mean"], "valid": run.row["answers_valid"]}
         row |= {"latency_s": run.row["latency_s_mean"], "remote_rows": run.row["remote_rows"]}
-        row["min_rows"] = run.row["min_fetched_rows"]
+        row |= {"min_rows": run.row["min_fetched_rows"], "min_hit_rows": run.row["min_hit_rows"]}
         if cell.window == 1:
-            at_speeds = [config.model_copy(update={"compute_speed": speed}) for speed in SPEEDS]
-            row["epochs_s"] = [twin.simulate(one, ahead=True).row["epoch_s_mean"] for one in at_speeds]
+            row["epochs_s"] = epochs_s(run)
             row["epoch_s"] = float(np.mean(row["epochs_s"]))
         if cell.judged:
             row |= verdict(judge(run, HORIZON, seconds=False))

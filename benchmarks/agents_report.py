@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmarks.published import STARTS, Setting, settings
+
 BUFFERS = ("5%", "15%", "25%")
 TRACES = {"debian": "Debian packages (real graph)", "papers100m": "papers100m (synthetic, 1/200 of ogbn-papers100M)"}
-PUBLIC, OURS = "score-public", "frequency:half_life=5000"
+PUBLIC, EXAMPLE, OURS = "score-public", "score-public:alpha=.005,period=32", "frequency:half_life=5000"
 POLICY, CACHE = "partial:0.05", "vip-demand"
 """What of this project is put against the others: a policy with the buffer `OURS`, and a cache that asks no policy."""
 
@@ -19,22 +21,38 @@ Row = dict[str, Any]
 
 
 def report(folder: Path) -> None:
-    """Write docs/agents.png, and the tables between the marks in docs/agents.md."""
-    runs = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    """Write the tables between the marks in docs/agents.md and, if all parts were run, docs/agents.png.
+
+    Rows of classifiers and language models that were not run stay as they are on the page.
+    """
+    paths = sorted(folder.glob("*.jsonl"))
+    runs = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
     table = pl.DataFrame([flat(run) for run in runs], infer_schema_length=None)
     # A classifier is named after its kind; its file's name also holds the other trace and the seed.
     table = table.with_columns(pl.col("agent").str.replace(r"classifier:.*/(\w+)-\w+-\d\.json", "classifier:$1"))
-    transfer = pl.read_csv(folder / "transfer.csv") if (folder / "transfer.csv").exists() else None
-    sections = [ours(table, network) for network in ("steady", "congested")]
-    sections += [agents(table, trace) for trace in TRACES]
-    sections += [spread(table)]
-    if transfer is not None:
-        sections.append(transferred(transfer))
     page = Path("docs/agents.md")
     head, _, rest = page.read_text().partition("<!-- tables -->\n")
-    tail = rest.partition("<!-- /tables -->\n")[2]
+    before, _, tail = rest.partition("<!-- /tables -->\n")
+    transfer = folder / "transfer.csv"
+    sections = [ours(table, network) for network in ("steady", "congested")]
+    sections += [agents(table, trace, rows_of(before, TRACES[trace])) for trace in TRACES]
+    sections += [spread(table, rows_of(before, "Over the seeds"))]
+    sections += [transferred(tested(pl.read_csv(transfer)) if transfer.exists() else rows_of(before, "Classifiers"))]
     page.write_text(head + "<!-- tables -->\n" + "\n".join(sections) + "<!-- /tables -->\n" + tail)
-    draw(table, page.with_suffix(".png"))
+    if {path.stem for path in paths} == {"rules", "models"}:
+        draw(table, page.with_suffix(".png"))
+
+
+def rows_of(tables: str, title: str) -> list[list[str]]:
+    """The cells of the table on the page under a heading that has this in it, a list a row."""
+    section = next((part for part in tables.split("\n### ") if title in part.partition("\n")[0]), "")
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row] for row in rows[1:]]
+
+
+def line_of(cells: list[str]) -> str:
+    """A row of a table."""
+    return "| " + " | ".join(cells) + " |"
 
 
 def flat(run: Row) -> Row:
@@ -57,9 +75,10 @@ def ours(table: pl.DataFrame, network: str) -> str:
     """Our cache and our policy against every:N at its best N, on two buffers, and against Rudder's public rule."""
     lines = [
         f"\n### `{CACHE}`, and {POLICY} on `{OURS}`, against every:N and the public rule, {network} network\n",
-        "| trace | buffer | figure | none | pipeline | public rule (its best gate) | best every:N, `score` "
-        f"| best every:N, `frequency` | {POLICY} | {CACHE} | against the best of the others | share of MIN's saving |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| trace | buffer | figure | none | pipeline | public rule, best published setting "
+        "| public rule, our start | best every:N, `score` | best every:N, `frequency` "
+        f"| {POLICY} | {CACHE} | against the best of the others | share of MIN's saving |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for trace in TRACES:
         here = table.filter(trace=trace, network=network)
@@ -69,23 +88,39 @@ def ours(table: pl.DataFrame, network: str) -> str:
         for buffer in BUFFERS:
             at = here.filter(buffer=buffer)
             mine, partial = pick(at, cache=CACHE), pick(at, agent=POLICY, cache=OURS)
-            public = pick(at, cache=PUBLIC, agent="always") + pick(at, cache="score-public:alpha=.005")
-            public += [row for row in pick(at, cache=PUBLIC) if row["agent"].startswith(("ollama:", "local:"))]
-            fixed = at.filter(pl.col("agent").str.starts_with("every:") | (pl.col("agent") == "always"))
-            mended, same = pick(fixed, cache="score"), pick(fixed, cache=OURS)
-            if not (mine and partial and public and mended and same):
+            rivals = public(at), public(at, our_start=True), every(at, "score"), every(at, OURS)
+            if not (mine and partial and all(rivals)):
                 continue
             for figure, shown in (("fetched_rows", "rows"), ("epoch_s", "epoch s")):
-                others = [best(rows, figure) for rows in (public, mended, same)]
+                others = [best(rows, figure) for rows in rivals]
                 own = mine[0][figure]
-                cells = [number(row[figure]) for row in (none, pipeline)]
+                cells = [trace, buffer, shown, *(number(row[figure]) for row in (none, pipeline))]
                 cells += [f"{number(row[figure])} ({gate(row)})" for row in others]
                 cells += [number(partial[0][figure]), f"**{number(own)}**"]
                 cells.append(against(mine[0], best(others, figure), figure))
                 saved = (none["fetched_rows"] - mine[0]["fetched_rows"]) / (none["fetched_rows"] - mine[0]["min_rows"])
-                cells.append(f"{saved:.1%}" if figure == "fetched_rows" else "")
-                lines.append(f"| {trace} | {buffer} | {shown} | " + " | ".join(cells) + " |")
+                lines.append(line_of([*cells, f"{saved:.1%}" if figure == "fetched_rows" else ""]))
     return "\n".join(lines) + "\n"
+
+
+def public(table: pl.DataFrame, our_start: bool = False) -> list[Row]:
+    """Runs of the public rule: all published settings, or the same gates and language models with our start."""
+    starts = ("degree",) if our_start else STARTS
+    chosen = {(one.agent, one.cache, one.init) for one in settings(starts)}
+    rows = table.filter(pl.col("cache").str.starts_with("score-public")).to_dicts()
+    asked = ("ollama:", "local:")
+    return [
+        row
+        for row in rows
+        if (row["agent"], row["cache"], row["init"]) in chosen
+        or (our_start and row["cache"] == PUBLIC and row["agent"].startswith(asked))
+    ]
+
+
+def every(table: pl.DataFrame, cache: str) -> list[Row]:
+    """Runs of every:N on a cache; always is every:1."""
+    fixed = table.filter(pl.col("agent").str.starts_with("every:") | (pl.col("agent") == "always"))
+    return pick(fixed, cache=cache)
 
 
 def against(own: Row, other: Row, figure: str) -> str:
@@ -98,12 +133,13 @@ def against(own: Row, other: Row, figure: str) -> str:
 
 
 def gate(row: Row) -> str:
-    """A gate as the table names it; always is every:1."""
-    slow = ", alpha .005" if row["cache"].endswith(".005") else ""
-    return row["agent"] + slow
+    """A gate as the table names it, for the public rule with the options of its buffer and its start."""
+    if ":" in row["cache"] and row["cache"].startswith("score-public"):
+        return Setting(row["agent"], row["cache"], row["init"]).label
+    return row["agent"] if row["init"] == "degree" else f"{row['agent']}, {row['init']} at first"
 
 
-def agents(table: pl.DataFrame, trace: str) -> str:
+def agents(table: pl.DataFrame, trace: str, before: list[list[str]]) -> str:
     """Every agent at the middle buffer in the steady network, seed 0, with its control beside it."""
     lines = [
         f"\n### Every agent: {TRACES[trace]}, steady network, {BUFFERS[1]} buffer, seed 0\n",
@@ -112,17 +148,35 @@ def agents(table: pl.DataFrame, trace: str) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     here = table.filter(trace=trace, network="steady", buffer=BUFFERS[1], seed=0)
-    for cache in (PUBLIC, OURS):
-        rows = [row for row in pick(here, cache=cache) if row["window"] == 4 or row["agent"] in ("always", POLICY)]
-        rows.sort(key=lambda row: row["fetched_rows"])
-        lines += ["| " + " | ".join([cache, *cells_of(row)]) + " |" for row in rows]
+    for label, cache, init in (
+        (PUBLIC, PUBLIC, "degree"),
+        (f"{EXAMPLE}, empty at first", EXAMPLE, "empty"),
+        (OURS, OURS, "degree"),
+    ):
+        rows = pick(here, cache=cache, init=init)
+        rows = [row for row in rows if row["window"] == 4 or row["agent"] in ("always", "massivegnn:32", POLICY)]
+        found = [[label, *cells_of(row)] for row in rows]
+        found += [cells for cells in not_run(found, before, 2) if cells[0] == label]
+        found.sort(key=lambda cells: float(cells[OVER_MIN]))
+        lines += [line_of(cells) for cells in found]
     unbuffered = pick(here, agent="none") + pick(here, agent="pipeline")
-    lines += ["| no buffer | " + " | ".join(cells_of(row)) + " |" for row in unbuffered]
-    minimum = next((row for row in pick(here) if row["min_rows"]), None)
-    if minimum:
-        rate = 1 - minimum["min_rows"] / minimum["remote_rows"]
-        lines.append(f"| bound | MIN | | | | | | | | {rate:.1%} | 1.000 | | | | | |")
+    lines += [line_of(["no buffer", *cells_of(row)]) for row in unbuffered]
+    bound = next(row for row in pick(here) if row["min_rows"])
+    rate = bound["min_hit_rows"] / bound["remote_rows"]
+    lines.append(line_of(["bound", "MIN", *[""] * 7, f"{rate:.1%}", "1.000", *[""] * 5]))
     return "\n".join(lines) + "\n"
+
+
+OVER_MIN = 10
+"""The column of the table of agents by which it is sorted."""
+
+
+def not_run(found: list[list[str]], before: list[list[str]], key: int) -> list[list[str]]:
+    """Rows of the page, of classifiers and language models, that are not among the new ones; the first `key` cells tell
+    rows apart."""
+    known = {tuple(cells[:key]) for cells in found}
+    learned = ("classifier:", "ollama:", "local:")
+    return [cells for cells in before if tuple(cells[:key]) not in known and cells[1].startswith(learned)]
 
 
 def cells_of(row: Row) -> list[str]:
@@ -153,7 +207,7 @@ def cells_of(row: Row) -> list[str]:
     ]
 
 
-def spread(table: pl.DataFrame) -> str:
+def spread(table: pl.DataFrame, before: list[list[str]]) -> str:
     """Policies that draw or were trained, over their seeds."""
     seeded = table.filter(cache=PUBLIC, network="steady", window=4).filter(
         pl.col("agent").str.contains("^(bandit|classifier|ollama|local)")
@@ -170,24 +224,34 @@ def spread(table: pl.DataFrame) -> str:
         "| trace | agent | buffer | seeds | lowest | mean | highest | control, mean |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    order = pl.col("buffer").replace_strict({name: i for i, name in enumerate(BUFFERS)})
-    for row in rows.sort("trace", "agent", order).to_dicts():
-        figures = " | ".join(f"{row[name]:.3f}" for name in ("low", "mean", "high", "control"))
-        lines.append(f"| {row['trace']} | {row['agent']} | {row['buffer']} | {row['seeds']} | {figures} |")
+    found = [
+        [row["trace"], row["agent"], row["buffer"], str(row["seeds"])]
+        + [f"{row[name]:.3f}" for name in ("low", "mean", "high", "control")]
+        for row in rows.to_dicts()
+    ]
+    found += not_run(found, before, 3)
+    lines += map(line_of, sorted(found, key=lambda cells: (cells[0], cells[1], BUFFERS.index(cells[2]))))
     return "\n".join(lines) + "\n"
 
 
-def transferred(transfer: pl.DataFrame) -> str:
+def transferred(rows: list[list[str]]) -> str:
     """Classifiers on the judged decisions of the other graph."""
     lines = [
         "\n### Classifiers on the other graph's decisions\n",
         "| classifier | trained on | label | accuracy | balanced accuracy | replacing is right |",
         "|---|---|---|---|---|---|",
+        *map(line_of, rows),
     ]
-    for row in transfer.sort("kind", "trained_on", "label").to_dicts():
-        figures = " | ".join(f"{row[name]:.1%}" for name in ("accuracy", "balanced", "replace_is_right"))
-        lines.append(f"| {row['kind']} | {row['trained_on']} | {row['label']} | {figures} |")
     return "\n".join(lines) + "\n"
+
+
+def tested(transfer: pl.DataFrame) -> list[list[str]]:
+    """The rows of that table out of what `benchmarks.agents classifiers` has found."""
+    return [
+        [row["kind"], row["trained_on"], row["label"]]
+        + [f"{row[name]:.1%}" for name in ("accuracy", "balanced", "replace_is_right")]
+        for row in transfer.sort("kind", "trained_on", "label").to_dicts()
+    ]
 
 
 def number(value: float | None) -> str:

@@ -6,11 +6,12 @@
 2. Simulates `pipeline` at many link rates: at the one of `--link` it must be features that take half of the epoch, or
    more.
 3. Simulates hundreds of configurations, and chooses the fastest, and its rivals at the same buffer size: every:N at its
-   best N on the score buffer, and the public Rudder rule under the best of its published gates.
+   best N on the score buffer, and the public Rudder rule under the best of its published settings.
 4. Runs those and the captured policies live, repeat by repeat.
 5. Writes the page.
 
-What is there in --out is not made again; remove `rates.parquet` and `sweep.parquet` to simulate anew.
+What is there in --out is not made again; remove `rates.parquet` and `sweep.parquet` to simulate anew, and `chosen.json`
+to choose anew what runs live: only what was not chosen before is then run.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.winner_choice import BUFFERS, WAITING, Captures, choose, cost_of, predict
+from benchmarks.published import settings
+from benchmarks.winner_choice import BUFFERS, WAITING, Captures, choose, cost_of, fastest_first, predict, published
 from benchmarks.winner_text import CHOICE, HOW, INTRODUCTION, OWN, WAITED, WAITS, WHAT, paragraph
 from replay.comparison import compare
 from replay.fidelity import table as markdown_table
@@ -103,7 +104,7 @@ def write_page(
 
 
 BEST = 6
-"""So many caches are shown of each buffer size."""
+"""So many caches, and settings of the public rule, are shown of each buffer size."""
 
 
 def _means(runs: pl.DataFrame) -> pl.DataFrame:
@@ -186,7 +187,9 @@ def _choice(sweep: pl.DataFrame, live: Live, captures: Captures) -> str:
     changed = ""
     if others:
         changed = f"The choice was made with an earlier cost model; with the present one it is {', '.join(others)}."
-    text = paragraph(CHOICE, configurations=f"{len(sweep):,}", buffers=buffers, changed=changed)
+    text = paragraph(
+        CHOICE, configurations=f"{len(sweep):,}", buffers=buffers, published=len(settings()), changed=changed
+    )  # fmt: skip
     head = ["buffer", "cache", "gate", "universe", "init", "epoch, s", "hits", "fetched rows"]
     rows = []
     for largest in live:
@@ -197,7 +200,19 @@ def _choice(sweep: pl.DataFrame, live: Live, captures: Captures) -> str:
                 [*cells, f"{row['epoch_s_mean']:.3f}", f"{row['hit_rate_remote']:.1%}", f"{row['fetched_rows']:,}"]
             )
     said = f"The best {BEST} caches at either size, each with its best gate, simulated; means of all epochs:"
-    return "\n\n".join([text, said, markdown_table(head, rows)])
+    return "\n\n".join([text, said, markdown_table(head, rows), _published(live, captures)])
+
+
+def _published(live: Live, captures: Captures) -> str:
+    """The best settings of the public rule at the sizes at which it ran."""
+    said = f"The best {BEST} settings of the public rule at either size, as predicted; epochs after the first:"
+    head, rows = ["policy", "epoch, s", "hits", "fetched rows"], []
+    for buffer in dict.fromkeys(of_size["public rule"][0].policy.buffer for of_size in live.values()):
+        for choice in fastest_first(published(buffer), captures)[:BEST]:
+            row = predict(captures, choice)
+            hits, fetched = f"{row['predicted_hit_rate']:.1%}", f"{row['predicted_fetched_rows']:,}"
+            rows.append([choice.label, f"{row['predicted_epoch_s']:.3f}", hits, fetched])
+    return "\n\n".join([said, markdown_table(head, rows)])
 
 
 def _own_traces(runs: pl.DataFrame) -> str:

@@ -47,9 +47,9 @@ CHOICE = """{configurations} configurations: the caches, gates and universes in 
 buffers of {buffers} of each trainer's halo, and none. The fastest by mean epoch is the *winner*, of buffers up to 25%
 (the largest of the published ones) and of those up to 50% (the largest that `sim.tune` tries by default). Its rivals
 have its buffer size. *every:N* is periodic replacement on the score buffer at its best N of 1 (`always`), 2, 4, 8,
-16, 32 and 64. The *public rule* is the published score buffer under the better of its gates `always` and `every:32`
-with alpha .005, filled with the rows of highest degree at first or empty. No language model was asked as a gate: the
-one that can run here answers like a coin. All prepare one minibatch ahead. {changed}"""
+16, 32 and 64. The *public rule* is the published score buffer under the best of {published} settings that its code
+ships (`benchmarks/published.py`): gates, alpha and period of the buffer, and what it holds at first. No language model
+was asked as a gate: the one that can run here answers like a coin. All prepare one minibatch ahead. {changed}"""
 
 OWN = """The minibatches that were really trained, simulated as [the proof](fidelity.md) does, with the cost models of
 the tables above. Hits, replacements and fetched rows differ in {different} of {minibatches:,} minibatches."""
