@@ -11,7 +11,8 @@ from functools import partial
 from importlib import import_module
 
 from agents.policy import Policy
-from agents.spec import Renames, Spec, options, parse_spec
+from agents.spec import Renames, options, parse_spec
+from agents.user_code import Names, spec_of
 from traces.errors import InputError
 
 
@@ -45,7 +46,8 @@ class PolicyPlan:
     `name` is the canonical spec string. Without `pipelined`, a minibatch is prepared only when the one before it is
     done; without `buffered`, trainers keep no remote rows. `calls_model` says that decisions take a language model's
     time, `model` how to reach it (None for a policy that calls none). Without `timed`, a policy decides at once, and by
-    what it counts alone: the same whatever time anything takes. Plans with equal policies are equal.
+    what it counts alone: the same whatever time anything takes. `sha256` is the checksum of a user's own source, "" for
+    a policy of ours, and for an object that has none. Plans with equal policies are equal.
     """
 
     name: str
@@ -54,6 +56,7 @@ class PolicyPlan:
     calls_model: bool
     timed: bool
     model: ModelOptions | None
+    sha256: str = ""
     factory: Callable[[], Policy] = field(compare=False, repr=False)
 
     def make(self) -> Policy:
@@ -225,18 +228,52 @@ POLICIES = {
 RENAMES = Renames({"trickle": "partial", "climb": "hill-climb", "benefit": "cost-benefit"})
 
 
+NAMES = Names("policy", {name: entry.usage for name, entry in POLICIES.items()}, RENAMES, "rudder_twin.policies")
+
+OF_A_USER = Entry(target="", usage="FILE.py:CLASS", summary="a policy of your own", source="", timed=True)
+"""What is known of a user's own policy before its code is loaded."""
+
+
 def entry_of(text: str) -> Entry:
-    """The entry of the policy that a spec string names. Raises `InputError` for a name that isn't there."""
-    return _found(text)[1]
+    """The entry of the policy that a spec string names; nothing is loaded. Raises `InputError` for a name that isn't
+    there."""
+    return OF_A_USER if NAMES.user_spec(text) else POLICIES.get(parse_spec(RENAMES.now(text)).name, OF_A_USER)
 
 
-def resolve(text: str, model: ModelOptions | None = None) -> PolicyPlan:
-    """The plan that a spec string names: `every:16`, `ollama:llama3.2:3b`.
+def plan_of_past(text: str) -> PolicyPlan:
+    """The plan of a captured run: it asks no model, and code of a user's own is not loaded, so that it makes none."""
+    if NAMES.user_code(text) is None:
+        return resolve(text, UNASKED)
 
-    `model` says how policies that call a language model reach it. Raises `InputError` for a name that isn't there, and
-    for options that are unknown, missing or out of range.
+    def refuse() -> Policy:
+        raise InputError(f"{text}: is a policy of a captured run, and a trace is no reason to run code")
+
+    return PolicyPlan(
+        name=text, pipelined=True, buffered=True, calls_model=False, timed=True, model=None, factory=refuse
+    )
+
+
+def resolve(policy: str | type[Policy] | Policy, model: ModelOptions | None = None, sha256: str = "") -> PolicyPlan:
+    """The plan that a spec string names (`every:16`, `ollama:llama3.2:3b`, `mine.py:Mine:3`), a class, or an object.
+
+    `model` says how policies that call a language model reach it, `sha256` with which source a configuration was made.
+    Code of a user's own is run by this. Raises `InputError` for a name that isn't there, for options that are unknown,
+    missing or out of range, and for another source.
     """
-    spec, entry = _found(text)
+    if isinstance(policy, type):
+        policy = spec_of(policy)
+    if not isinstance(policy, str):
+        from agents.user_policy import plan_of_object
+
+        return plan_of_object(policy)
+    if (found := NAMES.user_spec(policy)) is not None:
+        from agents.user_policy import plan_of_spec
+
+        return plan_of_spec(found, sha256)
+    spec = parse_spec(RENAMES.now(policy))
+    if spec.name not in POLICIES:
+        raise InputError(f"{policy}: was made in Python, and can't be made from its name; put its class into a file")
+    entry = POLICIES[spec.name]
     module, _, attribute = entry.target.partition(":")
     target = getattr(import_module(module), attribute)
     model = (model or ModelOptions()) if entry.calls_model else None
@@ -251,11 +288,3 @@ def resolve(text: str, model: ModelOptions | None = None) -> PolicyPlan:
         model=model,
         factory=factory,
     )
-
-
-def _found(text: str) -> tuple[Spec, Entry]:
-    spec = parse_spec(RENAMES.now(text))
-    if spec.name not in POLICIES:
-        there_are = ", ".join(entry.usage for entry in POLICIES.values())
-        raise InputError(f"there is no policy {spec.name!r}; there are {there_are}")
-    return spec, POLICIES[spec.name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -58,16 +58,17 @@ def parse_spec(text: str) -> Spec:
     return Spec(text.strip(), name, rest)
 
 
-def options(spec: Spec, target: Callable[..., Any]) -> dict[str, Any]:
+def options(spec: Spec, target: Callable[..., Any], but: Container[str] = ()) -> dict[str, Any]:
     """Arguments for `target`, a class or function with int, float, str or bool parameters, out of `spec.rest`.
 
-    Parameters that are keyword-only are not options: they are the caller's. Raises `InputError` naming the option that
-    is unknown, missing, given twice, or not of its parameter's type.
+    A parameter without an annotation has the type of its default. Parameters that are keyword-only, or named in `but`,
+    are not options: they are the caller's. Raises `InputError` naming the option that is unknown, missing, given twice,
+    not of its parameter's type, or of a type that can't be written.
     """
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(target).parameters.items()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name not in but
     }
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
     names, given = list(parameters), {}
@@ -81,14 +82,21 @@ def options(spec: Spec, target: Callable[..., Any]) -> dict[str, Any]:
             raise InputError(f"{spec.text!r}: there is no option {key!r}; {_usage(spec.name, parameters)}")
         if key in given:
             raise InputError(f"{spec.text!r}: the option {key!r} is given twice")
-        given[key] = _convert(spec, key, value.strip(), hints.get(key, str))
+        given[key] = _convert(spec, key, value.strip(), hints.get(key) or _kind_of(parameters[key]))
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in given]
     if missing:
         raise InputError(f"{spec.text!r}: the option {missing[0]!r} is missing; {_usage(spec.name, parameters)}")
     return given
 
 
-def _convert(spec: Spec, key: str, value: str, kind: type) -> Any:
+def _kind_of(parameter: inspect.Parameter) -> type:
+    """The type of a parameter without an annotation."""
+    return str if parameter.default in (parameter.empty, None) else type(parameter.default)
+
+
+def _convert(spec: Spec, key: str, value: str, kind: type[Any]) -> Any:
+    if kind not in (int, float, str, bool):
+        raise InputError(f"{spec.text!r}: {key} is of type {kind}; what is written must be int, float, str or bool")
     try:
         if kind is bool:
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim.runs.options import Trust
 from traces.errors import InputError, run_command
 from traces.terminal import Json, Quiet, console, print_json
 
@@ -39,6 +40,7 @@ def main(
             show_default="no epoch times",
         ),
     ] = None,
+    trust: Trust = False,
     within: Annotated[float, typer.Option(help="Allowed error of the mean epoch time, in percent.")] = 8.0,
     json: Json = False,
     quiet: Quiet = False,
@@ -54,7 +56,7 @@ def main(
 
     if fitted_on is not None and fitted_on.resolve() == (run / TRACE).resolve():
         raise InputError(f"--fitted-on {fitted_on}: is the run that is to be predicted; give another")
-    comparison = compare(run, None if fitted_on is None else fit_trace(fitted_on).cost)
+    comparison = compare(run, None if fitted_on is None else fit_trace(fitted_on, trust).cost, trust)
     if json:
         found = asdict(comparison)
         print_json(found | {"epoch_error_share": comparison.epoch_error_share})

@@ -20,7 +20,7 @@ from sim.calibration.fit import Fitted, fit
 from sim.config import RunConfig
 from sim.cost.model import CostModel
 from sim.counts.cache_replay import FetchCounts
-from sim.counts.policy_runs import count_ahead, replay_recorded
+from sim.counts.policy_runs import count_ahead, plan_of_config, replay_recorded
 from sim.runs.results import epoch_seconds
 from sim.runs.run import Run
 from sim.runs.twin import Twin
@@ -74,29 +74,33 @@ class Comparison:
         return float(self.simulated_epoch_s.mean() / self.live_epoch_s.mean() - 1)
 
 
-def fit_trace(path: Path) -> Fitted:
+def fit_trace(path: Path, trust: bool = False) -> Fitted:
     """The cost model of another captured run: without buffers, or in the folder of a live run, which tells what they
-    held. Raises `InputError` for one that it can't be fitted on, as one that ran with `--check`."""
+    held; `trust` as in `replay.launch.read_config`.
+
+    Raises `InputError` for one that it can't be fitted on, as one that ran with `--check`.
+    """
     trace = Trace(path)
     if path.name != TRACE:
         return fit(load(trace, "halo"), trace.header, path.name, str(path))
-    config = read_config(path.parent)
+    config = read_config(path.parent, trust)
     refuse_checked(path.parent)
-    inputs, plan = load(trace, config.universe), resolve(config.agent, UNASKED)
+    inputs, plan = load(trace, config.universe), plan_of_config(config, UNASKED)
     fetch_counts = _serve_again(path.parent, inputs, trace.header, plan, config)[0] if plan.buffered else None
     return fit(inputs, trace.header, path.parent.name, str(path), fetch_counts)
 
 
-def compare(folder: Path, cost: CostModel | None = None) -> Comparison:
+def compare(folder: Path, cost: CostModel | None = None, trust: bool = False) -> Comparison:
     """Simulate the trace of the live run in `folder` under its own policy, and compare; with a cost model, also time.
 
+    `trust` lets it run code of a user's own that the folder names (`replay.launch.read_config`).
     Raises `InputError` for a folder that holds no live run, and, with a cost model, for one that ran with `--check`.
     """
     if cost is not None:
         refuse_checked(folder)
-    config, trace = read_config(folder), Trace(folder / TRACE)
+    config, trace = read_config(folder, trust), Trace(folder / TRACE)
     inputs, header = load(trace, config.universe), trace.header
-    plan = resolve(config.agent, UNASKED)
+    plan = plan_of_config(config, UNASKED)
     live = as_simulated(trace, inputs, plan, config)
     fetch_counts, decided_again = _serve_again(folder, inputs, header, plan, config)
     counts = {

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.registry import RENAMES as POLICIES
-from agents.registry import resolve
+from agents.registry import entry_of, resolve
+from agents.user_code import require_trust
 from sim.caches.cache import Init
 from sim.caches.registry import RENAMES as CACHES
 from sim.config import CacheSpec, PolicySpec, RunConfig
@@ -37,9 +38,14 @@ class PolicyChoice(_Strict):
     window: int = 1
 
     @property
+    def user_code(self) -> list[str]:
+        """The specs in it that name code of a user's own."""
+        return RunConfig(trace="", trace_sha256="", agent=self.agent, cache=self.cache).user_code
+
+    @property
     def label(self) -> str:
         """The policy in a few words, for tables and folders."""
-        if not resolve(self.agent).buffered:
+        if not entry_of(self.agent).buffered:
             return self.agent
         start = "" if self.init == "degree" else f", {self.init} at first"
         return " ".join([self.agent, self.cache, self.buffer, self.universe]) + start
@@ -98,9 +104,12 @@ class Planned:
         return RunConfig(trace="", trace_sha256="", seed=self.repeat, **options)
 
 
-def read_grid(path: Path) -> Grid:
-    """Raises `InputError` naming the block and field that is wrong."""
+def read_grid(path: Path, trust: bool = False) -> Grid:
+    """Raises `InputError` naming the block and field that is wrong, and without `trust` for a file that names code of a
+    user's own."""
     grid = from_toml(Grid, path, "--grid")
+    code = {code: None for block in grid.blocks for policy in block.policies for code in policy.user_code}
+    require_trust(f"--grid {path}", code, trust)
     for block in grid.blocks:
         for link in block.links:
             parse_link(link)

@@ -12,11 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from agents.registry import UNASKED, PolicyPlan, resolve
+from agents.registry import UNASKED, PolicyPlan
+from agents.user_code import require_trust
 from replay.agent_process import agent_process
 from replay.results import Recorded, read_recorded, tables_of
 from sim.config import RunConfig
-from sim.counts.policy_runs import make_trainer_cache, run_facts
+from sim.counts.policy_runs import make_trainer_cache, plan_of_config, run_facts
 from sim.runs.results import write
 from sim.workload.load import make_universe
 from traces.capture.launch import Capture, capture, nodes_file, recover
@@ -103,14 +104,14 @@ def run_live(
     return written[0]
 
 
-def recover_live(folder: Path) -> LiveResult:
-    """The results of the whole epochs that a killed live run left, marked incomplete."""
+def recover_live(folder: Path, trust: bool = False) -> LiveResult:
+    """The results of the whole epochs that a killed live run left, marked incomplete; `trust` as in `read_config`."""
     out = trace_file(folder)
     written: list[LiveResult] = []
 
     def keep(fragments: Path, header: Header) -> None:
-        config = read_config(fragments)
-        written.append(_write(config, resolve(config.agent, UNASKED), False, folder, read_recorded(fragments, header)))
+        config = read_config(fragments, trust)
+        written.append(_write(config, plan_of_config(config, UNASKED), False, folder, read_recorded(fragments, header)))
 
     recover(out, keep)
     return written[0]
@@ -161,10 +162,13 @@ def _write(config: RunConfig, plan: PolicyPlan, check: bool, folder: Path, recor
     return LiveResult(folder, trace.header, summary, tables)
 
 
-def read_config(folder: Path) -> RunConfig:
-    """The configuration of a live run. Raises `InputError` for a folder that holds none."""
+def read_config(folder: Path, trust: bool = False) -> RunConfig:
+    """The configuration of a live run. Raises `InputError` for a folder that holds none, and without `trust` for one
+    that names code of a user's own."""
     with _of_live_run(folder):
-        return RunConfig.model_validate_json((folder / CONFIG_FILE).read_text())
+        config = RunConfig.model_validate_json((folder / CONFIG_FILE).read_text())
+    require_trust(str(folder / CONFIG_FILE), config.user_code, trust)
+    return config
 
 
 def refuse_checked(folder: Path) -> None:

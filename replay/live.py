@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agents.options import ModelHost, TimeoutS
-from sim.runs.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Window
+from sim.runs.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Trust, Window
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
 from traces.errors import InputError, run_command, sigterm_as_exception
 from traces.output import folder_to_write
@@ -80,6 +80,7 @@ def main(
     ] = None,
     model_host: ModelHost = None,
     timeout_s: TimeoutS = 60.0,
+    trust: Trust = False,
     recover: Annotated[
         bool, typer.Option("--recover", help="Keep the epochs that a killed run left for --out.")
     ] = False,
@@ -102,7 +103,7 @@ def main(
 
         if out is None:
             raise InputError("--recover: name the killed run's folder with --out")
-        _report(recover_live(out), json, quiet)
+        _report(recover_live(out, trust), json, quiet)
         return
     if graph is None:
         raise InputError("--graph is missing: a folder that `python -m traces.graphs NAME --out DIR` made")
@@ -136,6 +137,7 @@ def main(
         seed=seed,
         model=answers,
         depth=depth,
+        trust=trust,
     )
     if check and not plan.buffered:
         raise InputError(f"--check holds rows of a buffer against their owners', but --agent {plan.name} has none")
@@ -168,7 +170,7 @@ def main(
         seed=seed,
         program="replay.live",
     )
-    config = RunConfig(trace="", trace_sha256="", agent=plan.name, **options)
+    config = RunConfig(trace="", trace_sha256="", agent=plan.name, agent_sha256=plan.sha256, **options)
     live = LivePlan(capture=capture, config=config, plan=plan, check=check)
     try:
         with sigterm_as_exception(), shown(told, fragments_of(trace_file(folder)), epochs) as tell:

@@ -29,12 +29,12 @@ import torch.distributed
 
 from agents.policy import Policy
 from agents.policy_driver import PolicyDriver
-from agents.registry import ModelOptions, resolve
+from agents.registry import ModelOptions
 from replay.buffered import BufferedStore
 from replay.check import VerifyingStore
 from replay.dispatch import dispatcher
 from sim.config import RunConfig, read_policy
-from sim.counts.policy_runs import make_trainer_cache, run_facts
+from sim.counts.policy_runs import make_trainer_cache, plan_of_config, run_facts
 from sim.workload.load import make_universe
 from traces.capture.device import CPU
 from traces.capture.fetch import DistStore, FeatureSource
@@ -53,7 +53,8 @@ class PrefetchingLoader(Minibatches):
     partitions, which knows each partition's remote nodes. `features` are names of node data, of any dtypes and shapes,
     buffered together; a buffer given in bytes is shared by all. `label` is the node data that seeds need, or None.
     `depth` is the number of minibatches prepared ahead, by default as the configuration says, else 1, or 0 for `none`.
-    `check` holds every row against its owner's.
+    `check` holds every row against its owner's. `trust` lets it run code that the file `policy` names: a policy or
+    cache of a user's own.
 
     Each minibatch (`traces.capture.minibatches.Prepared`) has `input_nodes`, `seeds`, `blocks`, `features` (a dict) and
     `labels`. Other calls of DGL's store during an epoch need `with loader.rpc:`, because DGL allows no two at a time.
@@ -72,10 +73,11 @@ class PrefetchingLoader(Minibatches):
         label: str | None = "label",
         depth: int | None = None,
         check: bool = False,
+        trust: bool = False,
         device: torch.device = CPU,
     ) -> None:
-        config = policy if isinstance(policy, RunConfig) else read_policy(Path(policy))
-        plan = resolve(config.agent, ModelOptions(keep_answers=False))
+        config = policy if isinstance(policy, RunConfig) else read_policy(Path(policy), trust)
+        plan = plan_of_config(config, ModelOptions(keep_answers=False))
         tensors = {name: graph.ndata[name] for name in features}
         self.driver: PolicyDriver | None = None
         source: FeatureSource = DistStore(tensors)

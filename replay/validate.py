@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sim.runs.options import Trust
 from traces.errors import InputError, run_command, sigterm_as_exception
 from traces.output import atomic_write, file_to_write, folder_to_write, write_table
 from traces.terminal import Json, Quiet, command_line, console, print_json
@@ -31,6 +32,7 @@ def main(
         typer.Option(help="Folder of the live runs and tables; whole runs in it are kept.", callback=folder_to_write),
     ] = Path("results/validate"),
     docs: Annotated[Path | None, typer.Option(help="Markdown page to write too.", callback=file_to_write)] = None,
+    trust: Trust = False,
     stop_after_s: Annotated[
         float,
         typer.Option(
@@ -63,7 +65,7 @@ def main(
     from replay.validation import finished, predict, run_planned, summarise
     from traces.cluster.errors import ClusterError
 
-    planned = read_grid(grid)
+    planned = read_grid(grid, trust)
     runs = runs_of(planned)
     begun, failed = time.monotonic(), []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -87,7 +89,7 @@ def main(
             progress.advance(task)
         done = [run for run in runs if finished(out / run.folder)]
         progress.update(task, description="simulating", total=len(done), completed=0)
-        rows, pairs = predict(done, out, lambda: progress.advance(task))
+        rows, pairs = predict(done, out, lambda: progress.advance(task), trust)
     tables = summarise(rows, pairs)
     written = {"runs": rows, "pairs": pairs} | {name: tables[name] for name in ("configurations", "settings")}
     for name, table in written.items():

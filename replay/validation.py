@@ -68,14 +68,15 @@ def run_planned(planned: Planned, folder: Path, limit_s: float) -> None:
 
 
 def predict(
-    runs: Sequence[Planned], folders: Path, tell: Callable[[], None] = lambda: None
+    runs: Sequence[Planned], folders: Path, tell: Callable[[], None] = lambda: None, trust: bool = False
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """A row a live run: what was measured, what was predicted, and what the cost model was fitted on. And a row a pair
     of a setting's policies: the epoch times of both, simulated with the same cost model, fitted on neither.
 
-    `tell` is called after each run. Raises `InputError` where there is no other run to fit on.
+    `tell` is called after each run; `trust` as in `replay.launch.read_config`. Raises `InputError` where there is no
+    other run to fit on.
     """
-    fits = {run.folder: fit_trace(folders / run.folder / TRACE) for run in runs}
+    fits = {run.folder: fit_trace(folders / run.folder / TRACE, trust) for run in runs}
     costs: dict[tuple[str, ...], CostModel] = {}
 
     def cost_without(*predicted: Planned) -> tuple[CostModel, str]:
@@ -90,7 +91,7 @@ def predict(
     rows, pairs = [], []
     for run in runs:
         cost, others = cost_without(run)
-        compared = compare(folders / run.folder, cost)
+        compared = compare(folders / run.folder, cost, trust)
         assert compared.simulated_epoch_s is not None  # a cost model was given
         live_s, simulated_s = compared.live_epoch_s[1:].mean(), compared.simulated_epoch_s[1:].mean()
         rows.append(

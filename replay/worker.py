@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from agents.policy import Policy
-from agents.registry import resolve
 from replay.agent_process import Address, RemotePolicy
 from replay.check import VerifyingStore
 from replay.decisions import DecisionLog, fill_file
 from replay.loader import make_store
 from sim.config import RunConfig
+from sim.counts.policy_runs import plan_of_config
 from traces.capture import worker
 from traces.capture.fetch import FeatureSource
 from traces.capture.launch import HEADER_FILE, nodes_file
@@ -28,19 +28,19 @@ def buffered(connection: Connection, arguments: dict[str, Any], per_epoch: int) 
     header = Header.model_validate_json((fragments / HEADER_FILE).read_text())
     nodes = Nodes.load(nodes_file(fragments, connection.machine))
     tensors = {FEATURE: connection.graph.ndata[FEATURE]}
-    policy, slow = _policy(config.agent, arguments), arguments["agents"] is not None
+    policy, slow = _policy(config, arguments), arguments["agents"] is not None
     log = DecisionLog(fragments, connection.rank, header.epochs)
     store = make_store(tensors, nodes, header, connection.rank, config, policy, slow, per_epoch, log.end_epoch)
     fill_file(fragments, connection.rank).write_text(json.dumps(store.fill_s))
     return VerifyingStore(store, tensors) if arguments["check"] else store
 
 
-def _policy(agent: str, arguments: dict[str, Any]) -> Policy:
+def _policy(config: RunConfig, arguments: dict[str, Any]) -> Policy:
     """A model is asked through the process that `replay.launch` has started, everything else decides here."""
     if (agents := arguments["agents"]) is None:
-        return resolve(agent).make()
+        return plan_of_config(config).make()
     where = tuple(one if isinstance(one, str) else tuple(one) for one in agents["where"])
-    return RemotePolicy(agent, Address(where, agents["key"]), arguments["timeout_s"])
+    return RemotePolicy(config.agent, Address(where, agents["key"]), arguments["timeout_s"])
 
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -7,24 +7,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from agents.registry import RENAMES as POLICIES
+from agents import registry as policies
+from agents.user_code import require_trust
+from sim.caches import registry as caches
 from sim.caches.cache import Init
-from sim.caches.registry import RENAMES as CACHES
 from sim.config_files import from_json
 from sim.workload.stream import UniverseKind
 from traces.errors import InputError
 
-ADDED = ("engine",)
+ADDED = ("engine", "agent_sha256", "cache_sha256")
 """Fields that are younger than the first results."""
 
 Mode = Literal["async", "sync"]
 EngineKind = Literal["compiled", "simpy"]
-PolicySpec = Annotated[str, AfterValidator(POLICIES.now)]
-CacheSpec = Annotated[str, AfterValidator(CACHES.now)]
+PolicySpec = Annotated[str, AfterValidator(policies.RENAMES.now)]
+CacheSpec = Annotated[str, AfterValidator(caches.RENAMES.now)]
 
-BUFFER_FIELDS = ("cache", "buffer", "init", "universe", "window", "mode", "seed")
+BUFFER_FIELDS = ("cache", "buffer", "init", "universe", "window", "mode", "seed", "cache_sha256")
 """Fields that mean nothing to a policy without a buffer."""
 
 TIME_FIELDS = ("mode", "link_bytes_per_s", "link_latency_s", "depth", "compute_speed", "cluster", "scenario", "engine")
@@ -41,6 +42,7 @@ class RunConfig(BaseModel):
     `sim.runs.whatif`, `owners_sha256` being the checksum of a file of owners. `cluster` and `scenario` are the contents
     of such files, as JSON (`sim.cluster.clusterfile`, `sim.cluster.scenario`). Policies and caches under a former name
     are kept under today's. `engine` says what time passes in: `simpy` is the readable `sim.engine.reference`.
+    `agent_sha256` and `cache_sha256` are checksums of a user's own source (`agents.user_code`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -65,6 +67,18 @@ class RunConfig(BaseModel):
     scenario: str = ""
     seed: int = Field(default=0, ge=0)
     engine: EngineKind = "compiled"
+    agent_sha256: str = ""
+    cache_sha256: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_checksums(cls, given: Any) -> Any:
+        """The same with the checksums of code of a user's own, where they are not given. None of it is run."""
+        if isinstance(given, dict):
+            for field, names in (("agent", policies.NAMES), ("cache", caches.NAMES)):
+                if not given.get(f"{field}_sha256") and (code := names.user_code(given.get(field))) is not None:
+                    given = given | {f"{field}_sha256": code.sha256}
+        return given
 
     @property
     def id(self) -> str:
@@ -73,9 +87,15 @@ class RunConfig(BaseModel):
         It is made of the first names of policies and caches, and of fields that were added later only where they say
         something, so that earlier results keep theirs.
         """
-        first = {"agent": POLICIES.at_first(self.agent), "cache": CACHES.at_first(self.cache)}
+        first = {"agent": policies.RENAMES.at_first(self.agent), "cache": caches.RENAMES.at_first(self.cache)}
         silent = {name for name in ADDED if getattr(self, name) == type(self).model_fields[name].default}
         return hashlib.sha256(self.model_copy(update=first).model_dump_json(exclude=silent).encode()).hexdigest()[:16]
+
+    @property
+    def user_code(self) -> list[str]:
+        """The specs in it that name code of a user's own."""
+        specs = [(policies.NAMES, self.agent), (caches.NAMES, self.cache)]
+        return [text for names, text in specs if names.user_code(text) is not None]
 
     def reset(self, names: Iterable[str]) -> RunConfig:
         """The same with the defaults of some fields."""
@@ -83,7 +103,11 @@ class RunConfig(BaseModel):
 
     def without_buffer(self, agent: str) -> RunConfig:
         """The same run under `agent`, a policy without a buffer: what a policy with one is held against."""
-        return self.reset(BUFFER_FIELDS).model_copy(update={"agent": agent})
+        return self.reset(BUFFER_FIELDS).under(agent)
+
+    def under(self, agent: str) -> RunConfig:
+        """The same run under `agent`, a policy of ours."""
+        return self.model_copy(update={"agent": agent, "agent_sha256": ""})
 
 
 def make_config(**fields: Any) -> RunConfig:
@@ -96,7 +120,12 @@ def make_config(**fields: Any) -> RunConfig:
         raise InputError(f"{place}={first['input']!r}: {first['msg']}") from None
 
 
-def read_policy(path: Path) -> RunConfig:
+def read_policy(path: Path, trust: bool = False) -> RunConfig:
     """The configuration in a JSON file (`best.json` of `sim.tune`, `config.json` of `sim.run`): policy, cache and
-    buffer are meant, whatever trace and links it was found on. Raises `InputError` for a file that is none."""
-    return from_json(RunConfig, path, "--policy")
+    buffer are meant, whatever trace and links it was found on.
+
+    Raises `InputError` for a file that is none, and without `trust` for one that names code of a user's own.
+    """
+    config = from_json(RunConfig, path, "--policy")
+    require_trust(f"--policy {path}", config.user_code, trust)
+    return config

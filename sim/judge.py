@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agents.options import AskAgain, ModelHost, TimeoutS
-from sim.runs.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Window
+from sim.runs.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Trust, Window
 from traces.errors import InputError, run_command
 from traces.output import folder_to_write, write_table
 from traces.terminal import Json, Quiet, command_line, console, print_json
@@ -56,6 +56,7 @@ def main(
     ask_again: AskAgain = False,
     timeout_s: TimeoutS = 60.0,
     policy: PolicyFile = None,
+    trust: Trust = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -83,6 +84,7 @@ def main(
         mode=mode,
         seed=0,
         model=ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again),
+        trust=trust,
     )
     twin = Twin.open(trace, {options.get("universe", "halo")})
     config = twin.config(plan, **options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from agents.options import AskAgain, ModelHost, TimeoutS
-from sim.runs.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Window
+from sim.runs.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Trust, Window
 from traces.errors import InputError, run_command
 from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, console, print_json, progress
@@ -81,7 +81,7 @@ def main(
     ] = None,
     engine: Annotated[
         Literal["compiled", "simpy"],
-        typer.Option(help="What simulates time: simpy is the same model in plain SimPy, and slow (see docs/engine.md)."),
+        typer.Option(help="What simulates time: simpy is the same model in plain SimPy, and slow (docs/engine.md)."),
     ] = "compiled",
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Also write timeline.json for trace viewers, and how busy links were.")
@@ -97,6 +97,7 @@ def main(
     ask_again: AskAgain = False,
     timeout_s: TimeoutS = 60.0,
     policy: PolicyFile = None,
+    trust: Trust = False,
     listing: Annotated[bool, typer.Option("--list", help="Show all policies and caches, and leave.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -136,6 +137,7 @@ def main(
         seed=seed,
         model=ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again),
         depth=depth,
+        trust=trust,
     )
     options |= {
         "link": link, "latency_s": latency_s, "cluster": cluster, "scenario": scenario, "compute_speed": compute_speed,

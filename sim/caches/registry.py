@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from agents.spec import Renames, Spec, options, parse_spec
+from agents.user_code import Names, UserSpec, check_source
 from sim.caches.cache import Cache, Setup
 from traces.errors import InputError
 
@@ -38,21 +39,67 @@ CACHES = {
 RENAMES = Renames({"likeliest": "vip-demand", "hindsight": "static-opt", "infinite": "compulsory"})
 
 
-def cache_class(text: str) -> type[Cache]:
-    """The class behind a spec string, with options or without. Raises `InputError` for a name that isn't there."""
-    return _found(parse_spec(RENAMES.now(text)))
+NAMES = Names("cache", {name: name for name in sorted(CACHES)}, RENAMES, "rudder_twin.caches")
 
 
-def make_cache(text: str, setup: Setup) -> Cache:
-    """The cache that a spec string names, `score:alpha=.05,period=32`. Raises `InputError` for wrong options."""
-    spec = parse_spec(RENAMES.now(text))
-    kind = _found(spec)
-    return kind(**options(spec, kind), setup=setup)
+def cache_class(text: str, sha256: str = "") -> type[Cache]:
+    """The class behind a spec string, with options or without. Code of a user's own is run by this.
+
+    `sha256` is the checksum of a user's own source that a configuration was made with. Raises `InputError` for a name
+    that isn't there, for what is no cache, and for another source.
+    """
+    if (found := NAMES.user_spec(text)) is not None:
+        return _loaded(found, sha256)
+    return _ours(parse_spec(RENAMES.now(text)))
 
 
-def _found(spec: Spec) -> type[Cache]:
+def make_cache(text: str, setup: Setup, sha256: str = "") -> Cache:
+    """The cache that a spec string names, `score:alpha=.05,period=32` or `mine.py:Mine:.05`.
+
+    Raises `InputError` as `cache_class`, and for wrong options.
+    """
+    if (found := NAMES.user_spec(text)) is None:
+        spec = parse_spec(RENAMES.now(text))
+        kind = _ours(spec)
+        return kind(**options(spec, kind), setup=setup)
+    kind = _loaded(found, sha256)
+    arguments = options(found.spec, kind, but=("setup",))
+    try:
+        return kind(**arguments, setup=setup)
+    except InputError:
+        raise
+    except Exception as error:
+        raise found.code.failed("can't be made", error) from error
+
+
+def may_ask_policy(text: str) -> bool:
+    """Whether a cache asks a policy. A user's own isn't loaded to tell: it may."""
+    return not _is_ours(text) or cache_class(text).managed
+
+
+def is_bound(text: str) -> bool:
+    """Whether a cache of ours knows the future. A user's own isn't loaded to tell: it counts as one that does not."""
+    return _is_ours(text) and cache_class(text).summary.startswith("bound")
+
+
+def _is_ours(text: str) -> bool:
+    return parse_spec(RENAMES.now(text)).name in CACHES
+
+
+def _ours(spec: Spec) -> type[Cache]:
     if spec.name not in CACHES:
-        raise InputError(f"there is no cache {spec.name!r}; there are {', '.join(sorted(CACHES))}")
+        raise InputError(f"{spec.text}: a cache is named by its class, not by an object of it")
     module, _, attribute = CACHES[spec.name].partition(":")
     found: type[Cache] = getattr(import_module(module), attribute)
     return found
+
+
+def _loaded(found: UserSpec, recorded: str) -> type[Cache]:
+    code = found.code
+    check_source(found.spec.name, code.sha256, recorded)
+    kind = code.load()
+    if not (isinstance(kind, type) and issubclass(kind, Cache)):
+        raise InputError(f"{code}: is no cache: it must be a class that inherits from sim.caches.cache.Cache")
+    if not isinstance(getattr(kind, "managed", None), bool):
+        raise InputError(f"{code}: says nothing of `managed`; set it to True where policies decide, else to False")
+    return kind

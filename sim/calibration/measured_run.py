@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.registry import UNASKED, resolve
+from agents.registry import entry_of, plan_of_past
 from sim.cluster.topology import from_header
 from sim.config import RunConfig
 from sim.cost.model import CostModel
@@ -47,7 +47,7 @@ def warm_up(header: Header) -> int:
 def depth_of(header: Header) -> int:
     """How many minibatches a captured run prepared ahead."""
     depth = header.training.depth
-    return int(resolve(header.policy, UNASKED).pipelined) if depth is None else depth
+    return int(entry_of(header.policy).pipelined) if depth is None else depth
 
 
 def measured_times(inputs: list[TrainerInput], header: Header) -> dict[str, NDArray[np.float64]]:
@@ -97,8 +97,8 @@ def simulate_measured(
     fetch_counts: list[FetchCounts] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """The captured run itself, simulated: times of shape (trainers, minibatches)."""
-    config = RunConfig(trace="", trace_sha256=sha256, agent=header.policy, depth=header.training.depth)
-    plan = resolve(header.policy, UNASKED)
+    config = RunConfig(trace="", trace_sha256=sha256, agent="", depth=header.training.depth)  # the plan has the policy
+    plan = plan_of_past(header.policy)
     return simulate(inputs, header, plan, config, cost, from_header(header, None), fetch_counts=fetch_counts).times
 
 

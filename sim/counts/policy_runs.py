@@ -10,7 +10,7 @@ import polars as pl
 from agents.oracle import Oracle
 from agents.policy import RunFacts
 from agents.policy_driver import PolicyDriver
-from agents.registry import PolicyPlan, resolve
+from agents.registry import ModelOptions, PolicyPlan, resolve
 from sim.caches.cache import Cache, Setup
 from sim.caches.registry import cache_class, make_cache
 from sim.cluster.clusterfile import agent_latency
@@ -33,6 +33,11 @@ class Decided:
     synchronous: bool
 
 
+def plan_of_config(config: RunConfig, model: ModelOptions | None = None) -> PolicyPlan:
+    """The plan of a configuration's policy. Raises `InputError` where a user's own has another source now."""
+    return resolve(config.agent, model, config.agent_sha256)
+
+
 def make_trainer_cache(
     header: Header, rank: int, universe: Universe, config: RunConfig, future: Stream | None
 ) -> Cache:
@@ -46,7 +51,7 @@ def make_trainer_cache(
         future=future,
         block_bytes=largest_block_bytes(header.training.batch_size, header.training.fanout),
     )
-    return make_cache(config.cache, setup)
+    return make_cache(config.cache, setup, config.cache_sha256)
 
 
 def make_caches(inputs: list[TrainerInput], header: Header, config: RunConfig) -> list[Cache]:
@@ -128,7 +133,7 @@ def replay_recorded(inputs: list[TrainerInput], header: Header, config: RunConfi
 
 def decides(config: RunConfig) -> bool:
     """Whether the configuration's cache asks its policy at all."""
-    return cache_class(config.cache).managed
+    return cache_class(config.cache, config.cache_sha256).managed
 
 
 def decided_caches(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from sim.caches.registry import cache_class
+from sim.caches.registry import may_ask_policy
 from sim.figures.style import FIXED, GREEN, GREY, LABELS, OTHERS
 from traces.errors import InputError
 
@@ -24,7 +24,7 @@ SHARES = {
 
 def name_of(board: pl.DataFrame) -> pl.Series:
     """What to call each configuration: its cache, and its policy where the cache asks one; "none" and "pipeline"."""
-    asks = [name for name in board["cache"].unique() if cache_class(name).managed]
+    asks = [name for name in board["cache"].unique() if may_ask_policy(name)]
     named = (
         pl.when(pl.col("buffer_rows") == 0)
         .then(pl.col("agent"))

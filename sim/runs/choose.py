@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agents.policy import Policy
 from agents.registry import ModelOptions, PolicyPlan, resolve
+from agents.user_code import spec_of
 from sim.caches.registry import cache_class
 from sim.config import RunConfig, read_policy
+from sim.counts.policy_runs import plan_of_config
 from traces.errors import InputError
 
 GIVEN = ("cache", "buffer", "init", "universe")
@@ -30,11 +31,12 @@ def choose(
     seed: int,
     model: ModelOptions,
     depth: int | None = None,
+    trust: bool = False,
 ) -> tuple[PolicyPlan, dict[str, Any]]:
     """The plan, and those fields of a `RunConfig` that were chosen; None stands for an option that was not given.
 
-    `depth` goes before that of the file `policy`. Raises `InputError` for options that exclude each other, and for a
-    file that holds no configuration.
+    `depth` goes before that of the file `policy`. Raises `InputError` for options that exclude each other, for a file
+    that holds no configuration, and without `trust` for one that names code of a user's own.
     """
     chosen = {"cache": cache, "buffer": buffer, "init": init, "universe": universe}
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
@@ -43,31 +45,37 @@ def choose(
             raise InputError(
                 f"--policy {policy} names policy, cache and buffer; leave out --{next(iter(given), 'agent')}"
             )
-        config = read_policy(policy)
-        agent, window, mode, seed = config.agent, config.window, config.mode, config.seed
-        depth = config.depth if depth is None else depth
-        given = {name: getattr(config, name) for name in chosen} if resolve(agent).buffered else {}
-    given |= {"window": window, "mode": mode, "seed": seed, "depth": depth}
-    return plan_of(agent, given, model), given
+        config = read_policy(policy, trust)
+        plan = plan_of_config(config, model)
+        given = {name: getattr(config, name) for name in (*chosen, "cache_sha256")} if plan.buffered else {}
+        given |= {"window": config.window, "mode": config.mode, "seed": config.seed}
+        given["depth"] = config.depth if depth is None else depth
+    else:
+        plan = None
+        given |= {"window": window, "mode": mode, "seed": seed, "depth": depth}
+    return plan_of(plan or agent, given, model), given
 
 
 def plan_of(
-    policy: str | Policy | PolicyPlan | None, given: Mapping[str, Any], model: ModelOptions | None = None
+    policy: str | type[Policy] | Policy | PolicyPlan | None, given: Mapping[str, Any], model: ModelOptions | None = None
 ) -> PolicyPlan:
-    """The plan of a policy, by its spec string or as an object; without one, what suits the cache.
+    """The plan of a policy (`agents.registry.resolve`); without one, of what suits the cache.
 
-    An object is copied for every trainer; it sees the times of its windows. `given` are the fields of a `RunConfig`
-    that were chosen. Raises `InputError` where some of them would mean nothing under that policy.
+    `given` are the fields of a `RunConfig` that were chosen. Raises `InputError` where some of them would mean nothing
+    under that policy.
     """
-    managed = cache_class(given.get("cache", "score")).managed
+    managed = cache_class(given.get("cache", "score"), given.get("cache_sha256", "")).managed
     if policy is None:
         policy = "every:16" if managed else "never"
-    if isinstance(policy, str):
-        policy = resolve(policy, model)
-    elif not isinstance(policy, PolicyPlan):
-        policy = _plan_of_object(policy)
-    refuse_meaningless(policy, given)
-    return policy
+    plan = policy if isinstance(policy, PolicyPlan) else resolve(policy, model)
+    refuse_meaningless(plan, given)
+    return plan
+
+
+def with_cache_named(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a `RunConfig` in which a cache that is given as a class has its name."""
+    cache = fields.get("cache")
+    return {**fields, "cache": spec_of(cache)} if isinstance(cache, type) else dict(fields)
 
 
 def meant(config: RunConfig) -> dict[str, Any]:
@@ -95,17 +103,3 @@ def refuse_meaningless(plan: PolicyPlan, given: Mapping[str, Any]) -> None:
         )
     for name in changed:
         raise InputError(f"the cache {cache} asks no policy, so {name} would mean nothing; leave it out")
-
-
-def _plan_of_object(policy: Policy) -> PolicyPlan:
-    if isinstance(policy, type) or not isinstance(policy, Policy):
-        raise InputError(f"{policy!r} is no policy: it must be an object with name, reset and decide (agents.policy)")
-    return PolicyPlan(
-        name=policy.name,
-        pipelined=True,
-        buffered=True,
-        calls_model=False,
-        timed=True,
-        model=None,
-        factory=lambda: copy.deepcopy(policy),
-    )

@@ -46,7 +46,7 @@ def judged_run(
         run = judged.run
         windows = len(run.applied.inputs) * max(run.applied.inputs[0].stream.minibatches // config.window, 1)
         rate = round(min(judged.report["replacements"] / windows, 1.0), 4)
-        control = config.model_copy(update={"agent": resolve(f"random:{rate}").name})
+        control = config.under(resolve(f"random:{rate}").name)
         yield _simulated_and_judged(twin.simulate(control), horizon, seconds)
 
 

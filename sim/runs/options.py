@@ -14,11 +14,16 @@ PolicyFile = Annotated[
 ]
 Agent = Annotated[
     str | None,
-    typer.Option(help="The policy, such as every:16 or ollama:llama3 (see sim.run --list).", show_default="every:16"),
+    typer.Option(
+        help="The policy, such as every:16, ollama:llama3 or mine.py:Mine (see sim.run --list).",
+        show_default="every:16",
+    ),
 ]
 CacheSpec = Annotated[
-    str | None, typer.Option(help="What the buffer keeps (see sim.run --list).", show_default="score")
+    str | None,
+    typer.Option(help="What the buffer keeps, such as score, lru or mine.py:Mine.", show_default="score"),
 ]
+Trust = Annotated[bool, typer.Option("--trust", help="Run the code that a file names: a policy or cache of one's own.")]
 Buffer = Annotated[
     str | None,
     typer.Option(help="A trainer's buffer: share of its halo (25%), rows (5000) or bytes (64MB).", show_default="25%"),

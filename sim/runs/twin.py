@@ -14,13 +14,13 @@ from agents.policy import Policy
 from agents.registry import PolicyPlan, resolve
 from sim.calibration.fit import fit
 from sim.cluster.clusterfile import agent_latency
-from sim.config import BUFFER_FIELDS, TIME_FIELDS, RunConfig, make_config
+from sim.config import TIME_FIELDS, RunConfig, make_config
 from sim.cost.model import CostModel, read_cost
 from sim.counts.bound import Bound, bound_of_run
 from sim.counts.cache_replay import FetchCounts
-from sim.counts.policy_runs import count_ahead, decides
+from sim.counts.policy_runs import count_ahead, decides, plan_of_config
 from sim.runs.applied import Applied
-from sim.runs.choose import meant, plan_of, refuse_meaningless
+from sim.runs.choose import meant, plan_of, refuse_meaningless, with_cache_named
 from sim.runs.run import Run
 from sim.runs.whatif import read_owners, repartitioned, what_if
 from sim.workload.load import TrainerInput, load
@@ -96,7 +96,7 @@ class Twin:
 
     def config(
         self,
-        policy: str | Policy | PolicyPlan | None = None,
+        policy: str | type[Policy] | Policy | PolicyPlan | None = None,
         *,
         link: str | None = None,
         latency_s: float | None = None,
@@ -107,19 +107,22 @@ class Twin:
     ) -> RunConfig:
         """The configuration that options mean, which are those of `python -m sim.run`.
 
-        `cluster` and `scenario` are files, or what such a file says. Raises `InputError` for values that can't be, and
+        A policy is named, or given as a class or an object; a `cache` is named or given as a class. `cluster` and
+        `scenario` are files, or what such a file says. Raises `InputError` for values that can't be, and
         for options that would mean nothing.
         """
+        fields = with_cache_named(fields)
         plan = plan_of(policy, fields)
         fields |= what_if(link=link, latency_s=latency_s, cluster=cluster, scenario=scenario)
         if owners is not None:
             fields["owners_sha256"] = checksum(Path(owners))
             self.owners[fields["owners_sha256"]] = read_owners(Path(owners))
-        return make_config(trace=self.path.name, trace_sha256=self.sha256, agent=plan.name, **fields)
+        same = {"trace": self.path.name, "trace_sha256": self.sha256}
+        return make_config(agent=plan.name, agent_sha256=plan.sha256, **same, **fields)
 
     def simulate(
         self,
-        policy: str | Policy | PolicyPlan | RunConfig | None = None,
+        policy: str | type[Policy] | Policy | PolicyPlan | RunConfig | None = None,
         *,
         plan: PolicyPlan | None = None,
         ahead: bool = False,
@@ -128,7 +131,7 @@ class Twin:
         tell: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> Run:
-        """Simulate a policy: its name, an object, or a whole configuration; `options` are those of `config`.
+        """Simulate a policy: its name, a class, an object, or a whole configuration; `options` are those of `config`.
 
         `plan` is the policy of a configuration, where its name doesn't say all of it. With `ahead`, what a policy
         fetches that looks at no times is counted before time passes, and once for runs that share it; what it saw then
@@ -136,12 +139,12 @@ class Twin:
         Raises `InputError` for what can't be.
         """
         if isinstance(policy, RunConfig):
-            plan, config = plan or resolve(policy.agent), policy
+            plan, config = plan or plan_of_config(policy), policy
             refuse_meaningless(plan, meant(config))
             for name in options:
                 raise InputError(f"a configuration is whole; leave out {name}")
         else:
-            plan = plan_of(policy, options)
+            plan = plan_of(policy, with_cache_named(options))
             config = self.config(plan, **options)
         applied = self._apply(plan, config)
         if fetch_counts is None and (ahead or not plan.buffered or not decides(config)):
@@ -150,7 +153,7 @@ class Twin:
 
     def baseline(self, config: RunConfig, agent: str, tell: Callable[[], None] = lambda: None) -> Run:
         """What a run is held against: `none` or `pipeline` on the same cluster, or `never` with the same buffer."""
-        same = config.model_copy(update={"agent": agent}) if agent == "never" else config.without_buffer(agent)
+        same = config.under(agent) if agent == "never" else config.without_buffer(agent)
         if same not in self._baselines:
             while len(self._baselines) >= BASELINES_KEPT:
                 self._baselines.pop(next(iter(self._baselines)))
@@ -159,8 +162,8 @@ class Twin:
 
     def bound(self, config: RunConfig) -> Bound:
         """MIN with buffers of this size."""
-        size = {"agent": "", "buffer": config.buffer, "universe": config.universe}
-        key = config.reset((*BUFFER_FIELDS, *TIME_FIELDS)).model_copy(update=size)
+        size = {"buffer": config.buffer, "universe": config.universe}
+        key = config.without_buffer("").reset(TIME_FIELDS).model_copy(update=size)
         if key not in self._bounds:
             applied = self._apply(resolve("never"), config)
             self._bounds[key] = bound_of_run(applied.inputs, applied.header, config)

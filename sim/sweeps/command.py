@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sim.runs.options import Trust
 from traces.errors import InputError
 from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, print_json, progress
@@ -53,6 +54,7 @@ def main(
     ray: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster to run on instead: auto, local, or ray://HOST:PORT.")
     ] = None,
+    trust: Trust = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the runs, and leave.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -72,7 +74,7 @@ def main(
         "windows": windows, "modes": modes, "links": links, "scenarios": scenarios, "seeds": seeds,
     }  # fmt: skip
     given = {name: [word for text in texts or [] for word in text.split()] for name, texts in written.items()}
-    plan = expand(read_grid(config, given))
+    plan = expand(read_grid(config, given, trust))
     store = Store(out)
     table = store.read()
     done = set(table["run"]) if table.width else set()

@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agents.registry import resolve
-from sim.caches.registry import cache_class
+from agents import registry as policies
+from agents.user_code import require_trust
+from sim.caches import registry as caches
 from sim.cluster.scenario import read_scenario
 from sim.config import RunConfig
 from sim.config_files import read_toml
@@ -57,10 +58,11 @@ class Plan:
     files: dict[str, Path] = field(default_factory=dict)
 
 
-def read_grid(path: Path | None, given: Mapping[str, Sequence[str]]) -> Grid:
+def read_grid(path: Path | None, given: Mapping[str, Sequence[str]], trust: bool = False) -> Grid:
     """The grid of a `sweep.toml`; what is given on the command line takes the place of the file's lists.
 
-    Raises `InputError` for a file that is none, for keys that there are not, and for lists that are empty or missing.
+    Raises `InputError` for a file that is none, for keys that there are not, for lists that are empty or missing, and
+    without `trust` for a file that names code of a user's own.
     """
     lists: dict[str, Any] = {} if path is None else read_toml(path, "--config")
     names = [one.name for one in fields(Grid)]
@@ -69,6 +71,13 @@ def read_grid(path: Path | None, given: Mapping[str, Sequence[str]]) -> Grid:
             raise InputError(f"--config {path}: there is no {name!r}; there are {', '.join(names)}")
         if not isinstance(values, list) or not all(isinstance(value, str | int) for value in values):
             raise InputError(f"--config {path}: {name} must be a list of strings or numbers, as in {name} = [...]")
+    code = [
+        text
+        for key, registered in (("agents", policies.NAMES), ("caches", caches.NAMES))
+        for text in ([] if given.get(key) else lists.get(key, []))
+        if registered.user_code(text) is not None
+    ]
+    require_trust(f"--config {path}", code, trust)
     lists |= {name: values for name, values in given.items() if values}
     if not lists.get("trace"):
         raise InputError("--trace is missing: name one or more traces, such as traces/debian.parquet")
@@ -87,8 +96,8 @@ def expand(grid: Grid) -> Plan:
     plan = Plan({}, 0)
     traces = [(Path(trace), checksum(Path(trace))) for trace in grid.trace]
     plan.files.update({sha256: path for path, sha256 in traces})
-    agents = {agent: resolve(agent) for agent in grid.agents}
-    managed = {cache: cache_class(cache).managed for cache in grid.caches}
+    agents = {agent: policies.resolve(agent) for agent in grid.agents}
+    managed = {cache: caches.cache_class(cache).managed for cache in grid.caches}
     rates = {link: None if link == AS_CAPTURED else parse_link(link) for link in grid.links}
     wrong = {name: "" if name == NOTHING_WRONG else read_scenario(Path(name)).text for name in grid.scenarios}
     combinations = 0

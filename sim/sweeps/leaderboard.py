@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from sim.caches.registry import cache_class
+from sim.caches.registry import is_bound
 from sim.config import RunConfig
 from sim.sweeps.store import Store
 from traces.errors import InputError
@@ -49,7 +49,7 @@ def compared(table: pl.DataFrame) -> pl.DataFrame:
             (pl.col("epoch_s_mean") / pl.col("baseline_s") - 1).alias(f"vs_{name}")
         )
         table = table.drop("baseline_s")
-    bounds = {name for name in table["cache"].unique() if cache_class(name).summary.startswith("bound")}
+    bounds = {name for name in table["cache"].unique() if is_bound(name)}
     return table.with_columns(
         (pl.col("fetched_rows") / pl.col("min_fetched_rows")).alias("fetched_over_min"),
         (pl.col("cache").is_in(bounds) & (pl.col("buffer_rows") > 0)).alias("bound"),

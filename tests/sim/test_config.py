@@ -5,9 +5,11 @@ from typing import get_args
 import pytest
 
 from sim.caches.cache import Init
-from sim.config import ADDED, RunConfig
+from sim.config import ADDED, RunConfig, read_policy
 from sim.runs import options
 from sim.runs.former_names import COLUMNS
+from traces.checksum import sha256_of
+from traces.errors import InputError
 
 IDS = {  # as commit a0b2d55 made them
     ("trickle:0.05", "likeliest"): "cf27706c253fefba",
@@ -39,3 +41,41 @@ def test_a_field_that_was_added_later_counts_only_where_it_says_something():
     for name in ADDED:
         assert one.model_copy(update={name: RunConfig.model_fields[name].default}).id == one.id
     assert one.model_copy(update={"engine": "simpy"}).id != one.id
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working folder, with a policy whose import leaves a marker."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("open('marker', 'w')\nclass Mine: pass\n")
+    return tmp_path
+
+
+def test_code_of_a_users_own_is_known_by_its_checksum_and_not_run_for_it(folder):
+    def config(**options):
+        return RunConfig(**{"trace": "t", "trace_sha256": "s", "agent": "never"} | options)
+
+    own = config(agent="mine.py:Mine:3", cache="mine.py:Mine")
+    assert own.agent_sha256 == own.cache_sha256 == sha256_of(folder / "mine.py")
+    assert own.user_code == ["mine.py:Mine:3", "mine.py:Mine"]
+    assert RunConfig.model_validate_json(own.model_dump_json()) == own
+    (folder / "mine.py").write_text("class Mine: pass\n")
+    assert RunConfig.model_validate_json(own.model_dump_json()) == own
+    assert config(agent="mine.py:Mine:3", cache="mine.py:Mine").id != own.id
+    (folder / "mine.py").unlink()
+    assert RunConfig.model_validate_json(own.model_dump_json()) == own
+    with pytest.raises(InputError, match=r"mine.py:Mine: there is no file mine.py"):
+        config(agent="mine.py:Mine:3")
+    assert config(agent="not_installed", cache="nor_this:3").user_code == []
+    assert not (folder / "marker").exists()
+
+
+def test_a_file_that_names_code_asks_for_trust_and_runs_nothing(folder):
+    path = folder / "best.json"
+    path.write_text('{"trace": "t", "trace_sha256": "s", "agent": "mine.py:Mine", "cache": "lru"}')
+    with pytest.raises(
+        InputError, match=r"--policy .*best.json: names code that would run here, mine.py:Mine; .*--trust"
+    ):
+        read_policy(path)
+    assert read_policy(path, trust=True).agent == "mine.py:Mine"
+    assert not (folder / "marker").exists()

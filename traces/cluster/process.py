@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
-import hashlib
 import importlib
-import importlib.util
 import json
 import os
 import random
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from traces.errors import InputError
+from traces.user_code import load_file
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,7 @@ def load_entry(entry: str) -> Callable[[dict[str, Any]], Any]:
     if source.endswith(".py"):
         path = Path(source).resolve()
         sys.path.insert(0, str(path.parent))
-        # Under this name in sys.modules, so that what DGL pickles for a server is found there again.
-        module_name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None  # as for any path that ends in .py
-        assert spec.loader is not None
-        module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load_file(path)
     else:
         module = importlib.import_module(source)
     if not callable(function := getattr(module, name, None)):

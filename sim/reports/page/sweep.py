@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from sim.caches.registry import cache_class
+from sim.caches.registry import may_ask_policy
 from sim.config import BUFFER_FIELDS, RunConfig
 from sim.figures.sweep import epoch_times, heat_map, hit_rates, name_of
 from sim.reports.leaderboard_view import LeaderboardView, text_of
@@ -120,7 +120,7 @@ def _meant(row: dict[str, Any]) -> dict[str, Any]:
     """A row in which what means nothing is empty: a buffer's options without one, a policy that no cache asks."""
     if not row["buffer_rows"]:
         return row | dict.fromkeys(BUFFER_FIELDS)
-    asked = {} if cache_class(row["cache"]).managed else {"agent": None}
+    asked = {} if may_ask_policy(row["cache"]) else {"agent": None}
     return row | asked | ({"cache": f"{row['cache']} (bound)"} if row["bound"] else {})
 
 

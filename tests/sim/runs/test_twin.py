@@ -12,6 +12,7 @@ import pytest
 from agents.policy import Decision
 from agents.registry import resolve
 from sim import Twin
+from sim.caches.lru import LRU
 from sim.config import RunConfig
 from traces.errors import InputError
 
@@ -49,6 +50,10 @@ class Third:
         return Decision(replace=self._seen % 3 == 0)
 
 
+class Mine(LRU):
+    """A cache of a user's own, which is LRU."""
+
+
 def test_a_run_has_its_summary_its_tables_and_its_baselines(twin):
     run = twin.simulate("every:4", buffer="50", link="10mbit", window=4)
     assert run.summary["policy"] == "every:4"
@@ -75,15 +80,37 @@ def test_what_has_no_baseline_of_a_kind_has_none(twin):
     assert twin.simulate("never", buffer="50").summary["vs_never"] == 0.0
 
 
-def test_a_policy_may_be_an_object(twin):
-    mine, every = (twin.simulate(policy, buffer="50", window=2) for policy in (Third(), "every:6"))
-    assert mine.config.agent == "third"
+@pytest.mark.parametrize("policy", [Third(), Third])
+def test_a_policy_may_be_an_object_or_a_class(twin, policy):
+    mine, every = (twin.simulate(one, buffer="50", window=2) for one in (policy, "every:6"))
+    assert mine.config.agent == (f"{Third.__module__}:Third" if policy is Third else "object:third")
+    assert len(mine.config.agent_sha256) == 64
     assert mine.simulated.counts.keys() == every.simulated.counts.keys()
     for name, counts in mine.simulated.counts.items():
         assert np.array_equal(counts, every.simulated.counts[name])
     assert mine.row["epoch_s_mean"] == every.row["epoch_s_mean"]
-    with pytest.raises(InputError, match="must be an object with name, reset and decide"):
-        twin.simulate(Third)
+    assert mine.none.config == twin.config("none")
+    assert mine.never.config == twin.config("never", buffer="50", window=2)
+
+
+def test_a_cache_may_be_a_class(twin):
+    mine, lru = (twin.simulate(cache=cache, buffer="50") for cache in (Mine, "lru"))
+    assert mine.config.cache == f"{Mine.__module__}:Mine"
+    assert len(mine.config.cache_sha256) == 64
+    assert mine.row == lru.row
+    assert mine.none.config == lru.none.config
+    again = twin.simulate(RunConfig.model_validate_json(mine.config.model_dump_json()))
+    assert again.row == lru.row
+    other = mine.config.model_copy(update={"cache_sha256": "0" * 64})
+    with pytest.raises(InputError, match=r"Mine: its source has the checksum .* made with 0000000000000000;"):
+        twin.simulate(other)
+
+
+def test_what_is_neither_a_policy_nor_a_cache(twin):
+    with pytest.raises(InputError, match="3 is no policy: it must have name, reset and decide"):
+        twin.simulate(3)
+    with pytest.raises(InputError, match="Third: is no cache: it must be a class that inherits"):
+        twin.simulate(cache=Third)
 
 
 def test_counting_ahead_changes_no_result(twin):
@@ -148,7 +175,7 @@ def test_only_the_twin_and_calibration_let_time_pass():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module == "sim.simulation.simulate":
                 callers |= {path.relative_to(ROOT).as_posix() for one in node.names if one.name == "simulate"}
-    assert callers == {"sim/runs/applied.py", "sim/calibration/measured_run.py"}
+    assert callers == {"sim/runs/applied.py", "sim/calibration/measured_run.py", "benchmarks/engines.py"}
 
 
 def test_importing_sim_imports_nothing_else():
