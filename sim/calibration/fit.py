@@ -25,7 +25,7 @@ FITTED_EPOCHS = 4
 """From the start, the first of them being warm-up; the rest of a longer run is held out."""
 
 ROUNDS, CLOSE_SHARE = 10, 0.002
-"""How often the run is simulated at most, and how close shares must come."""
+"""How often the run is simulated at most, and how close contention factors must come."""
 
 SERVER_S = 0.3e-3
 TRANSFER_S_PER_BYTE = 2.5e-9
@@ -42,8 +42,8 @@ fitted with (docs/validation/time.md)."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A captured run and the cost model fitted to it. `errors` has a standard error by name of a parameter or law,
-    `doubts` says which parameters the run can't tell apart."""
+    """A captured run and the cost model fitted to it. `errors` has a standard error by name of a
+    parameter, `doubts` says which parameters the run can't tell apart."""
 
     cost: CostModel
     errors: dict[str, float]

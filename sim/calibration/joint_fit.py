@@ -13,10 +13,10 @@ from sim.calibration.regression import fit_regression
 from sim.cost.model import CostModel
 
 PREDICTED_ROUNDS = 4
-"""How often runs are simulated by law."""
+"""How often runs are simulated by regression."""
 
 LOGNORMAL_SIGMA = 0.3
-"""Of the logarithm of work around its law, where nothing else runs: of runs under `none` that were looked at, sampling
+"""Of the logarithm of demand around its regression, where nothing else runs: under `none`, sampling
 has 0.25 to 0.53, computing 0.13 to 0.41, and gathering 0.4 to 0.8. Among 0.1 to 0.4, chosen on the errors of
 docs/validation/fidelity.md."""
 
@@ -24,9 +24,10 @@ docs/validation/fidelity.md."""
 def joint_fit(fits: list[Fitted], weights: list[float] | None = None) -> tuple[CostModel, dict[str, float]]:
     """One cost model of several runs, and its standard errors. Runs count by `weights`, all the same without them.
 
-    Laws are least squares over all runs, each with the shares that it was fitted with, and other parameters are means.
-    As other runs are simulated by law, these then are too: what their parts, fetches and steps take longer or shorter
-    than measured, on the average of all, is put down to laws, `request_s` and `straggler_delay_s`, as in `fit`.
+    The regression is least squares over all runs, each with its own contention factors. Other parameters are means.
+    Then all runs are simulated by regression, as runs are that the model was not fitted on. Where their parts, fetches
+    and steps take longer or shorter than measured, on average, the regression, `request_s` and `straggler_delay_s` are
+    corrected, as in `fit`.
     """
     if len(fits) == 1:
         return fits[0].cost, fits[0].errors

@@ -104,8 +104,7 @@ def simulate_measured(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredRun:
-    """A captured run: its trainers, and what their buffers served, where it had any. `times` are as `measured_times`
-    gives them."""
+    """A captured run: its trainers, and what their buffers fetched, where it had any."""
 
     inputs: list[TrainerInput]
     header: Header

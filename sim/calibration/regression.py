@@ -1,4 +1,4 @@
-"""The laws of a cost model: what parts of a minibatch take, over what they depend on, by least squares."""
+"""The regression of a cost model: the demand of every part over what it depends on, by least squares."""
 
 from __future__ import annotations
 

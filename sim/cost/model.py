@@ -23,31 +23,38 @@ SERVED_SHARE = 1 / 3
 owner before, putting the graph together after) is the trainer's, a third before and a third after."""
 
 PARTS = ("sample", "gather", "label", "compute", "update", "allreduce")
-"""Parts of a minibatch of which a cost model has a share; `sim.cost.service_demand` tells which measured times they
-are."""
+"""Parts of a minibatch with a contention factor; `sim.cost.service_demand` says which measured times they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostModel:
-    """Work in seconds of a core that nothing else uses, beside what the links take.
+    """What the parts of a minibatch cost: seconds of a core that nothing else uses.
 
-    A trainer spends `request_s` on a fetch from any remote owner at all and `scatter_s_per_row` on putting a row in its
-    place; an owner's server spends `server_s` on a request and `server_s_per_row` on a row of features. While rows
-    cross links, threads beside the server spend `transfer_s_per_byte` on moving them through sockets. A trainer spends
-    `step_overhead_s` in every step between preparing and computing where these take turns, and `handoff_latency_s`
-    where one thread hands the minibatch over to the other. With a buffer, it looks every remote row up, at
-    `buffer_s_per_row`. While both threads of a trainer work, they share the interpreter's lock, so that a job takes
-    `gil_slowdown` times as long. `link_efficiency` is the part of a link's rate that carries payload. DistDGL writes a
-    message in several pieces, the first of them small. If the last one is small, too, TCP holds it back until the first
-    has been acknowledged (Nagle's algorithm in Minshall's variant, as Linux has it): `nagle_delays` is how often that
-    makes a short message wait. When the last one of a long message is written, the first has been acknowledged long
-    since.
+    | parameter | unit | of whom, for what |
+    |---|---|---|
+    | `request_s` | s | trainer, for a fetch from any remote owners at all |
+    | `scatter_s_per_row` | s/row | trainer, for putting a fetched row in its place |
+    | `buffer_s_per_row` | s/row | trainer with a buffer, for looking up a remote row |
+    | `step_overhead_s` | s/step | trainer, between preparing and computing where these take turns |
+    | `handoff_latency_s` | s/step | trainer, where one thread hands a minibatch to the other |
+    | `server_s` | s/request | owner's server |
+    | `server_s_per_row` | s/row | owner's server, for a row of features |
+    | `transfer_s_per_byte` | s/B | threads beside the server, for moving rows through sockets |
+    | `gil_slowdown` | factor | a job, while both threads of its trainer compute and share the interpreter's lock |
+    | `nagle_delays` | round trips | a short message, held back until its first piece is acknowledged |
+    | `link_efficiency` | share | of a link's rate that carries payload |
 
-    The rest of a minibatch takes a share of what it took in the captured run, less than 1 where processes shared cores
-    or waited for each other: `contention_factors` has one by part for every trace that this was fitted on, by its
-    SHA-256. Other runs follow `regression`: seconds by name, as in `sim.cost.service_demand.REGRESSION`, around which
-    work spreads with `lognormal_sigma`, the standard deviation of its logarithm; and in every step one trainer, in
-    turn, is late by `straggler_delay_s`, as threads are that share cores. Without any laws, shares are 1.
+    Nagle's delay: DistDGL writes a message in several pieces, the first of them small. TCP holds a small last piece
+    back until the first has been acknowledged (Minshall's variant of Nagle's algorithm, as in Linux). A long message's first
+    piece has been acknowledged when its last one is written.
+
+    All other parts are measured in the captured run. There, processes shared cores and waited for each other, so the
+    demand of a part is its measured time multiplied by a contention factor: `contention_factors[sha256][part]`, for
+    every trace that the model was fitted on.
+
+    Other runs follow `regression`: seconds by name, as in `sim.cost.service_demand.REGRESSION`. Their demand is
+    log-normal around it, with `lognormal_sigma`. In every step one trainer, in turn, is late by `straggler_delay_s`,
+    as threads are that share cores. A model without a regression takes measured times as they are.
     """
 
     request_s: float

@@ -1,4 +1,4 @@
-"""What every minibatch of a trainer has to do, in seconds of a core of its own: as it was captured, or by law."""
+"""What every minibatch asks of cores and servers (its service demand), measured or predicted by regression."""
 
 from __future__ import annotations
 
@@ -132,8 +132,7 @@ def make_service_demand(
 
 
 def predicted_parts(cost: CostModel, source: TrainerInput, trainers: int) -> dict[str, NDArray[np.float64]]:
-    """What the parts of every minibatch take by law, with a spread that is drawn anew for every trainer but always the
-    same for the same one."""
+    """The predicted demand of every part, log-normal around its regression; the same trainer draws the same values."""
     rng, parts = np.random.default_rng(source.rank), {}
     for part in REGRESSION:
         drawn = cost.lognormal_sigma * rng.standard_normal(source.stream.minibatches)
@@ -144,12 +143,12 @@ def predicted_parts(cost: CostModel, source: TrainerInput, trainers: int) -> dic
 
 
 def is_predicted(cost: CostModel, sha256: str) -> bool:
-    """Whether a run follows the laws of a cost model, because it is not one that this was fitted on."""
+    """Whether a run's demand is predicted by regression, because the cost model was not fitted on that run."""
     return bool(cost.regression) and sha256 not in cost.contention_factors
 
 
 def predicted_s(part: str, cost: CostModel, source: TrainerInput) -> NDArray[np.float64]:
-    """What a part of every minibatch takes by law."""
+    """The demand of a part by regression: shape (minibatches,), in seconds."""
     constant, slope, counts = REGRESSION[part]
     return np.asarray(
         cost.regression[constant] + (cost.regression[slope] if slope else 0.0) * counts(source), np.float64

@@ -1,4 +1,4 @@
-"""What a trainer's minibatches fetch once a cache has served them."""
+"""Replaying a cache over a trainer's minibatches: what each of them fetches, exactly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sim.workload.load import TrainerInput
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FetchCounts:
-    """One trainer's minibatches as its cache served them; arrays are int64.
+    """What one trainer's minibatches hit and fetch under its cache; arrays are int64.
 
     `hit_rows` and `replacement_rows` have shape (minibatches,), `rows_by_owner` (the rows to fetch) has shape
     (minibatches, partitions), `fill_by_owner` (what fills the buffer before the first minibatch) has (partitions,).

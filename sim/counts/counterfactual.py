@@ -17,7 +17,7 @@ from sim.workload.stream import Stream
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Branch:
-    """One trainer's minibatches from `first` on, as they would be served, and the rows that they fetch."""
+    """One trainer's minibatches from `first` on, as they would be under one decision, and the rows that they fetch."""
 
     first: int
     fetch_counts: FetchCounts

@@ -26,7 +26,7 @@ from traces.header import Header
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decided:
-    """A cache and the gate of the policy that decides for it."""
+    """A cache and the driver of the policy that decides for it."""
 
     cache: Cache
     driver: PolicyDriver
