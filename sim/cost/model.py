@@ -45,8 +45,8 @@ class CostModel:
     | `link_efficiency` | share | of a link's rate that carries payload |
 
     Nagle's delay: DistDGL writes a message in several pieces, the first of them small. TCP holds a small last piece
-    back until the first has been acknowledged (Minshall's variant of Nagle's algorithm, as in Linux). A long message's first
-    piece has been acknowledged when its last one is written.
+    back until the first has been acknowledged (Minshall's variant of Nagle's algorithm, as in Linux). A long message's
+    first piece has been acknowledged when its last one is written.
 
     All other parts are measured in the captured run. There, processes shared cores and waited for each other, so the
     demand of a part is its measured time multiplied by a contention factor: `contention_factors[sha256][part]`, for
