@@ -28,6 +28,9 @@ CacheSpec = Annotated[str, AfterValidator(caches.RENAMES.now)]
 BUFFER_FIELDS = ("cache", "buffer", "init", "universe", "window", "mode", "seed", "cache_sha256")
 """Fields that mean nothing to a policy without a buffer."""
 
+POLICY_FIELDS = ("agent", "agent_sha256")
+"""Fields that say what decides."""
+
 TIME_FIELDS = ("mode", "link_bytes_per_s", "link_latency_s", "depth", "compute_speed", "cluster", "scenario", "engine")
 """Fields that change when things happen, but not what a policy fetches that looks at no times."""
 

@@ -80,7 +80,7 @@ def hit_rates(board: pl.DataFrame, axis: Axes) -> Axes:
 def epoch_times(board: pl.DataFrame, axis: Axes, named: int = 8) -> Axes:
     """Mean epoch time over the bytes of a trainer's buffer, with the Pareto front: what no other betters in both.
 
-    Takes a leaderboard of one trace and one rate of links. Up to `named` points of the front get their names.
+    Takes a leaderboard of one trace, rate of links, scenario and so on. Up to `named` points of the front get names.
     """
     from sim.sweeps.leaderboard import pareto
 
@@ -96,8 +96,9 @@ def epoch_times(board: pl.DataFrame, axis: Axes, named: int = 8) -> Axes:
         label="configurations",
     )
     for agent in ("none", "pipeline"):
-        for seconds in real.filter(agent=agent)["epoch_s_mean"].head(1):
-            axis.axhline(seconds, color=FIXED[agent], ls="--", lw=1.2, label=LABELS[agent])
+        seconds = real.filter(agent=agent)["epoch_s_mean"].unique()
+        if len(seconds) == 1:  # with several, it would be a stranger to some of the points
+            axis.axhline(seconds[0], color=FIXED[agent], ls="--", lw=1.2, label=LABELS[agent])
     front = pareto(buffered)
     front = front.with_columns(name_of(front))
     x, y = front["buffer_bytes"].to_numpy() / 1e6, front["epoch_s_mean"].to_numpy()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,27 @@ import polars as pl
 
 from sim.config import BUFFER_FIELDS
 from sim.sweeps import leaderboard
+from sim.sweeps.leaderboard import CONFIGURATION, SETTING
 
-SHOWN = ("cache", "agent", "buffer", "universe", "init", "window", "mode", "link_bytes_per_s")
+FIRST = ("trace", "cache", "agent", "buffer", "universe", "init", "window", "mode", "link_bytes_per_s")
+SHOWN = (*FIRST, *(name for name in CONFIGURATION if name not in (*FIRST, "trace_sha256")))
+"""Columns of configurations in the order in which they are shown, where rows differ in them."""
+
 RESULTS = ("seeds", "epoch_s_mean", "vs_none", "hit_rate_remote", "fetched_over_min", "buffer_bytes")
+AS_CAPTURED = ("link_bytes_per_s", "link_latency_s", "trainers_per_host", "feature_bytes", "owners_sha256", "cluster")
+"""Columns in which nothing means: as in the captured run."""
 
 
 def text_of(name: str, value: Any) -> str:
     """A value as people read it, by the unit in its column's name."""
-    if value is None or value != value:
-        return "as captured" if name == "link_bytes_per_s" else ""
+    if value is None or value != value or value == "":
+        return "as captured" if name in AS_CAPTURED else ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if name in ("cluster", "scenario"):
+        return _words(json.loads(value))
+    if name == "owners_sha256":
+        return f"owners {value[:8]}"
     if name == "link_bytes_per_s":
         return f"{value * 8 / 1e6:g} Mbit/s"
     if name.startswith("vs_"):
@@ -33,6 +44,31 @@ def text_of(name: str, value: Any) -> str:
     if name.endswith("_rows"):
         return f"{value:,.0f}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _words(document: dict[str, Any]) -> str:
+    """A scenario or a cluster in words: `congestion start_s=4 factor=0.25`."""
+    parts = []
+    for name, value in document.items():
+        for one in value if isinstance(value, list) else [value]:
+            said = " ".join(f"{key}={value}" for key, value in one.items()) if isinstance(one, dict) else ""
+            parts.append(f"{name} {said}" if said else f"{name}={one}")
+    return ", ".join(parts)
+
+
+def varied_settings(board: pl.DataFrame) -> list[str]:
+    """Fields of what runs are held against baselines in (`leaderboard.SETTING`) in which rows differ."""
+    return [name for name in SETTING if name != "trace_sha256" and board[name].n_unique() > 1]
+
+
+def setting_text(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    """A row's setting in words, as far as `names` go."""
+    unsaid = {"depth": "by policy", "scenario": "nothing goes wrong"}
+    texts = {name: text_of(name, row[name]) or unsaid.get(name, "") for name in names}
+    if "link_bytes_per_s" in texts:
+        texts["link_bytes_per_s"] = f"links {texts['link_bytes_per_s']}"
+    worded = ("link_bytes_per_s", "owners_sha256", "scenario")
+    return ", ".join(text if name in worded else f"{name} {text}" for name, text in texts.items())
 
 
 @dataclass(frozen=True)
@@ -69,7 +105,7 @@ class LeaderboardView:
         """What is shown, as text by column: columns in which all rows agree are left out."""
         if self.shown.is_empty():
             return []
-        varied = [name for name in ("trace", *SHOWN) if self.shown[name].n_unique() > 1]
+        varied = [name for name in SHOWN if self.shown[name].n_unique() > 1]
         named = dict.fromkeys([*self.groups, *(varied or ["agent"]), *RESULTS, self.by])
         rows = []
         for row in self.shown.iter_rows(named=True):

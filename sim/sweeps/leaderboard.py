@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from sim.caches.registry import is_bound
-from sim.config import RunConfig
+from sim.caches.registry import is_bound, may_ask_policy
+from sim.config import BUFFER_FIELDS, POLICY_FIELDS, RunConfig
 from sim.sweeps.store import Store
 from traces.errors import InputError
 
-CONFIGURATION = [name for name in RunConfig.model_fields if name not in ("trace_sha256", "seed")]
+CONFIGURATION = [name for name in RunConfig.model_fields if name != "seed"]
 """What tells one configuration from another; its seeds are repetitions."""
+
+SETTING = [name for name in CONFIGURATION if name not in ("trace", *POLICY_FIELDS, *BUFFER_FIELDS)]
+"""All that changes the time of a policy without a buffer: whatever is none of a policy's or a buffer's own fields."""
 
 CONFIDENCE = 0.95
 
@@ -34,26 +37,37 @@ def read(folder: str | Path) -> pl.DataFrame:
 
 
 def compared(table: pl.DataFrame) -> pl.DataFrame:
-    """The runs, with what they are to be read against.
+    """Adds to every run what it is to be read against.
 
-    `vs_none` and `vs_pipeline` are a run's mean epoch time over that of DistDGL without prefetching and with pipelining
-    alone, on the same trace and links, less 1; null where the sweep has no such run. `fetched_over_min` are its rows
-    fetched over the fewest possible. `bound` marks caches that know the future.
+    `vs_none` and `vs_pipeline` are its mean epoch time over that of DistDGL without prefetching and of pipelining
+    alone, less 1, and `vs_never`, where a policy decides, over that of the same buffer left as it was filled. Each is
+    held against runs that are like it in every other field (`SETTING`, `BUFFER_FIELDS`); null where there is none.
+    `fetched_over_min` are its rows fetched over the fewest possible. `bound` marks caches that know the future.
     """
     if "epoch_s_mean" not in table.columns:
         return table  # nothing but failures
-    same = ["trace_sha256", "link_bytes_per_s"]
-    for name in ("none", "pipeline"):
-        baseline = table.filter(agent=name).select(*same, pl.col("epoch_s_mean").alias("baseline_s")).unique(same)
-        table = table.join(baseline, on=same, how="left", nulls_equal=True).with_columns(
-            (pl.col("epoch_s_mean") / pl.col("baseline_s") - 1).alias(f"vs_{name}")
-        )
-        table = table.drop("baseline_s")
-    bounds = {name for name in table["cache"].unique() if is_bound(name)}
+    caches, buffered = table["cache"].unique().to_list(), pl.col("buffer_rows") > 0
+    deciding = buffered & pl.col("cache").is_in([name for name in caches if may_ask_policy(name)])
+    bounds = [name for name in caches if is_bound(name)]
     return table.with_columns(
+        _against(table, "none", SETTING),
+        _against(table, "pipeline", SETTING),
+        _against(table, "never", (*SETTING, *BUFFER_FIELDS)),
         (pl.col("fetched_rows") / pl.col("min_fetched_rows")).alias("fetched_over_min"),
-        (pl.col("cache").is_in(bounds) & (pl.col("buffer_rows") > 0)).alias("bound"),
-    )
+        (pl.col("cache").is_in(bounds) & buffered).alias("bound"),
+    ).with_columns(vs_never=pl.when(deciding).then("vs_never"))
+
+
+def _against(table: pl.DataFrame, agent: str, alike: Sequence[str]) -> pl.Series:
+    """Mean epoch times over those of the runs of `agent` that have the same values in all fields `alike`, less 1."""
+    same = [name for name in alike if name in table.columns]
+    baseline = table.filter((pl.col("agent") == agent) & pl.col("epoch_s_mean").is_not_null())
+    baseline = baseline.select(*same, pl.col("epoch_s_mean").alias("baseline_s"))
+    baseline = baseline.unique(same, keep="first", maintain_order=True)
+    found = table.select(*same).join(baseline, on=same, how="left", nulls_equal=True, maintain_order="left")
+    # numpy divides; polars may multiply by a reciprocal, and then a share depends on what else is in the table
+    share = table["epoch_s_mean"].to_numpy() / found["baseline_s"].to_numpy() - 1
+    return pl.Series(f"vs_{agent}", share, nan_to_null=True)
 
 
 def where(table: pl.DataFrame, conditions: Sequence[str]) -> pl.DataFrame:
@@ -105,14 +119,16 @@ def leaderboard(table: pl.DataFrame, by: str = "epoch_s_mean") -> pl.DataFrame:
 
 
 def pareto(board: pl.DataFrame, first: str = "epoch_s_mean", second: str = "buffer_bytes") -> pl.DataFrame:
-    """The rows that none betters in one column without being worse in the other; both are better when smaller.
+    """The rows that none of the same setting betters in one column without being worse in the other; both are better
+    when smaller.
 
     Sorted by `second`. Raises `InputError` for a column that there is not.
     """
     _check_columns(board, [first, second], "--pareto")
     board = board.filter(pl.col(first).is_not_null() & pl.col(second).is_not_null()).sort(second, first)
     best = pl.col(first).cum_min().shift(1, fill_value=float("inf"))
-    return board.filter(pl.col(first) < best)
+    same = [name for name in SETTING if name in board.columns]
+    return board.filter(pl.col(first) < (best.over(same) if same else best))
 
 
 def best_of(board: pl.DataFrame, groups: Sequence[str], top: int) -> pl.DataFrame:

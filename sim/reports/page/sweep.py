@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,15 +11,14 @@ from typing import Any
 import polars as pl
 
 from sim.caches.registry import may_ask_policy
-from sim.config import BUFFER_FIELDS, RunConfig
+from sim.config import BUFFER_FIELDS, TIME_FIELDS, RunConfig
 from sim.figures.sweep import epoch_times, heat_map, hit_rates, name_of
-from sim.reports.leaderboard_view import LeaderboardView, text_of
+from sim.reports.leaderboard_view import SHOWN, LeaderboardView, setting_text, text_of, varied_settings
 from sim.reports.page.commands import page_command, run_command
 from sim.reports.page.content import Page, Section, Table, draw
-from sim.sweeps.leaderboard import pareto
+from sim.sweeps.leaderboard import CONFIGURATION, SETTING, pareto
 from traces.errors import InputError
 
-SHOWN = ("trace", "cache", "agent", "buffer", "universe", "init", "window", "mode", "link_bytes_per_s")
 RESULTS = (
     "seeds", "epoch_s_mean", "vs_none", "vs_pipeline", "hit_rate_remote", "fetched_over_min", "buffer_bytes",
 )  # fmt: skip
@@ -54,17 +54,17 @@ def page(view: LeaderboardView, out: Path) -> Page:
 
 
 def _summary(board: pl.DataFrame, best: list[dict[str, Any]], by: str) -> list[str]:
-    lines = []
+    lines, settings = [], varied_settings(board) or ["link_bytes_per_s"]
     for row in best:
         name, first = name_of(pl.DataFrame([row], infer_schema_length=None))[0], FIRST.get(by, f"Smallest {by}")
-        links = f", links {text_of('link_bytes_per_s', row['link_bytes_per_s'])}"
         size = (
             f", buffer {row['buffer']} ({text_of('buffer_bytes', row['buffer_bytes'])})" if row["buffer_rows"] else ""
         )
-        lines.append(f"{first}: {text_of(by, row[by])}, by {name}{size} on {row['trace']}{links}.")
+        where = f"{row['trace']}, {setting_text(row, settings)}"
+        lines.append(f"{first}: {text_of(by, row[by])}, by {name}{size} on {where}.")
         if row["vs_none"] is not None:
             lines.append(f"Its epoch against DistDGL as it is: {row['vs_none']:+.1%} (simulated).")
-    if board.select("trace", "link_bytes_per_s").n_unique() == 1:  # only then are all to be compared
+    if board.select(SETTING).n_unique() == 1:  # only then are all to be compared
         front = pareto(board.filter(~pl.col("bound")))
         lines.append(f"{front.height} of {board.height:,} configurations are on the Pareto front of time and buffer.")
     return lines
@@ -73,47 +73,55 @@ def _summary(board: pl.DataFrame, best: list[dict[str, Any]], by: str) -> list[s
 def _figures(trace: str, board: pl.DataFrame, notices: Sequence[str]) -> list[Section]:
     """Figures of one trace: one where it has something to show."""
     origin = "; ".join(["; ".join(notices), trace, "simulated"]).removeprefix("; ")
-    stem, sections = Path(trace).stem, []
+    stem, sections, settings = Path(trace).stem, [], varied_settings(board)
     buffered = board.filter(pl.col("buffer_rows") > 0)
-    for (universe,), table in buffered.group_by("universe", maintain_order=True):
+    counted = [name for name in settings if name not in TIME_FIELDS]
+    for (universe, *_), table in buffered.group_by("universe", *counted, maintain_order=True):
         if table["buffer"].n_unique() > 1:
+            of = ", ".join(filter(None, [str(universe), setting_text(table.row(0, named=True), counted)]))
             picture = draw(
-                f"hit-rates-{stem}-{universe}", "Hit rate over the bytes of the buffer, a curve a cache", (8.5, 4.2),
-                f"{origin}; universe {universe}", [partial(hit_rates, table)],
+                f"hit-rates-{stem}-{_slug(of)}", "Hit rate over the bytes of the buffer, a curve a cache", (8.5, 4.2),
+                f"{origin}; universe {of}", [partial(hit_rates, table)],
             )  # fmt: skip
             text = (
                 "Exact counts. The thick line is Belady's MIN, which knows the future: above it is only what fetches "
                 "rows beside misses."
             )
-            sections.append(Section(f"{trace}: what to keep ({universe})", text, picture=picture))
-    for (rate,), table in board.group_by("link_bytes_per_s", maintain_order=True):
+            sections.append(Section(f"{trace}: what to keep ({of})", text, picture=picture))
+    names = settings or ["link_bytes_per_s"]
+    for _, table in board.group_by(names, maintain_order=True):
         if table.filter(pl.col("buffer_rows") > 0)["buffer_bytes"].n_unique() > 1:
-            links = text_of("link_bytes_per_s", rate)
-            name = f"epoch-times-{stem}-{links.replace(' ', '-').replace('/', '-')}"
+            of = setting_text(table.row(0, named=True), names)
             picture = draw(
-                name, "Mean epoch time over the buffer's bytes", (8.5, 4.0),
-                f"{origin}; links {links}", [partial(epoch_times, table)],
+                f"epoch-times-{stem}-{_slug(of.removeprefix('links '))}", "Mean epoch time over the buffer's bytes",
+                (8.5, 4.0), f"{origin}; {of}", [partial(epoch_times, table)],
             )  # fmt: skip
             text = "Simulated. On the front is what no other configuration betters in both time and memory."
-            sections.append(Section(f"{trace}: what a byte buys (links {links})", text, picture=picture))
-    return sections + _heat_map(trace, stem, buffered, origin)
+            sections.append(Section(f"{trace}: what a byte buys ({of})", text, picture=picture))
+    return sections + _heat_map(trace, stem, buffered, origin, settings)
 
 
-def _heat_map(trace: str, stem: str, buffered: pl.DataFrame, origin: str) -> list[Section]:
-    if buffered["link_bytes_per_s"].n_unique() < 2 or buffered["vs_pipeline"].null_count():
+def _heat_map(trace: str, stem: str, buffered: pl.DataFrame, origin: str, settings: list[str]) -> list[Section]:
+    """Policies by settings, where there are several and every run has its own baseline."""
+    if buffered.select(settings).n_unique() < 2 or buffered["vs_pipeline"].null_count():
         return []
     sizes = buffered.group_by("buffer").agg(pl.col("buffer_bytes").mean()).sort("buffer_bytes")["buffer"]
     middle = sizes[len(sizes) // 2]
-    table = buffered.filter(~pl.col("bound"), pl.col("buffer") == middle).sort("link_bytes_per_s")
-    links = pl.Series("scenario", [text_of("link_bytes_per_s", rate) for rate in table["link_bytes_per_s"]], pl.String)
-    table = table.with_columns(name_of(table), links)
+    table = buffered.filter(~pl.col("bound"), pl.col("buffer") == middle).sort(settings)
+    of = pl.Series("scenario", [setting_text(row, settings).removeprefix("links ") for row in table.to_dicts()])
+    table = table.with_columns(name_of(table), of.cast(pl.String))
     best = table.group_by("name").agg(pl.col("vs_pipeline").mean()).sort("vs_pipeline")["name"].head(NAMES)
     table = table.filter(pl.col("name").is_in(best.to_list()))
     picture = draw(
-        f"scenarios-{stem}", "Change of the epoch time, policies by links", (8.5, 1.0 + 0.3 * len(best)),
+        f"scenarios-{stem}", "Change of the epoch time, policies by settings", (8.5, 1.0 + 0.3 * len(best)),
         f"{origin}; buffer {middle}", [partial(heat_map, table)],
     )  # fmt: skip
-    return [Section(f"{trace}: policies by network", f"Simulated, with a buffer of {middle}.", picture=picture)]
+    return [Section(f"{trace}: policies by setting", f"Simulated, with a buffer of {middle}.", picture=picture)]
+
+
+def _slug(text: str) -> str:
+    """A text as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9.=]+", "-", text).strip("-")
 
 
 def _meant(row: dict[str, Any]) -> dict[str, Any]:
@@ -125,5 +133,4 @@ def _meant(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _config(row: dict[str, Any]) -> RunConfig:
-    known = {name: row[name] for name in RunConfig.model_fields if name in row and name not in ("trace_sha256", "seed")}
-    return RunConfig(trace_sha256="", **known)
+    return RunConfig(**{name: row[name] for name in CONFIGURATION if name in row})
