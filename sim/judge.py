@@ -9,7 +9,7 @@ import typer
 
 from agents.options import AskAgain, ModelHost, TimeoutS
 from sim.runs.options import Agent, Buffer, CacheSpec, Init, InUniverse, Mode, PolicyFile, Trust, Window
-from traces.errors import InputError, run_command
+from traces.errors import run_command
 from traces.output import folder_to_write, write_table
 from traces.terminal import Json, Quiet, command_line, console, print_json
 
@@ -68,7 +68,6 @@ def main(
     from rich.table import Table
 
     from agents.registry import ModelOptions
-    from sim.counts.policy_runs import decides
     from sim.runs.choose import choose
     from sim.runs.judging import judged_run
     from sim.runs.twin import Twin
@@ -87,14 +86,11 @@ def main(
         trust=trust,
     )
     twin = Twin.open(trace, {options.get("universe", "halo")})
-    config = twin.config(plan, **options)
-    if not plan.buffered or not decides(config):
-        raise InputError(f"there are no decisions to judge with --agent {plan.name} and --cache {config.cache}")
     tables: dict[str, list[pl.DataFrame]] = {}
     reports: list[dict[str, Any]] = []
     for seed in range(seeds):
-        config = config.model_copy(update={"seed": seed})
-        for part, judged in zip(PARTS, judged_run(twin, plan, config, horizon, seconds), strict=False):
+        run = twin.simulate(plan, **options | {"seed": seed})
+        for part, judged in zip(PARTS, judged_run(run, horizon, seconds), strict=False):
             tables.setdefault(part, []).append(judged.table)
             reports.append({"agent": plan.name, "control": part == "control", "seed": seed} | judged.report)
     notice = twin.header.notice

@@ -159,7 +159,7 @@ def main(
         rows = experiment.rows
     folder = out or Path("results") / config.id
     experiment.write(folder, artist.begin)
-    check = experiment.check()
+    check = experiment.runs["none"].check()
     if json:
         print_json({"run": config.id, "folder": folder, "notice": notice, "rows": rows} | check)
     _print(shown, rows)

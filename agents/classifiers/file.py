@@ -34,9 +34,9 @@ class ClassifierFile(Data):
         return np.asarray((x - self.mean) / self.scale)
 
 
-def save(classifier: ClassifierFile, path: Path) -> None:
+def save(classifier: ClassifierFile, path: Path | str) -> None:
     """Write the file."""
-    with atomic_write(path) as partial:
+    with atomic_write(Path(path)) as partial:
         partial.write_text(classifier.model_dump_json(indent=1) + "\n")
 
 

@@ -1,17 +1,16 @@
 """Figures: each function draws a data frame on a matplotlib axis, and returns the axis.
 
-The frames are those that `sim.runs.results`, `sim.sweeps.leaderboard`, `sim.runs.judging` and `traces.accesses` make. A
-figure of your own looks like these with `plt.style.use(sim.figures.STYLE)`; `caption` writes below it where its data
-come from."""
+The frames are those of `sim.runs.run.Run`, of `sim.sweep`, and of `traces.accesses`. A figure of your own looks like
+these if `panels` begins it; `caption` writes below it where its data come from."""
 
 from sim.figures.access import popularity, reuse
 from sim.figures.agents import latency, regret
 from sim.figures.fidelity import predicted
 from sim.figures.minibatches import fetched_rows, hit_rate, mark_decisions, step_breakdown
-from sim.figures.style import STYLE, caption, colour_of
-from sim.figures.sweep import epoch_times, heat_map, hit_rates
+from sim.figures.style import STYLE, caption, colour_of, panels
+from sim.figures.sweep import epoch_times, heat_map, hit_rates, name_of
 
 __all__ = [
     "STYLE", "caption", "colour_of", "epoch_times", "fetched_rows", "heat_map", "hit_rate", "hit_rates", "latency",
-    "mark_decisions", "popularity", "predicted", "regret", "reuse", "step_breakdown",
+    "mark_decisions", "name_of", "panels", "popularity", "predicted", "regret", "reuse", "step_breakdown",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +22,17 @@ FIXED = {"none": GREY, "pipeline": ORANGE, "MIN": GREEN}
 OTHERS = (BLUE, VERMILLION, PURPLE, SKY, "#000000")
 
 LABELS = {"none": "DistDGL as it is (none)", "pipeline": "no buffer (pipeline)", "MIN": "MIN (bound)"}
+
+
+def panels(columns: int = 1, width: float = 8, height: float = 3.6) -> tuple[Figure, Any]:
+    """A figure for a notebook, of so many inches, and its axis, or its axes where it has several columns.
+
+    Whatever is drawn with pyplot afterwards has the look of the project's figures.
+    """
+    import matplotlib.pyplot as plt
+
+    plt.style.use(STYLE)
+    return plt.subplots(1, columns, figsize=(width, height))
 
 
 def colour_of(policy: str, number: int = 0) -> str:

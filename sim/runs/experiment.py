@@ -8,15 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from sim.counts.policy_runs import decides
-from sim.runs.results import epoch_seconds, write
+from sim.runs.results import write
 from sim.runs.run import Run
 from sim.runs.timeline import chrome_trace, utilisation
-from sim.simulation.trainer import TIMED
-from traces.schema import TIMES
 
 INTERVALS = 2000
 """In so many it is told how busy links and servers were."""
@@ -52,22 +49,6 @@ class Experiment:
         if self.run.config.universe == "remote":  # hits outside the halo can't be told over rows inside it
             rows = [row | {"hit_rate_halo": None} for row in rows]
         return rows
-
-    def check(self) -> dict[str, float]:
-        """How the model does on the captured run itself: simulated `none` over measured, less 1, for the mean epoch and
-        the mean fetch. Empty where something else than the captured run is simulated."""
-        none, header = self.runs["none"], self.run.twin.header
-        if none.config != self.run.twin.config("none") or header.policy != "none":
-            return {}
-        inputs, per_epoch = none.applied.inputs, header.minibatches_per_epoch
-        measured = {name: np.stack([one.times[name] for one in inputs]) for name in TIMED if name in TIMES}
-        both = none.simulated.times, measured
-        epoch_s = [epoch_seconds(times["start_s"], times["step_s"], per_epoch).mean() for times in both]
-        fetch_s = [times["fetch_s"].mean() for times in both]
-        return {
-            "epoch_error_share": float(epoch_s[0] / epoch_s[1] - 1),
-            "fetch_error_share": float(fetch_s[0] / fetch_s[1] - 1),
-        }
 
     def describe(self) -> str:
         """The run in a line: what a reader needs to tell it from another."""
@@ -113,7 +94,7 @@ class Experiment:
         }
         documents = {
             "config": run.config.model_dump(),
-            "summary": {"notice": header.notice, "runs": self.rows} | self.check(),
+            "summary": {"notice": header.notice, "runs": self.rows} | self.runs["none"].check(),
             "cost": asdict(run.applied.cost),
         }
         if len(timed.used):

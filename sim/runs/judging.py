@@ -17,40 +17,32 @@ import polars as pl
 from agents.classifiers.features import FEATURES, features
 from agents.policy import Decision
 from agents.policy_driver import LoggedDecision
-from agents.registry import PolicyPlan, resolve
+from agents.registry import resolve
 from sim.cluster.scenario import Scenario
 from sim.config import RunConfig
 from sim.counts.cache_replay import FetchCounts, empty_counts, replay_minibatch
 from sim.counts.counterfactual import Branch, branch, part_served
-from sim.counts.policy_runs import make_caches
+from sim.counts.policy_runs import decides, make_caches
 from sim.runs.run import Run
-from sim.runs.twin import Twin
+from traces.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A run, a table with a row a decision that was applied, and a report of one row."""
+    """A table with a row a decision that was applied, and a report of one row."""
 
-    run: Run
     table: pl.DataFrame
     report: dict[str, float]
 
 
-def judged_run(
-    twin: Twin, plan: PolicyPlan, config: RunConfig, horizon: int, seconds: bool = False
-) -> Iterator[Judged]:
-    """Simulate and judge `plan`, then its control: a random gate with the same rate of replacements."""
-    judged = _simulated_and_judged(twin.simulate(config, plan=plan), horizon, seconds)
-    yield judged
-    if not plan.name.startswith("random:"):
-        run = judged.run
-        windows = len(run.applied.inputs) * max(run.applied.inputs[0].stream.minibatches // config.window, 1)
-        rate = round(min(judged.report["replacements"] / windows, 1.0), 4)
-        control = config.under(resolve(f"random:{rate}").name)
-        yield _simulated_and_judged(twin.simulate(control), horizon, seconds)
+def judged_run(run: Run, horizon: int, seconds: bool = False) -> Iterator[Judged]:
+    """Judge a run, then its control: a random gate with the same rate of replacements."""
+    yield _judged(run, horizon, seconds)
+    if not run.plan.name.startswith("random:"):
+        yield _judged(run.control, horizon, seconds)
 
 
-def _simulated_and_judged(run: Run, horizon: int, seconds: bool) -> Judged:
+def _judged(run: Run, horizon: int, seconds: bool) -> Judged:
     table, row = judge(run, horizon, seconds), run.summary
     minibatches = len(run.applied.inputs) * run.applied.inputs[0].stream.minibatches
     report = {
@@ -65,7 +57,7 @@ def _simulated_and_judged(run: Run, horizon: int, seconds: bool) -> Judged:
         "over_MIN": row["fetched_over_min"],
         "epoch_s": row["epoch_s_mean"],
     }
-    return Judged(run, table, report)
+    return Judged(table, report)
 
 
 def verdict(table: pl.DataFrame) -> dict[str, float]:
@@ -81,8 +73,13 @@ def verdict(table: pl.DataFrame) -> dict[str, float]:
 
 def judge(run: Run, horizon: int, seconds: bool) -> pl.DataFrame:
     """A row a decision that was applied: what the policy saw (`agents.classifiers.features`), what it did, the rows
-    that either branch fetches, `better` (True: replace), `proxy` (the label of Rudder's public code), regret."""
+    that either branch fetches, `better` (True: replace), `proxy` (the label of Rudder's public code), regret.
+
+    Raises `InputError` for a run in which nothing is decided.
+    """
     inputs, config = run.applied.inputs, run.config
+    if not run.plan.buffered or not decides(config):
+        raise InputError(f"there are no decisions to judge with {run.plan.name} and the cache {config.cache}")
     caches = make_caches(inputs, run.applied.header, config)
     rows: list[dict[str, Any]] = []
     actual: list[FetchCounts] = []

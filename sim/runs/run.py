@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
-from agents.registry import PolicyPlan
+from agents.registry import PolicyPlan, resolve
 from sim.config import RunConfig
 from sim.counts.bound import Bound
 from sim.counts.policy_runs import decides
@@ -90,6 +91,32 @@ class Run:
     def decisions(self) -> pl.DataFrame:
         """A row a decision: what was seen, what was answered, when it applied, and its effect."""
         return decision_table(self.simulated, self.plan.calls_model)
+
+    def judge(self, horizon: int = 32, seconds: bool = False) -> pl.DataFrame:
+        """Every decision that was applied, with both branches over so many minibatches (`sim.runs.judging.judge`)."""
+        from sim.runs.judging import judge
+
+        return judge(self, horizon, seconds)
+
+    @cached_property
+    def control(self) -> Run:
+        """A random gate that replaces as often: what decides is adaptive only if it beats that one."""
+        asked = len(self.applied.inputs) * max(self.applied.inputs[0].stream.minibatches // self.config.window, 1)
+        rate = round(min(self.row["replacements"] / asked, 1.0), 4)
+        return self.twin.simulate(self.config.under(resolve(f"random:{rate}").name))
+
+    def check(self) -> dict[str, float]:
+        """How the model does on the captured run itself: simulated over measured, less 1, for the mean epoch and the
+        mean fetch. Empty where something else than the captured run, without any policy, was simulated."""
+        twin = self.twin
+        if self.config != twin.config("none") or twin.header.policy != "none":
+            return {}
+        epoch_s, measured_s = self.row["epoch_s_mean"], twin.measured_epochs["epoch_s"].to_numpy().mean()
+        fetch_s = np.stack([one.times["fetch_s"] for one in self.applied.inputs]).mean()
+        return {
+            "epoch_error_share": float(epoch_s / measured_s - 1),
+            "fetch_error_share": float(self.simulated.times["fetch_s"].mean() / fetch_s - 1),
+        }
 
     @cached_property
     def bound(self) -> Bound | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from agents.policy import Policy
@@ -21,6 +22,7 @@ from sim.counts.cache_replay import FetchCounts
 from sim.counts.policy_runs import count_ahead, decides, plan_of_config
 from sim.runs.applied import Applied
 from sim.runs.choose import meant, plan_of, refuse_meaningless, with_cache_named
+from sim.runs.results import epoch_seconds
 from sim.runs.run import Run
 from sim.runs.whatif import read_owners, repartitioned, what_if
 from sim.workload.load import TrainerInput, load
@@ -86,6 +88,19 @@ class Twin:
         header = self.header
         shape = f"{header.trainers} trainers, {header.epochs} epochs of {header.minibatches_per_epoch} minibatches"
         return f"<Twin of {self.path.name}: {header.graph.name}, {header.graph.kind} graph; {shape}>"
+
+    @property
+    def trace(self) -> Trace:
+        """The trace's file, to look into."""
+        return Trace(self.path)
+
+    @property
+    def measured_epochs(self) -> pl.DataFrame:
+        """A row an epoch as it was captured: its number and `epoch_s`."""
+        inputs = next(iter(self.inputs.values()))
+        start_s, step_s = (np.stack([one.times[name] for one in inputs]) for name in ("start_s", "step_s"))
+        seconds = epoch_seconds(start_s, step_s, self.header.minibatches_per_epoch)
+        return pl.DataFrame({"epoch": np.arange(len(seconds), dtype=np.int32), "epoch_s": seconds})
 
     def head(self, epochs: int) -> Twin:
         """The first epochs only, under the same cost model; nothing is copied."""

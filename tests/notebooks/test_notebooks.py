@@ -32,6 +32,20 @@ def test_outputs_are_stripped_and_imports_are_public(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_imports_the_face_and_little_else(path):
+    """What is imported is `sim`'s face, its figures, and no more than three names from elsewhere."""
+    elsewhere = set()
+    for cell in (cell for cell in read(path).cells if cell.cell_type == "code"):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Import):
+                elsewhere |= {alias.asname or alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module not in ("sim", "sim.figures"):
+                assert not node.module.startswith("sim."), f"{path.name} imports {node.module}"
+                elsewhere |= {alias.name for alias in node.names}
+    assert len(elsewhere) <= 3, f"{path.name} imports {elsewhere}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_whole(path):
     notebook = read(path)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}}).execute()

@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from agents.registry import resolve
 from sim.counts.policy_runs import replay_recorded
 from sim.runs.judging import judge, judged_run, verdict
 from sim.runs.twin import Twin
@@ -85,7 +84,7 @@ def test_a_congested_link_costs_more(twin):
 
 
 def test_the_control_replaces_at_the_same_rate(twin):
-    agent, control = judged_run(twin, resolve("every:2"), run(twin, "every:2").config, horizon=3)
+    agent, control = judged_run(run(twin, "every:2"), horizon=3)
     assert agent.report["replacements"] == 8 - 2  # 2 trainers, after minibatches 1, 3 and 5; 7 is the last
     assert control.report.keys() == agent.report.keys()
     assert agent.report["over_MIN"] == agent.report["fetched_rows"] / 6
