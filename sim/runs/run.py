@@ -109,7 +109,7 @@ class Run:
         """How the model does on the captured run itself: simulated over measured, less 1, for the mean epoch and the
         mean fetch. Empty where something else than the captured run, without any policy, was simulated."""
         twin = self.twin
-        if self.config != twin.config("none") or twin.header.policy != "none":
+        if self.config.reset(["engine"]) != twin.config("none") or twin.header.policy != "none":
             return {}
         epoch_s, measured_s = self.row["epoch_s_mean"], twin.measured_epochs["epoch_s"].to_numpy().mean()
         fetch_s = np.stack([one.times["fetch_s"] for one in self.applied.inputs]).mean()
