@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from sim import Twin, sweep
-from sim.config import BUFFER_FIELDS, RunConfig
+from sim.config import BUFFER_FIELDS, POLICY_FIELDS, RunConfig
 from sim.sweeps.batches import run_batch
 from sim.sweeps.grid import Grid, expand
 from sim.sweeps.leaderboard import compared
@@ -18,7 +18,7 @@ OTHER = {
 }  # fmt: skip
 """Another value of every field that changes the time of a policy without a buffer."""
 
-SETTING = [name for name in RunConfig.model_fields if name not in ("trace", "agent", *BUFFER_FIELDS)]
+SETTING = [name for name in RunConfig.model_fields if name not in ("trace", *POLICY_FIELDS, *BUFFER_FIELDS)]
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_baselines_have_no_buffer_that_would_have_to_match():
 @pytest.mark.parametrize("field", BUFFER_FIELDS)
 def test_never_is_of_the_same_buffer(field):
     other = {"cache": "frequency", "buffer": "5%", "init": "empty", "universe": "remote", "window": 4, "mode": "sync"}
-    other |= {"seed": 3}
+    other |= {"seed": 3, "cache_sha256": "other"}
     rows = [row("never", 10.0), row("never", 20.0, **{field: other[field]}), row("always", 5.0)]
     assert found(rows, agent="always")["vs_never"] == -0.5
     assert found(rows[1:], agent="always")["vs_never"] is None
