@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from agents.policy import Observation
 from agents.policy_driver import PolicyDriver
+from replay.packed import PackedStore
 from sim.caches.cache import Cache
 from sim.workload.stream import Universe
 from traces.capture.fetch import DistStore, FetchTimes, Rows
@@ -21,15 +22,15 @@ from traces.capture.fetch import DistStore, FetchTimes, Rows
 class BufferedStore:
     """Serves minibatches from a buffer where it can, and pulls the rest, misses and replacements, in one go.
 
-    `tensors` are the DistTensors of node features by name, `owned` the range of partition-global ids that this machine
-    owns. The buffer is filled at once with what the cache holds at first, which took `fill_s`. Whenever the gate's
-    window is full, `ask` gets the question and sees to it that the gate hears the answer. `ended` is called with every
-    epoch that has ended.
+    `features` are the DistTensors of node features by name, or a store of several node types'; `owned` is the range of
+    partition-global ids that this machine owns. The buffer is filled at once with what the cache holds at first, which
+    took `fill_s`. Whenever the gate's window is full, `ask` gets the question and sees to it that the gate hears the
+    answer. `ended` is called with every epoch that has ended.
     """
 
     def __init__(
         self,
-        tensors: dict[str, Any],
+        features: dict[str, Any] | PackedStore,
         owned: tuple[int, int],
         universe: Universe,
         cache: Cache,
@@ -38,7 +39,8 @@ class BufferedStore:
         per_epoch: int,
         ended: Callable[[int, PolicyDriver], None] = lambda epoch, driver: None,
     ) -> None:
-        self._store, self._owned, self._universe = DistStore(tensors), owned, universe
+        self._store = DistStore(features) if isinstance(features, dict) else features
+        self._owned, self._universe = owned, universe
         self._cache, self.driver, self._ask, self._per_epoch = cache, driver, ask, per_epoch
         self._ended = ended
         self._minibatch = 0
@@ -123,6 +125,10 @@ class BufferedStore:
             asking_s = perf_counter() - asked
         self._minibatch += 1
         return asking_s
+
+    def idle(self) -> None:
+        """A minibatch in which this trainer asks for nothing, as it has fewer than others."""
+        self.fetch(torch.empty(0, dtype=torch.int64))
 
     def stepped(self, stall_s: float, step_s: float) -> None:
         """Kept until the thread that prepares looks: the gate is not made for two threads."""

@@ -86,7 +86,7 @@ def run_live(
     written: list[LiveResult] = []
 
     def keep(fragments: Path, header: Header) -> None:
-        written.append(_write(live.config, live.plan, live.check, folder, read_recorded(fragments, header)))
+        written.append(keep_results(live.config, live.plan, live.check, folder, read_recorded(fragments, header)))
 
     with ExitStack() as running:
 
@@ -110,8 +110,8 @@ def recover_live(folder: Path, trust: bool = False) -> LiveResult:
     written: list[LiveResult] = []
 
     def keep(fragments: Path, header: Header) -> None:
-        config = read_config(fragments, trust)
-        written.append(_write(config, plan_of_config(config, UNASKED), False, folder, read_recorded(fragments, header)))
+        config, recorded = read_config(fragments, trust), read_recorded(fragments, header)
+        written.append(keep_results(config, plan_of_config(config, UNASKED), False, folder, recorded))
 
     recover(out, keep)
     return written[0]
@@ -144,7 +144,7 @@ def _arguments(live: LivePlan, fragments: Path, header: Header, running: ExitSta
     }
 
 
-def _write(config: RunConfig, plan: PolicyPlan, check: bool, folder: Path, recorded: Recorded) -> LiveResult:
+def keep_results(config: RunConfig, plan: PolicyPlan, check: bool, folder: Path, recorded: Recorded) -> LiveResult:
     """Write the results of the trace that lies beside the folder, and move it in."""
     out = trace_file(folder)
     trace = Trace(out)

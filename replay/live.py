@@ -30,11 +30,27 @@ python -m replay.live --graph data/debian --cache lru --buffer 10% --universe re
 python -m replay.live --graph data/debian --agent ollama:llama3 --window 8 --model GAT --check
 
 python -m replay.live --graph /shared/products --policy best.json --hosts hosts.txt --batch 1000
+
+python -m replay.live --policy best.json --trace t.parquet -- train.py ARGUMENTS
+
+python -m replay.live --policy best.json --trace t.parquet --part-config mag.json --local 2 -- train.py ARGUMENTS
 """
 
 
 @app.command(epilog=EXAMPLES)
 def main(
+    context: typer.Context,
+    script: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[-- SCRIPT ARGUMENTS]",
+            help="A script of yours to run with the policy, here, behind your own launcher, or on the cluster named.",
+        ),
+    ] = None,
+    trace: Annotated[Path | None, typer.Option(help="The captured run of SCRIPT that the policy was found on.")] = None,
+    part_config: Annotated[
+        Path | None, typer.Option(help="Configuration of the partition that SCRIPT runs on.")
+    ] = None,
     graph: Annotated[Path | None, typer.Option(help="Folder that `python -m traces.graphs` made.")] = None,
     policy: PolicyFile = None,
     agent: Agent = None,
@@ -58,6 +74,7 @@ def main(
     form: Annotated[str, typer.Option(help="Local machines: auto, namespaces, userns or loopback.")] = "auto",
     trainers: Annotated[int, typer.Option(help="Trainers a machine.")] = 1,
     servers: Annotated[int, typer.Option(help="DistDGL servers a machine.")] = 1,
+    samplers: Annotated[int, typer.Option(min=0, help="Processes that sample for each trainer of SCRIPT.")] = 0,
     partitions: Annotated[
         Path | None,
         typer.Option(help="Where partitions are kept and found again.", show_default="GRAPH/partition-PARTS"),
@@ -90,9 +107,10 @@ def main(
 ) -> None:
     """Train on a DistDGL cluster with a prefetching policy, the very code that the simulator ran.
 
-    The cluster is this machine (--local), hosts behind ssh (--hosts), or a Slurm allocation (--slurm). Shows every
-    epoch as it ends; writes the same tables as sim.run, and the run's own trace, from which replay.compare tells how
-    far a simulation of it is off. A run that dies or is ended by Ctrl-C keeps its whole epochs.
+    Trains GraphSAGE or GAT, or runs SCRIPT as it is (docs/your_job.md): put the command before it in your own launcher,
+    or name a cluster here. The cluster is this machine (--local), hosts behind ssh (--hosts), or a Slurm allocation
+    (--slurm). Shows every epoch as it ends; writes the same tables as sim.run, and the run's own trace, from which
+    replay.compare tells how far a simulation of it is off. A run that dies or is ended by Ctrl-C keeps whole epochs.
     """
     from datetime import datetime
 
@@ -104,6 +122,9 @@ def main(
         if out is None:
             raise InputError("--recover: name the killed run's folder with --out")
         _report(recover_live(out, trust), json, quiet)
+        return
+    if script or trace or part_config or samplers:
+        _run_script(context)
         return
     if graph is None:
         raise InputError("--graph is missing: a folder that `python -m traces.graphs NAME --out DIR` made")
@@ -179,6 +200,39 @@ def main(
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     _report(finished, json, quiet)
+
+
+ONLY_OURS = ("graph", "partitions", "model", "hidden", "fanout", "batch", "evaluate_every")
+"""Options that say what our own training does; a script says that itself."""
+
+
+def _run_script(context: typer.Context) -> None:
+    """Run a user's script with the policy, and say where its results are."""
+    options = context.params
+    sources = {name: context.get_parameter_source(name) for name in options}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    for name in ONLY_OURS:
+        if name in given:
+            raise InputError(f"--{name.replace('_', '-')} and a script: the script says that; leave it out")
+    if not options["script"]:
+        raise InputError("no script: write it behind --, as in -- train.py ARGUMENTS")
+    if options["trace"] is None:
+        raise InputError("--trace is missing: a captured run of the script (traces.capture or traces.record)")
+    from traces.capture.options import require_distdgl
+
+    require_distdgl()
+    from replay.scripted import live_script
+    from traces.cluster.errors import ClusterError
+
+    try:
+        with sigterm_as_exception():
+            folder = live_script(options, given)
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    if folder is not None:
+        shown = console(options["quiet"] or options["json"])
+        shown.print(f"results in {folder}; whether its simulation counts alike: python -m replay.compare {folder}")
 
 
 def _report(finished: LiveResult, json: bool, quiet: bool) -> None:

@@ -33,6 +33,7 @@ from agents.registry import ModelOptions
 from replay.buffered import BufferedStore
 from replay.check import VerifyingStore
 from replay.dispatch import dispatcher
+from replay.packed import PackedStore
 from sim.config import RunConfig, read_policy
 from sim.counts.policy_runs import make_trainer_cache, plan_of_config, run_facts
 from sim.workload.load import make_universe
@@ -57,7 +58,7 @@ class PrefetchingLoader(Minibatches):
     cache of a user's own.
 
     Each minibatch (`traces.capture.minibatches.Prepared`) has `input_nodes`, `seeds`, `blocks`, `features` (a dict) and
-    `labels`. Other calls of DGL's store during an epoch need `with loader.rpc:`, because DGL allows no two at a time.
+    `labels`.
     Raises `InputError` for a trace of other partitions, and for a cache or policy that can't be in a live run.
     """
 
@@ -131,12 +132,13 @@ def make_store(
     slow: bool,
     per_epoch: int,
     ended: Callable[[int, PolicyDriver], None] = lambda epoch, driver: None,
+    store: PackedStore | None = None,
 ) -> BufferedStore:
     """The buffered features of trainer `rank`: cache, gate and facts as the simulator makes them.
 
     `tensors` are the features by name, `nodes` the remote nodes of the trainer's partition. A `slow` policy, such as a
-    model, is asked beside the training. `ended` is called with every epoch that has ended. Raises `InputError` for a
-    cache or policy that can't be in a live run.
+    model, is asked beside the training. `ended` is called with every epoch that has ended. `store` has the features
+    where there are several node types. Raises `InputError` for a cache or policy that can't be in a live run.
     """
     header = header.model_copy(update={"minibatches_per_epoch": per_epoch})
     universe = make_universe(nodes, config.universe)
@@ -146,4 +148,4 @@ def make_store(
     partition, offsets = header.partition_of(rank), header.partition.offsets
     owned = (offsets[partition], offsets[partition + 1])
     ask = dispatcher(driver, slow, config.mode)
-    return BufferedStore(tensors, owned, universe, cache, driver, ask, per_epoch, ended)
+    return BufferedStore(store or tensors, owned, universe, cache, driver, ask, per_epoch, ended)

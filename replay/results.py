@@ -31,7 +31,7 @@ from traces.reader import Trace
 class Recorded:
     """What a live run left beside its trace: a value a trainer, but for `scores`, which are by evaluation.
 
-    `losses` has shape (trainers, minibatches).
+    `losses` has shape (trainers, minibatches), NaN where a trainer had none or didn't tell.
     """
 
     losses: NDArray[np.float64]
@@ -44,10 +44,14 @@ def read_recorded(fragments: Path, header: Header) -> Recorded:
     """Gather it from the fragments of the header's whole epochs."""
     ranks, epochs = range(header.trainers), range(header.epochs)
     tables = [[pq.read_table(fragment(fragments, rank, epoch), columns=[LOSS]) for epoch in epochs] for rank in ranks]
+    losses = np.full((header.trainers, header.epochs, header.minibatches_per_epoch), np.nan)
+    for rank, of_rank in enumerate(tables):
+        for epoch, table in enumerate(of_rank):
+            losses[rank, epoch, : len(table)] = table[LOSS].to_numpy()
     scores = fragments / SCORES_FILE
     buffered = fill_file(fragments, 0).exists()
     return Recorded(
-        losses=np.array([np.concatenate([table[LOSS].to_numpy() for table in of_rank]) for of_rank in tables]),
+        losses=losses.reshape(header.trainers, -1),
         decisions=[read_decisions(fragments, rank, header.epochs) if buffered else [] for rank in ranks],
         fill_s=[json.loads(fill_file(fragments, rank).read_text()) if buffered else 0.0 for rank in ranks],
         scores=[json.loads(line) for line in scores.read_text().splitlines()] if scores.exists() else [],
@@ -56,7 +60,7 @@ def read_recorded(fragments: Path, header: Header) -> Recorded:
 
 def as_simulated(trace: Trace, inputs: list[TrainerInput], plan: PolicyPlan, config: RunConfig) -> Simulated:
     """The run that a trace captured, in the form of a simulated one; without decisions and times of filling."""
-    header, steps = trace.header, trace.steps()
+    header, steps = trace.header, _all_minibatches(trace)
     steps = steps.with_columns(
         fetched_rows=pl.col("remote_rows") - pl.col("hit_rows") + pl.col("replacement_rows"),
         compute_s=pl.col("forward_s") + pl.col("backward_s"),
@@ -79,6 +83,22 @@ def as_simulated(trace: Trace, inputs: list[TrainerInput], plan: PolicyPlan, con
     )
 
 
+def _all_minibatches(trace: Trace) -> pl.DataFrame:
+    """The trace's steps, with an empty one where a trainer has fewer minibatches than another, as `load` has it."""
+    header, steps = trace.header, trace.steps()
+    if not header.trainer_minibatches:
+        return steps
+    counts = (header.trainers, header.epochs, header.minibatches_per_epoch)
+    places = np.indices(counts, dtype=np.int32).reshape(3, -1)
+    every = pl.DataFrame(dict(zip(("rank", "epoch", "minibatch"), places, strict=True)))
+    joined = every.join(steps, on=["rank", "epoch", "minibatch"], how="left", maintain_order="left")
+    over_s = (pl.col("start_s") + pl.col("step_s")).forward_fill()
+    ended = pl.col("seeds").is_null()
+    starts = [pl.when(ended).then(over_s).otherwise(name).alias(name) for name in ("start_s", "prepare_start_s")]
+    joined, numbers = joined.with_columns(starts), pl.col(pl.Int64, pl.Float64)
+    return joined.with_columns(pl.when(ended).then(numbers.fill_null(0)).otherwise(numbers))
+
+
 def tables_of(
     trace: Trace, plan: PolicyPlan, config: RunConfig, recorded: Recorded
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
@@ -90,7 +110,8 @@ def tables_of(
     summary = {"policy": plan.name} | summarise(live, inputs, header)
     if config.universe == "remote":  # hits outside the halo can't be told over rows inside it
         summary["hit_rate_halo"] = None
-    summary["loss_last_epoch"] = float(recorded.losses[:, -header.minibatches_per_epoch :].mean())
+    last = recorded.losses[:, -header.minibatches_per_epoch :]
+    summary["loss_last_epoch"] = None if np.isnan(last).all() else float(np.nanmean(last))
     summary |= {f"score_{split}": score for split, score in _last(recorded.scores).items()}
     policy = pl.lit(plan.name).alias("policy")
     minibatches = minibatch_table(live, inputs, header).with_columns(loss=recorded.losses.ravel())

@@ -1,6 +1,7 @@
 """What tests of several folders share: a small graph in two parts, hand-made traces, and command lines."""
 
 import importlib
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,10 +13,13 @@ import pytest
 
 from agents.llm.answers import CACHE_FOLDER
 from agents.llm.provider import MODEL_CALLS
+from traces.cluster.local import LocalCluster
 from traces.cluster.partition import partition
 from traces.errors import run_command
 from traces.graphs.graph import Graph, random_split
 from traces.header import ClusterInfo, GraphInfo, Header, PartitionInfo, TrainingInfo
+from traces.job.launch import capture_job
+from traces.job.merge import Provenance
 from traces.nodes import Nodes
 from traces.schema import COUNTS, TIMES
 from traces.writer import TraceWriter, minibatch_table
@@ -70,6 +74,63 @@ def graph_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def part_config(graph_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The graph in two parts."""
     return partition(graph_dir, 2, tmp_path_factory.mktemp("parts") / "two")
+
+
+JOBS = Path(__file__).parent / "traces" / "job" / "scripts"
+JOB_ARGUMENTS = ["--ip_config", "{ip_config}", "--part_config", "{part_config}", "--graph_name", "{graph_name}"]
+
+
+@pytest.fixture(scope="session")
+def scripts() -> Path:
+    """The folder of training scripts as users have them."""
+    return JOBS
+
+
+@pytest.fixture(scope="session")
+def job_arguments() -> list[str]:
+    """What these scripts are told of the cluster that they run on."""
+    return JOB_ARGUMENTS
+
+
+def users_partition(kind: str, folder: Path) -> Path:
+    command = [sys.executable, str(JOBS / "make_partition.py"), kind, str(folder), "2"]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder.parent)  # METIS leaves files there
+    return folder / "mine.json"
+
+
+@pytest.fixture(scope="session")
+def homogeneous(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DGL's configuration of a user's graph with one node type, in two parts."""
+    return users_partition("homogeneous", tmp_path_factory.mktemp("homogeneous") / "parts")
+
+
+@pytest.fixture(scope="session")
+def typed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a graph with three node types."""
+    return users_partition("typed", tmp_path_factory.mktemp("typed") / "parts")
+
+
+@pytest.fixture(scope="session")
+def recorded_job(homogeneous: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trace of a script in the shape of DGL's train_dist.py, every process of which ran behind the prefix."""
+    folder = tmp_path_factory.mktemp("recorded_job")
+    out, script = folder / "t.parquet", str(JOBS / "node_classification.py")
+    words = ["--out", str(out), "--synthetic", "made for a test", "--", script, *JOB_ARGUMENTS]
+    run = LocalCluster(parts=2, timeout_s=180).run(
+        homogeneous, f"{JOBS / 'prefix.py'}:main", {"words": words}, folder / "logs"
+    )
+    assert run.values == ["client", "client"]
+    return out
+
+
+@pytest.fixture(scope="session")
+def recorded_types(typed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What our launcher captured of an RGCN with an embedding, sampled by processes of their own."""
+    out = tmp_path_factory.mktemp("recorded_types") / "t.parquet"
+    script = [str(JOBS / "typed_nodes.py"), *JOB_ARGUMENTS]
+    cluster = LocalCluster(parts=2, timeout_s=180, link="200mbit", samplers_per_trainer=1)
+    capture_job(cluster, typed, script, out, Provenance(command="a test"))
+    return out
 
 
 @dataclass

@@ -94,12 +94,13 @@ def _run(out: Path, part_config: Path | None, link: str | None, synthetic: str |
 
 def _recover(out: Path) -> None:
     from traces.capture.launch import fragments_of
+    from traces.job.facts import trainers_in
     from traces.job.merge import merge
 
     fragments = fragments_of(out)
     if not (fragments / "provenance.json").is_file():
         raise InputError(f"{fragments}: no interrupted recording of {out} is there to recover")
-    merge(out, fragments, len(list(fragments.glob("rank*.json"))))
+    merge(out, fragments, trainers_in(fragments))
     shutil.rmtree(fragments)
 
 

@@ -46,8 +46,7 @@ def main(arguments):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            with loader.rpc:  # as other code of a script may do
-                direct = graph.ndata["codes"][minibatch.input_nodes]
+            direct = graph.ndata["codes"][minibatch.input_nodes]  # while the thread prepares the next
             assert torch.equal(direct, minibatch.features["codes"])
             fetched, hits = fetched + len(minibatch.input_nodes), hits + minibatch.fetch.hit_rows
             dtypes |= {name: str(rows.dtype) for name, rows in minibatch.features.items()}

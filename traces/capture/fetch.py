@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from math import prod
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -67,6 +68,11 @@ MakeSource = Callable[[Connection, dict[str, Any], int], FeatureSource]
 """Makes a trainer's source from its place in the cluster, the worker's arguments, and its minibatches an epoch."""
 
 
+def as_bytes(rows: torch.Tensor) -> torch.Tensor:
+    """Rows of any dtype and shape as bytes, shape (rows, bytes), where they lie."""
+    return rows.reshape(len(rows), prod(rows.shape[1:])).view(torch.uint8)
+
+
 class Sharded:
     """A tensor of node data whose rows DGL's servers share out: what one process knows of it.
 
@@ -80,6 +86,10 @@ class Sharded:
         self._own: int = policy.part_id
         # numpy moves rows with half of torch's overhead, and shares their memory
         self.local: NDArray[Any] = local.numpy()
+
+    def _as_local(self, rows: torch.Tensor) -> NDArray[Any]:
+        """Rows as they are kept here: of their own dtype, or as bytes."""
+        return (as_bytes(rows) if self.local.dtype == np.uint8 and self.local.ndim == 2 else rows).numpy()
 
     @classmethod
     def of(cls, tensor: Any) -> Sharded:
@@ -123,7 +133,7 @@ class Sharded:
             for _ in asked:
                 response = rpc.recv_response()
                 part = response.server_id // servers
-                rows[at[of_part[part]]] = response.data_tensor.numpy()
+                rows[at[of_part[part]]] = self._as_local(response.data_tensor)
                 times.owner_done_s[part] = perf_counter() - start
 
 

@@ -14,6 +14,7 @@ import torch
 
 from traces.capture.device import CPU, to_device
 from traces.capture.fetch import FeatureSource, FetchTimes, Rows
+from traces.job.lock import lock_rpc
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,10 +41,9 @@ class Minibatches:
     """A DistDGL loader whose minibatches come with their features and labels, on the training device.
 
     `loader` is a `DistNodeDataLoader`, `labels` a DistTensor or None. `depth` minibatches are prepared ahead by one
-    thread, which does all of DGL's remote calls, because DGL allows no two at a time; with depth 0 preparing and
-    training take turns. An epoch's first minibatch is never prepared during the epoch before, because DistDGL's loader
-    shuffles anew. Whoever pulls from DGL's store during an epoch must hold `rpc`. `to_block` turns DGL's blocks into
-    what is copied to a GPU; by default, into themselves, which needs a dgl that is built with CUDA.
+    thread; with depth 0 preparing and training take turns. An epoch's first minibatch is never prepared during the
+    epoch before, because DistDGL's loader shuffles anew. `to_block` turns DGL's blocks into what is copied to a GPU; by
+    default, into themselves, which needs a dgl that is built with CUDA.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Minibatches:
         labels: Any,
         depth: int,
         device: torch.device = CPU,
-        rpc: threading.Lock | None = None,
         to_block: Callable[[Any], Any] = lambda block: block,
     ) -> None:
         self.loader, self.source, self.labels, self.depth, self.device = loader, source, labels, depth, device
-        self.rpc, self._to_block = rpc or threading.Lock(), to_block
+        self._to_block = to_block
+        lock_rpc()  # a script may pull while the thread does
 
     def __iter__(self) -> Iterator[Prepared]:
         """One epoch. What fails in the thread is raised here."""
@@ -95,11 +95,9 @@ class Minibatches:
         sampled = iter(self.loader)
         while True:
             start = perf_counter()
-            with self.rpc:
-                if (minibatch := next(sampled, None)) is None:
-                    return
-                prepared = self.prepare(start, *minibatch)
-            yield prepared
+            if (minibatch := next(sampled, None)) is None:
+                return
+            yield self.prepare(start, *minibatch)
 
     def _ahead(self, seed: int) -> Iterator[Prepared]:
         ready: SimpleQueue[Prepared | BaseException | None] = SimpleQueue()

@@ -55,6 +55,11 @@ def facts_file(fragments: Path, rank: int) -> Path:
     return fragments / f"rank{rank}.json"
 
 
+def trainers_in(fragments: Path) -> int:
+    """How many trainers have left facts in a folder."""
+    return sum(1 for one in fragments.glob("rank*.json") if one.stem.removeprefix("rank").isdigit())
+
+
 def targets_file(fragments: Path, rank: int, epoch: int) -> Path:
     """Where the nodes lie that a trainer's last layer computed in an epoch, with how often."""
     return fragments / f"rank{rank}-epoch{epoch}.targets.npz"

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from traces.capture import clock
-from traces.capture.launch import fragments_of
+from traces.capture.assemble import whole_epochs
+from traces.capture.launch import Keep, fragments_of
 from traces.cluster.errors import ClusterError
 from traces.cluster.launcher import Cluster
 from traces.cluster.link import parse_link
 from traces.cluster.local import LocalCluster
 from traces.errors import InputError, Terminated
-from traces.header import Header
 from traces.job.merge import Provenance, merge
 from traces.job.partition_files import PartitionFiles
-from traces.reader import Trace
 
 ENTRY = "traces.job.worker:main"
 
@@ -31,11 +30,13 @@ def capture_job(
     seed: int = 0,
     entry: str = ENTRY,
     arguments: dict[str, Any] | None = None,
-) -> Header:
+    keep: Keep = lambda fragments, header: None,
+) -> None:
     """Run `script` with its arguments on every machine, and record it to `out`.
 
     `{ip_config}`, `{part_config}` and `{graph_name}` in the arguments stand for this job's. Raises `ClusterError` for a
-    job that died, whose whole epochs are then kept, marked incomplete; `InputError` for what can't be.
+    job that died, whose whole epochs are then kept, marked incomplete (`keep`: see `traces.capture.launch.capture`);
+    `InputError` for what can't be.
     """
     PartitionFiles.read(part_config)
     if not Path(script[0]).is_file():
@@ -65,9 +66,8 @@ def capture_job(
         cluster.run(part_config, entry, given | (arguments or {}), logs, seed)
     except (ClusterError, KeyboardInterrupt, Terminated):
         trainers = cluster.parts * cluster.trainers_per_machine
-        if len(list(fragments.glob("rank*.json"))) == trainers:
-            merge(out, fragments, trainers)
+        if whole_epochs(fragments, trainers):
+            keep(fragments, merge(out, fragments, trainers))
         shutil.rmtree(fragments, ignore_errors=True)
         raise
     shutil.rmtree(logs)
-    return Trace(out).header

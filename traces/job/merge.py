@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from traces.header import (
 from traces.job.facts import TrainerFacts, targets_file
 from traces.job.nodes import remote_nodes
 from traces.job.partition_files import PartitionFiles
+from traces.nodes import Nodes
 from traces.output import writing
+from traces.reader import Trace
 
 PROVENANCE_FILE = "provenance.json"
 
@@ -46,6 +49,8 @@ class Provenance(BaseModel):
     depth: int = 0
     command: str = ""
     clock: str = clock.SEVERAL_HOSTS
+    nodes_of: str = ""
+    """A trace that has the remote nodes: the one that a buffer was made by."""
     date: str = ""
     versions: dict[str, str] = {}
 
@@ -83,10 +88,12 @@ def merge(out: Path, fragments: Path, trainers: int) -> Header:
     facts = [TrainerFacts.load(fragments, rank) for rank in range(trainers)]
     files = PartitionFiles.read(Path(provenance.part_config))
     header = _header(provenance, facts, files)
-    cached = _cached(header, files)
-    targets, per_epoch = _targets(fragments, facts, files)
-    fanout = tuple(facts[0].fanout)
-    nodes = remote_nodes(files, targets, fanout, per_epoch, cached)
+    nodes: Iterator[Nodes]
+    if provenance.nodes_of:
+        nodes = map(Trace(provenance.nodes_of).nodes, range(files.parts))
+    else:
+        targets, per_epoch = _targets(fragments, facts, files)
+        nodes = remote_nodes(files, targets, tuple(facts[0].fanout), per_epoch, _cached(header, files))
     with writing(out):
         return assemble(out, header, nodes, fragments)
 
@@ -100,7 +107,7 @@ def _header(provenance: Provenance, facts: list[TrainerFacts], files: PartitionF
             f"trainers a partition: {', '.join(map(str, a_host))}; a trace needs the same number beside every partition"
         )
     types = _types(facts, files)
-    widest = max(types, key=lambda one: one.cached_bytes + one.written_bytes)
+    widest = max(types, key=lambda one: (one.cached_bytes, one.written_bytes))
     features = [one for one in widest.features if not one.trainable] or list(widest.features)
     names = {part: one.host for one in facts for part in [one.partition]}
     hosts = provenance.hosts or [names[part] for part in range(parts)]

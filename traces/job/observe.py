@@ -7,7 +7,8 @@ it lives, also one that a framework derives later.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
 
@@ -55,6 +56,11 @@ class _Installed:
     """The observer of this process, None before there is one and after it has finished."""
 
     observer: Observer | None = None
+
+
+def observer() -> Observer | None:
+    """Who is told, if anybody."""
+    return _Installed.observer
 
 
 def observe(observer: Observer | None) -> None:
@@ -110,17 +116,24 @@ def _outermost(what: str) -> Callable[[Original], Original]:
                 return original(loader)
 
             def plain() -> Any:
-                _inside.loader = loader
-                try:
+                with untold(loader):
                     return original(loader)
-                finally:
-                    _inside.loader = None
 
             return getattr(observer, what)(loader, plain)
 
         return call
 
     return make
+
+
+@contextmanager
+def untold(loader: Any) -> Iterator[None]:
+    """Let this thread use a loader without its observer."""
+    before, _inside.loader = getattr(_inside, "loader", None), loader
+    try:
+        yield
+    finally:
+        _inside.loader = before
 
 
 def _watch_loaders(base: type) -> None:

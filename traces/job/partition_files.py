@@ -74,6 +74,12 @@ class PartitionFiles:
         part = np.searchsorted(self.offsets, ids, side="right") - 1
         return ids - ranges[part, 0] + starts[part]
 
+    def of_type(self, node_type: str, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which partition-global ids are nodes of a type."""
+        ranges = self.node_ranges[node_type]
+        part = np.searchsorted(self.offsets, ids, side="right") - 1
+        return (ids >= ranges[part, 0]) & (ids < ranges[part, 1])
+
     def part_edges(self, part: int) -> Iterator[PartEdges]:
         """The edges into the nodes of a partition, a type after another. Loads the partition's graph.
 

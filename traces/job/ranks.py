@@ -44,8 +44,9 @@ class Ranks:
         dist.all_gather_object(told, left[0], group=group)
         if any(told):
             raise InputError(f"{fragments}: left by a run that was killed; run again with --recover to keep it")
-        token = [uuid.uuid4().hex]
+        token = [uuid.uuid4().hex, str(fragments)]
         dist.broadcast_object_list(token, src=0, group=group)
+        fragments = Path(token[1])
         if rank == 0:
             _make(fragments)
             (fragments / token[0]).touch()
@@ -57,6 +58,16 @@ class Ranks:
             fragments = fragments.with_name(f"{fragments.name}.rank{rank}")
             _make(fragments)
         return cls(rank, world_size, fragments, shared, offset_s(rank, world_size, group), group)
+
+    def share(self, value: Any) -> list[Any]:
+        """Everybody's value, by rank. Every rank must call this."""
+        import torch.distributed as dist
+
+        if self.group is None:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value, group=self.group)
+        return values
 
     def gather(self) -> None:
         """Wait until all are done, and see to it that rank 0's folder has everybody's files."""

@@ -8,14 +8,17 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
 from traces.capture.recorder import Recorder, Step
+from traces.errors import InputError
 from traces.job.facts import FeatureUse, TrainerFacts, targets_file
 from traces.job.partition_files import PartitionFiles
 from traces.job.sampled import Sampled, Typed, read_minibatch
+from traces.job.source import MakeSource, Source
 from traces.job.store import StoredData, node_data, timed_pull
 from traces.job.timeline import Timeline
 
@@ -42,10 +45,20 @@ class JobRecorder:
 
     `files` is the partition, `facts` what is known of this trainer so far, `fragments` the folder to write epochs to.
     An epoch is written when its loader begins the next one, so that nobody waits for it in the middle of a step.
+    `make_source` may put something between a loader and its script that prepares minibatches ahead.
     """
 
-    def __init__(self, files: PartitionFiles, facts: TrainerFacts, fragments: Path, clock_offset_s: float) -> None:
-        self.files, self.facts, self._fragments = files, facts, fragments
+    def __init__(
+        self,
+        files: PartitionFiles,
+        facts: TrainerFacts,
+        fragments: Path,
+        clock_offset_s: float,
+        make_source: MakeSource = lambda loader: None,
+    ) -> None:
+        self.files, self.facts, self.fragments = files, facts, fragments
+        self._make_source = make_source
+        self._sources: WeakKeyDictionary[Any, Source | None] = WeakKeyDictionary()
         owned = int(files.offsets[facts.partition]), int(files.offsets[facts.partition + 1])
         self._recorder = Recorder(fragments, facts.rank, facts.partition, owned, clock_offset_s)
         self._only_type = next(iter(files.node_ranges))
@@ -63,14 +76,16 @@ class JobRecorder:
     def next_minibatch(self, loader: Any, original: Callable[[], Any]) -> Any:
         """Time the sampling, and begin a minibatch."""
         self.end_minibatch()
-        start = perf_counter()
+        start, source = perf_counter(), self._sources.get(loader)
         try:
-            item = original()
+            made = source.take() if source else None
+            item = made.item if made else original()
         except StopIteration:
             self._epoch_is_over |= loader is self._loader
             raise
-        timeline = Timeline(start, perf_counter())
-        self._busy = _Busy(loader, read_minibatch(item, self._only_type), timeline)
+        timeline = Timeline(start, perf_counter(), ready_made=made)
+        sampled = made.sampled if made else read_minibatch(item, self._only_type)
+        self._busy = _Busy(loader, sampled, timeline)
         return item
 
     def iterate(self, loader: Any, original: Callable[[], Any]) -> Any:
@@ -78,7 +93,12 @@ class JobRecorder:
         self.end_minibatch()
         if self._epoch_is_over or loader is self._loader:
             self.end_epoch()
-        return original()
+        iterator = original()
+        if loader not in self._sources:
+            self._sources[loader] = self._make_source(loader)
+        if (source := self._sources[loader]) is not None:
+            source.begin()
+        return iterator
 
     # what it asks of the store
 
@@ -89,6 +109,10 @@ class JobRecorder:
         if name not in self._data:
             self._data[name] = node_data(client, name)
         data = self._data[name]
+        made = busy.timeline.ready_made
+        if made is not None and name in made.rows and busy.asks_for_inputs(data, ids):
+            self._use(busy, data, made.rows[name])
+            return made.rows[name]
         start = perf_counter()
         if data is None or not busy.asks_for_inputs(data, ids):
             rows = original()
@@ -96,13 +120,22 @@ class JobRecorder:
             return rows
         rows, times = timed_pull(client, data, ids, original)
         busy.timeline.pulled_features(perf_counter() - start, times)
-        if name not in self.facts.features.get(data.node_type, {}) and len(rows):
-            row_bytes, dtype = rows[:1].numel() * rows.element_size(), str(rows.dtype).removeprefix("torch.")
-            busy.used.append((data, FeatureUse(name=data.name, dtype=dtype, row_bytes=row_bytes)))
+        self._use(busy, data, rows)
         return rows
 
+    def _use(self, busy: _Busy, data: StoredData | None, rows: torch.Tensor) -> None:
+        """Note what was fetched of a type's input nodes, if nobody has yet."""
+        if data is not None and data.key not in self.facts.features.get(data.node_type, {}) and len(rows):
+            row_bytes, dtype = rows[:1].numel() * rows.element_size(), str(rows.dtype).removeprefix("torch.")
+            busy.used.append((data, FeatureUse(name=data.name, dtype=dtype, row_bytes=row_bytes)))
+
     def pushed(self, name: str) -> None:
-        """What is written while training goes on can't be kept in a buffer."""
+        """What is written while training goes on can't be kept in a buffer. Raises `InputError` for what is in one."""
+        if any(source.serves(name) for source in self._sources.values() if source is not None):
+            raise InputError(
+                f"training writes {name!r}, which the captured run did not: its rows are in a buffer and would go "
+                "stale; capture a run that writes it"
+            )
         if self._loader is not None or (self._busy is not None and self._busy.trained):
             self.facts.written.add(name)
 
@@ -166,8 +199,17 @@ class JobRecorder:
             self.facts.features.setdefault(data.node_type, {})[data.key] = use
         timeline, sampled = busy.timeline, busy.sampled
         times = timeline.times(self._now())
-        counts = {"seeds": sampled.seeds, "sampled_edges": sampled.sampled_edges, "hit_rows": 0, "replacement_rows": 0}
-        owner_done_s = timeline.fetch.owner_done_s or None
+        made = timeline.ready_made
+        fetch = made.fetch if made else timeline.fetch
+        counts = {
+            "seeds": sampled.seeds,
+            "sampled_edges": sampled.sampled_edges,
+            "hit_rows": fetch.hit_rows,
+            "replacement_rows": fetch.replacement_rows,
+        }
+        owner_done_s = fetch.owner_done_s or None
+        if (source := self._sources.get(busy.loader)) is not None:
+            source.stepped(times.get("stall_s") or 0.0, times["step_s"] or 0.0)
         ready = timeline.ready if times.get("allreduce_s") is not None else None
         self._kept.append((sampled, Step(None, counts, times, owner_done_s, ready, None)))
 
@@ -189,9 +231,9 @@ class JobRecorder:
             self._recorder.add(step)
         self._recorder.end_epoch(epoch)
         ids, counts = np.unique(np.concatenate(targets), return_counts=True)
-        np.savez(targets_file(self._fragments, self.facts.rank, epoch), ids=ids, counts=counts)
+        np.savez(targets_file(self.fragments, self.facts.rank, epoch), ids=ids, counts=counts)
         self.facts.minibatches.append(len(self._kept))
-        self.facts.save(self._fragments)
+        self.facts.save(self.fragments)
         self._kept.clear()
 
     def _global(self, ids: Typed) -> np.ndarray:

@@ -11,11 +11,13 @@ from typing import Any
 
 from traces.capture.launch import fragments_of
 from traces.errors import InputError
+from traces.header import Header
 from traces.job.facts import TrainerFacts
 from traces.job.merge import Provenance, merge
 from traces.job.observe import observe
 from traces.job.partition_files import PartitionFiles
 from traces.job.ranks import Ranks
+from traces.job.source import Source
 
 
 @dataclass(eq=False)
@@ -60,10 +62,16 @@ class JobRun:
         fragments = self.ranks.fragments
         if self.ranks.rank == 0 or not self.ranks.shared:
             self.provenance.with_config(self.part_config).save(fragments)
-        self.recorder = JobRecorder(files, facts, fragments, self.ranks.clock_offset_s)
+        self.recorder = JobRecorder(files, facts, fragments, self.ranks.clock_offset_s, self.make_source)
         for model in self._models:
             self.recorder.wrapped(model)
         return self.recorder
+
+    def make_source(self, loader: Any) -> Source | None:
+        """What is to prepare a loader's minibatches ahead: nothing."""
+
+    def keep(self, fragments: Path, header: Header) -> None:
+        """Called on rank 0 once the trace is written, before the fragments go."""
 
     def next_minibatch(self, loader: Any, original: Callable[[], Any]) -> Any:
         """To the recorder, which is made if need be."""
@@ -74,8 +82,10 @@ class JobRun:
         return (self.recorder or self._start()).next_minibatch(loader, original)
 
     def iterate(self, loader: Any, original: Callable[[], Any]) -> Any:
-        """To the recorder."""
-        return original() if self.recorder is None else self.recorder.iterate(loader, original)
+        """To the recorder, which is made if need be."""
+        if self.watched and not any(one is loader for one in self.watched):
+            return original()
+        return (self.recorder or self._start()).iterate(loader, original)
 
     def pull(self, client: Any, name: str, ids: Any, original: Callable[[], Any]) -> Any:
         """To the recorder."""
@@ -125,6 +135,6 @@ class JobRun:
             self.recorder.facts.save(ranks.fragments)
         ranks.gather()
         if ranks.rank == 0:
-            merge(self.out, ranks.fragments, ranks.world_size)
+            self.keep(ranks.fragments, merge(self.out, ranks.fragments, ranks.world_size))
         if ranks.rank == 0 or not ranks.shared:
             shutil.rmtree(ranks.fragments)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from traces.capture.fetch import FetchTimes
+from traces.job.source import Ready
 
 
 @dataclass(slots=True)
@@ -26,6 +27,8 @@ class Timeline:
     fetch_s: float = 0.0
     label_s: float = 0.0
     fetch: FetchTimes = field(default_factory=FetchTimes)
+    ready_made: Ready | None = None
+    """What was prepared ahead, if it was. Rows that a step pulls itself then count as labels do."""
     _pulled_s: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
 
     @property
@@ -34,7 +37,9 @@ class Timeline:
 
     def pulled_features(self, seconds: float, times: FetchTimes) -> None:
         """Rows of input nodes have come."""
-        if self.update_start is None:
+        if self.ready_made is not None:
+            self.pulled_others(seconds)
+        elif self.update_start is None:
             before_s = self.fetch_s
             self.fetch_s += seconds
             self._pulled_s[self._phase] += seconds
@@ -66,12 +71,19 @@ class Timeline:
             "label_s": self.label_s,
             "step_s": end - self.start,
         }
+        if (made := self.ready_made) is not None:
+            found |= {
+                "prepare_start_s": made.start,
+                "sample_s": made.sample_s,
+                "fetch_s": made.fetch_s,
+                "local_gather_s": made.fetch.local_gather_s,
+            }
         if self.forward_start is None or self.forward_end is None:
             return found
         found |= {
             "stall_s": self.forward_start - self.start + during + after,
             # what a script does between its pulls and its model is, mostly, moving data to a device
-            "copy_s": max(0.0, self.forward_start - self.sampled - before),
+            "copy_s": max(0.0, self.forward_start - self.sampled - before) + (made.copy_s if made else 0.0),
             "forward_s": self.forward_end - self.forward_start - during,
         }
         if self.update_start is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +26,30 @@ def filled_in(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def main(arguments: dict[str, Any]) -> None:
-    """Run the script; in a trainer, recorded."""
+def run_recorded(make_run: Callable[[], JobRun], arguments: dict[str, Any]) -> None:
+    """Run the script; in a trainer, recorded by what `make_run` makes."""
     script, words = Path(arguments["script"]), filled_in(arguments["arguments"])
     if is_server():
         install()
         run_script(script, words)
         return
-    run = JobRun(Path(arguments["out"]), Provenance.model_validate(arguments["provenance"]))
-    observe(run)
     try:
-        run_script(script, words)
-    except SystemExit as end:
-        if end.code:
-            raise
-    try:
+        run = make_run()
+        observe(run)
+        try:
+            run_script(script, words)
+        except SystemExit as end:
+            if end.code:
+                raise
         run.finish()
     except InputError as error:
         sys.exit(f"error: {error}")
+
+
+def main(arguments: dict[str, Any]) -> None:
+    """Record the script."""
+    provenance = Provenance.model_validate(arguments["provenance"])
+    run_recorded(lambda: JobRun(Path(arguments["out"]), provenance), arguments)
 
 
 main.serves = True  # type: ignore[attr-defined]  # servers run the script, too, as under DGL's own launcher

@@ -8,31 +8,14 @@ import pytest
 from traces.cluster.errors import ClusterError
 from traces.cluster.local import LocalCluster
 from traces.errors import InputError
-from traces.header import Header
 from traces.job.launch import capture_job
 from traces.job.merge import Provenance
 from traces.reader import Trace
 from traces.schema import TIMES
 
-SCRIPT_ARGUMENTS = ["--ip_config", "{ip_config}", "--part_config", "{part_config}", "--graph_name", "{graph_name}"]
 
-
-@pytest.fixture(scope="session")
-def prefixed(homogeneous: Path, scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trace of a script in the shape of DGL's train_dist.py, every process of which ran behind the prefix."""
-    folder = tmp_path_factory.mktemp("prefixed")
-    out = folder / "t.parquet"
-    words = ["--out", str(out), "--synthetic", "made for a test", "--", str(scripts / "node_classification.py")]
-    cluster = LocalCluster(parts=2, timeout_s=120)
-    run = cluster.run(
-        homogeneous, f"{scripts / 'prefix.py'}:main", {"words": words + SCRIPT_ARGUMENTS}, folder / "logs"
-    )
-    assert run.values == ["client", "client"]
-    return out
-
-
-def test_the_prefix_records_training_and_leaves_evaluation_out(prefixed: Path) -> None:
-    trace = Trace(prefixed)
+def test_the_prefix_records_training_and_leaves_evaluation_out(recorded_job: Path) -> None:
+    trace = Trace(recorded_job)
     header = trace.header
     assert header.complete
     assert header.epochs == 2
@@ -47,11 +30,11 @@ def test_the_prefix_records_training_and_leaves_evaluation_out(prefixed: Path) -
     for rank, count in enumerate(header.trainer_minibatches):
         for epoch in trace.epochs(rank):
             assert len(epoch.offsets) == count + 1
-    assert not prefixed.with_name("t.parquet.fragments").exists()
+    assert not recorded_job.with_name("t.parquet.fragments").exists()
 
 
-def test_the_times_of_a_step_add_up(prefixed: Path) -> None:
-    trace = Trace(prefixed)
+def test_the_times_of_a_step_add_up(recorded_job: Path) -> None:
+    trace = Trace(recorded_job)
     for rank in range(2):
         for epoch in trace.epochs(rank):
             times = {name: epoch.columns[name] for name in TIMES}
@@ -66,10 +49,10 @@ def test_the_times_of_a_step_add_up(prefixed: Path) -> None:
             assert (np.diff(times["start_s"]) > 0).all()
 
 
-def test_halo_degrees_and_probabilities_come_from_the_partitions_files(prefixed: Path, homogeneous: Path) -> None:
+def test_halo_degrees_and_probabilities_come_from_the_partitions_files(recorded_job: Path, homogeneous: Path) -> None:
     import dgl
 
-    trace = Trace(prefixed)
+    trace = Trace(recorded_job)
     for part in range(2):
         nodes, own = trace.nodes(part), range(*trace.header.partition.offsets[part : part + 2])
         graph = dgl.load_graphs(str(homogeneous.parent / f"part{part}" / "graph.dgl"))[0][0]
@@ -85,22 +68,12 @@ def test_halo_degrees_and_probabilities_come_from_the_partitions_files(prefixed:
         assert 0.85 < np.isin(asked, nodes.node_ids).sum() / expected < 1.15
 
 
-@pytest.fixture(scope="session")
-def of_types(typed: Path, scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Header:
-    """What our launcher captured of an RGCN with an embedding."""
-    out = tmp_path_factory.mktemp("typed_run") / "t.parquet"
-    script = [str(scripts / "typed_nodes.py"), *SCRIPT_ARGUMENTS]
-    cluster = LocalCluster(parts=2, timeout_s=120, link="200mbit", samplers_per_trainer=1)
-    header = capture_job(cluster, typed, script, out, Provenance(command="a test"))
-    assert Trace(out).nodes(0).vip is not None
-    buffered = [one for one in header.node_types if one.name != "author"]
-    ids = Trace(out).nodes(1).node_ids  # of authors, whose rows training writes, none
-    inside = [(ids >= low) & (ids < high) for one in buffered for low, high in one.ranges]
-    assert np.any(inside, axis=0).all()
-    return header
-
-
-def test_node_types_with_widths_dtypes_and_what_training_writes(of_types: Header) -> None:
+def test_node_types_with_widths_dtypes_and_what_training_writes(recorded_types: Path) -> None:
+    trace = Trace(recorded_types)
+    of_types = trace.header
+    ids = trace.nodes(1).node_ids  # of authors, whose rows training writes, none
+    buffered = [one for one in of_types.node_types if one.name != "author"]
+    assert np.any([(ids >= low) & (ids < high) for one in buffered for low, high in one.ranges], axis=0).all()
     found = {one.name: one.features for one in of_types.node_types}
     assert {name: [(f.dtype, f.row_bytes, f.trainable) for f in features] for name, features in found.items()} == {
         "author": [("float32", 48, True)],
@@ -174,6 +147,17 @@ def test_a_job_that_dies_tells_why_and_leaves_nothing(homogeneous: Path, tmp_pat
         (["--part-config", "p.json", "--", "t.py"], "p.json: is no partition"),
     ],
 )
+def test_rows_are_counted_by_type(recorded_types: Path) -> None:
+    trace = Trace(recorded_types)
+    asked = np.concatenate([trace.ids(rank, epoch) for rank in range(2) for epoch in range(2)])
+    total_bytes = 0
+    for one in trace.header.node_types:
+        rows = sum(int(((asked >= low) & (asked < high)).sum()) for low, high in one.ranges)
+        assert one.remote_rows == rows > 0
+        total_bytes += rows * sum(feature.row_bytes for feature in one.features)
+    assert trace.header.fetched_row_bytes * len(asked) == pytest.approx(total_bytes)
+
+
 def test_options_that_cannot_be_applied_are_refused(run_cli, tmp_path: Path, words, message) -> None:
     code, _, err = run_cli("traces.capture.__main__", "--out", str(tmp_path / "t.parquet"), *words)
     assert code == 2

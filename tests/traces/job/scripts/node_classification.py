@@ -64,6 +64,8 @@ def main(args):
                 loss.backward()
                 optimizer.step()
                 losses.append(loss.item())
+                if args.write_features:
+                    graph.ndata["features"][seeds] = rows[: len(seeds)]
         print(f"epoch {epoch} loss {sum(losses) / len(losses):.4f} minibatches {len(losses)}")
         model.eval()
         with torch.no_grad():
@@ -71,6 +73,7 @@ def main(args):
         model.train()
         right = (scores.argmax(1) == graph.ndata["labels"][validation]).float().mean()
         print(f"epoch {epoch} accuracy {right:.4f}")
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
@@ -82,4 +85,5 @@ if __name__ == "__main__":
     parser.add_argument("--num_epochs", type=int, default=2)
     parser.add_argument("--batch_size", type=int, default=60)
     parser.add_argument("--fan_out", default="4,4")
+    parser.add_argument("--write_features", action="store_true")
     main(parser.parse_args())

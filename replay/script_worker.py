@@ -1,0 +1,26 @@
+"""Somebody's script as the program of every process of a cluster, with a policy's buffer put below it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from replay.prefetch import Replay, ReplayRun
+from sim.config import RunConfig
+from traces.job.merge import Provenance
+from traces.job.run import JobRun
+from traces.job.worker import run_recorded
+
+
+def main(arguments: dict[str, Any]) -> None:
+    """Run and record the script; its captured loader is prepared ahead."""
+
+    def make_run() -> JobRun:
+        config = RunConfig.model_validate_json(arguments["config"])
+        replay = Replay.read(config, arguments["trace"], arguments["epochs"], arguments["check"])
+        return ReplayRun(replay, Path(arguments["folder"]), Provenance.model_validate(arguments["provenance"]))
+
+    run_recorded(make_run, arguments)
+
+
+main.serves = True  # type: ignore[attr-defined]  # as `traces.job.worker.main`

@@ -1,0 +1,125 @@
+"""Policies replayed in users' scripts: rows held against their owners', counts against the simulator's."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from replay.comparison import compare
+from sim.config import RunConfig
+from traces.cluster.local import LocalCluster
+from traces.reader import Trace
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A configuration as `sim.tune` writes it."""
+    path = tmp_path / "best.json"
+    config = RunConfig(trace="t.parquet", trace_sha256="", agent="every:4", cache="score", buffer="25%", init="empty")
+    path.write_text(config.model_dump_json())
+    return path
+
+
+def assert_counts_equal(folder: Path, minibatches: int) -> None:
+    compared = compare(folder)
+    assert compared.differences == []
+    assert compared.minibatches == minibatches
+    assert compared.live_hits == compared.simulated_hits > 0
+    assert compared.live_fetched_rows == compared.simulated_fetched_rows
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["wrong_rows"] == 0
+    assert summary["checked_rows"] == Trace(folder / "trace.parquet").steps()["input_nodes"].sum() > 0
+
+
+def test_a_script_as_it_is(recorded_job, homogeneous, scripts, job_arguments, policy, tmp_path, run_cli) -> None:
+    """Trainers have 12 and 13 minibatches an epoch; the policy replaces, and evaluation goes on in between."""
+    folder = tmp_path / "live"
+    code, out, err = run_cli(
+        "replay.live", "--policy", str(policy), "--trace", str(recorded_job), "--part-config", str(homogeneous),
+        "--local", "2", "--check", "--out", str(folder), "--", str(scripts / "node_classification.py"), *job_arguments,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "replay.compare" in out
+    assert_counts_equal(folder, 2 * 2 * 13)
+    header = Trace(folder / "trace.parquet").header
+    assert header.trainer_minibatches == (12, 13)
+    assert header.policy == "every:4"
+    assert header.training.depth == 1
+    assert header.graph.kind == "synthetic"  # as the captured run said
+
+
+def test_two_lines_in_a_script(recorded_job, homogeneous, scripts, job_arguments, policy, tmp_path) -> None:
+    loop, folder = "    model = nn.parallel", tmp_path / "live"
+    files = f"policy={str(policy)!r}, trace={str(recorded_job)!r}, out={str(folder)!r}, check=True"
+    lines = f"    from replay.prefetch import prefetch\n    loader = prefetch(loader, graph, {files})\n"
+    text = (scripts / "node_classification.py").read_text()
+    assert text.count(loop) == 1
+    script = tmp_path / "train.py"
+    script.write_text(text.replace(loop, lines + loop))
+    words = {"words": [str(script), *job_arguments]}
+    cluster = LocalCluster(parts=2, timeout_s=180)
+    cluster.run(homogeneous, f"{scripts / 'plain.py'}:main", words, tmp_path / "logs")
+    assert_counts_equal(folder, 2 * 2 * 13)
+
+
+def test_node_types_of_several_widths(recorded_types, typed, scripts, job_arguments, tmp_path, run_cli) -> None:
+    """Authors' rows, which training writes, are asked of their owners every time."""
+    folder = tmp_path / "live"
+    code, _, err = run_cli(
+        "replay.live", "--cache", "lru", "--buffer", "20kB", "--universe", "remote", "--trace", str(recorded_types),
+        "--part-config", str(typed), "--local", "2", "--check", "--out", str(folder), "--",
+        str(scripts / "typed_nodes.py"), *job_arguments,
+    )  # fmt: skip
+    assert code == 0, err
+    assert_counts_equal(folder, 2 * 2 * 10)
+    header = Trace(folder / "trace.parquet").header
+    assert header.graph.feature_bytes == 128  # a slot has room for the widest row
+    assert [one.features[0].trainable for one in header.node_types] == [True, False, False]
+
+
+def test_rows_that_training_writes_are_found_out(
+    recorded_job, homogeneous, scripts, job_arguments, policy, tmp_path, run_cli
+) -> None:
+    folder = tmp_path / "live"
+    code, _, err = run_cli(
+        "replay.live", "--policy", str(policy), "--trace", str(recorded_job), "--part-config", str(homogeneous),
+        "--local", "2", "--out", str(folder), "--", str(scripts / "node_classification.py"), *job_arguments,
+        "--write_features",
+    )  # fmt: skip
+    assert code == 1
+    assert "training writes 'node" in err
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--trace", "t.parquet"], "no script"),
+        (["--", "train.py"], "--trace is missing"),
+        (["--trace", "t.parquet", "--batch", "5", "--", "train.py"], "--batch and a script"),
+        (["--trace", "none.parquet", "--", "train.py"], "none.parquet: no such file"),
+        (["--trace", "none.parquet", "--link", "1gbit", "--", "train.py"], "none.parquet: no such file"),
+    ],
+)
+def test_options_that_cannot_be_applied_are_refused(run_cli, words, message) -> None:
+    code, _, err = run_cli("replay.live", *words)
+    assert code == 2
+    assert message in err
+
+
+def test_a_recorded_job_is_simulated_swept_and_tuned(recorded_job, tmp_path, run_cli) -> None:
+    """A trace of trainers with different numbers of minibatches goes everywhere that ours go."""
+    trace = str(recorded_job)
+    assert run_cli("traces.info", trace)[0] == 0
+    code, out, err = run_cli("sim.run", "--trace", trace, "--agent", "every:4", "--buffer", "25%", "--json")
+    assert code == 0, err
+    assert json.loads(out)
+    for words in (
+        ("sim.calibrate", trace, "--out", str(tmp_path / "cost.json")),
+        ("sim.tune", "--trace", trace, "--trials", "2", "--out", str(tmp_path / "tuned")),
+        ("sim.sweeps.command", "--trace", trace, "--caches", "lru", "--agents", "none", "--buffers", "25%",
+         "--out", str(tmp_path / "swept")),
+    ):  # fmt: skip
+        code, _, err = run_cli(*words)
+        assert code == 0, err
+    assert (tmp_path / "tuned" / "best.json").exists()
