@@ -37,7 +37,7 @@ from traces.header import Header
 from traces.job.merge import Provenance
 from traces.job.observe import observe, observer, untold
 from traces.job.partition_files import PartitionFiles
-from traces.job.run import JobRun
+from traces.job.run import JobRecording
 from traces.job.sampled import read_minibatch
 from traces.job.source import Ready
 from traces.reader import Trace
@@ -83,7 +83,7 @@ class Replay:
         return bool(loader.shuffle and as_long and loader.batch_size == header.training.batch_size)
 
 
-class ReplayRun(JobRun):
+class ReplayRun(JobRecording):
     """A recorder whose results go into `folder`, with the policy's buffer between `loaders` and their script.
 
     Without `loaders` it is the captured one, or one like it in every epoch: the buffer stays.
@@ -128,7 +128,7 @@ class ReplayRun(JobRun):
         keep_results(self.replay.config, self.replay.plan, self.replay.check, self.folder, recorded)
 
     def finish(self) -> None:
-        """As `JobRun`. Raises `InputError` where the policy was never at work."""
+        """As `JobRecording`. Raises `InputError` where the policy was never at work."""
         if self._prefetcher is not None:
             self._prefetcher.close()
         elif self.recorder is not None:
@@ -142,7 +142,7 @@ class ReplayRun(JobRun):
 class Prefetcher:
     """Prepares the minibatches of one loader in a thread: samples, and fetches what the buffer hasn't."""
 
-    def __init__(self, replay: Replay, loader: Any, run: JobRun) -> None:
+    def __init__(self, replay: Replay, loader: Any, run: JobRecording) -> None:
         assert run.ranks is not None
         assert run.part_config is not None
         self.loader, self._replay, self._depth = loader, replay, replay.depth

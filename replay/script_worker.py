@@ -8,14 +8,14 @@ from typing import Any
 from replay.prefetch import Replay, ReplayRun
 from sim.config import RunConfig
 from traces.job.merge import Provenance
-from traces.job.run import JobRun
+from traces.job.run import JobRecording
 from traces.job.worker import run_recorded
 
 
 def main(arguments: dict[str, Any]) -> None:
     """Run and record the script; its captured loader is prepared ahead."""
 
-    def make_run() -> JobRun:
+    def make_run() -> JobRecording:
         config = RunConfig.model_validate_json(arguments["config"])
         replay = Replay.read(config, arguments["trace"], arguments["epochs"], arguments["check"])
         return ReplayRun(replay, Path(arguments["folder"]), Provenance.model_validate(arguments["provenance"]))

@@ -17,7 +17,7 @@ from traces.output import file_to_write
 
 if TYPE_CHECKING:
     from traces.job.merge import Provenance
-    from traces.job.run import JobRun
+    from traces.job.run import JobRecording
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -77,10 +77,10 @@ def main(
     run.finish()
 
 
-def _run(out: Path, part_config: Path | None, link: str | None, synthetic: str | None, real: bool) -> JobRun:
+def _run(out: Path, part_config: Path | None, link: str | None, synthetic: str | None, real: bool) -> JobRecording:
     from traces.cluster.link import parse_link
     from traces.job.merge import Provenance
-    from traces.job.run import JobRun
+    from traces.job.run import JobRecording
 
     provenance = Provenance(
         scale_note=synthetic,
@@ -89,7 +89,7 @@ def _run(out: Path, part_config: Path | None, link: str | None, synthetic: str |
         servers_per_host=int(os.environ.get("DGL_NUM_SERVER", "1")),
         command=shlex.join(["python", "-m", "traces.record", *sys.argv[1:]]),
     )
-    return JobRun(out, provenance, part_config)
+    return JobRecording(out, provenance, part_config)
 
 
 def _recover(out: Path) -> None:
@@ -120,10 +120,10 @@ class Recorder:
 
     def __init__(self, out: str | Path, graph: Any, part_config: str | Path | None = None) -> None:
         from traces.job.merge import Provenance
-        from traces.job.run import JobRun
+        from traces.job.run import JobRecording
 
         provenance: Provenance = Provenance(command=shlex.join(sys.argv))
-        self._run = JobRun(Path(out), provenance)
+        self._run = JobRecording(Path(out), provenance)
         self._run.opened(graph, None if part_config is None else str(part_config))
 
     def watch(self, loader: Any) -> Any:

@@ -53,9 +53,15 @@ def from_header(header: Header, link_bytes_per_s: float | None) -> nx.DiGraph:
     """The cluster that a trace was captured on, with another link rate if one is given.
 
     A host has a `pool` of cores; hosts of one machine share one. The graph's `cores` are those of each pool, and
-    `window_bytes` is what a connection may have under way.
+    `window_bytes` is what a connection may have under way. Raises `InputError` for another rate on hosts of which the
+    captured one isn't known.
     """
     cluster = header.cluster
+    if link_bytes_per_s and cluster.link_bytes_per_s is None and cluster.form not in ONE_MACHINE:
+        raise InputError(
+            "--link: the rate of the captured run's own links isn't known, so that what they took is in the times of "
+            "fetches already and would count twice; record a run with its rate (python -m traces.record --link)"
+        )
     rate = link_bytes_per_s or cluster.link_bytes_per_s or UNSHAPED_BYTES_PER_S
     shaped = cluster.form in SHAPED and rate < UNSHAPED_BYTES_PER_S
     burst = max(SHAPER_LEAST_BYTES, rate * SHAPER_BURST_S) if shaped else 0.0

@@ -39,6 +39,9 @@ MODELS = ("GraphSAGE", "GAT")
 HEADS = 4
 """Attention heads of a GAT's hidden layers, which share out the hidden width."""
 
+ALL = -1
+"""A fanout: all neighbours."""
+
 ENDINGS = (InputError, KeyboardInterrupt, Terminated, ClusterError)
 """What ends a run after which nothing is left to recover."""
 
@@ -76,8 +79,10 @@ class Capture:
         for name in ("batch_size", "epochs", "hidden"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least 1")
-        if not self.fanout or min(self.fanout) < 1:
-            raise InputError(f"fanout is {self.fanout}; it must be one or more numbers of at least 1, such as 10,25")
+        if not self.fanout or any(one < 1 and one != ALL for one in self.fanout):
+            raise InputError(
+                f"fanout is {self.fanout}; it must be one or more numbers of at least 1, such as 10,25 ({ALL}: all)"
+            )
         if self.model not in MODELS:
             raise InputError(f"model {self.model!r}: choose one of {', '.join(MODELS)}")
         if self.model == "GAT" and self.hidden % HEADS:
@@ -127,7 +132,8 @@ def capture(
         with _watching(fragments, header.trainers, tell):
             done = plan.cluster.run(plan.part_config, plan.entry, given, fragments / "logs", plan.seed)
         ended_well, cost = True, overhead(done.values[0])
-        header = header.model_copy(update={"cluster": header.cluster.model_copy(update={"form": done.form})})
+        found = {"form": done.form, "cores": done.cores}
+        header = header.model_copy(update={"cluster": header.cluster.model_copy(update=found)})
     finally:
         if ended_well or whole_epochs(fragments, header.trainers):
             header = _finish(header, fragments, out, cost, ended_well, keep)

@@ -42,7 +42,8 @@ def inclusion_probability(
     missed = 1.0 - reached
     for width in reversed(fanout):
         # a node v that was reached samples each of its in-edges with probability min(1, width / in-degree)
-        through = reached * np.minimum(1.0, width / np.maximum(in_degrees, 1))
+        share = np.minimum(1.0, width / np.maximum(in_degrees, 1)) if width >= 0 else 1.0  # below 0: all neighbours
+        through = reached * share
         with np.errstate(divide="ignore"):
             log_missed = np.log1p(-through)
         reached = -np.expm1(np.bincount(graph.src, weights=log_missed[graph.dst], minlength=nodes))

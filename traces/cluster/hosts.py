@@ -44,7 +44,10 @@ def read_hosts(path: Path) -> tuple[HostLine, ...]:
         if not (port.isascii() and port.isdigit() and 1024 <= int(port) <= 65535):
             raise InputError(f"{where}: port {port!r} must be a number from 1024 to 65535")
         if name in hosts:
-            raise InputError(f"{where}: {name} is there twice; DGL tells machines apart by address")
+            raise InputError(
+                f"{where}: {name} is there twice; DGL tells machines apart by address. For several machines on this "
+                "host, each with an address of its own, use --local NUMBER instead of --hosts"
+            )
         hosts[name] = HostLine(name, int(port))
     if not hosts:
         raise InputError(f"{path}: names no host; write an address or a name a line")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,8 @@ class JobRun:
     traffic: list[Traffic] | None
     """By machine; None where nobody counted it."""
     wall_s: float
+    cores: int = os.cpu_count() or 1
+    """Of a machine: of the host that has the fewest, or of the one host that all machines share."""
 
 
 class Cluster(Protocol):

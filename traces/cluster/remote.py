@@ -160,7 +160,7 @@ def run_remote(
             job.value_path(process).unlink(missing_ok=True)
         job.write()
         values = _run(job, hosts, cluster.timeout_s)
-    return JobRun(form=cluster.via, values=values, traffic=None, wall_s=perf_counter() - start_s)
+    return JobRun(form=cluster.via, values=values, traffic=None, wall_s=perf_counter() - start_s, cores=cores)
 
 
 def _check(

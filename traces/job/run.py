@@ -21,7 +21,7 @@ from traces.job.source import Source
 
 
 @dataclass(eq=False)
-class JobRun:
+class JobRecording:
     """An observer that waits until the job has its graph and its process group, and then records.
 
     `out` is the trace to write, `part_config` DGL's configuration of the partition where the job itself doesn't name

@@ -12,7 +12,7 @@ from typing import Any
 from traces.errors import InputError
 from traces.job.merge import Provenance
 from traces.job.observe import install, observe
-from traces.job.run import JobRun
+from traces.job.run import JobRecording
 from traces.job.script import is_server, run_script
 
 
@@ -26,7 +26,7 @@ def filled_in(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def run_recorded(make_run: Callable[[], JobRun], arguments: dict[str, Any]) -> None:
+def run_recorded(make_run: Callable[[], JobRecording], arguments: dict[str, Any]) -> None:
     """Run the script; in a trainer, recorded by what `make_run` makes."""
     script, words = Path(arguments["script"]), filled_in(arguments["arguments"])
     if is_server():
@@ -49,7 +49,7 @@ def run_recorded(make_run: Callable[[], JobRun], arguments: dict[str, Any]) -> N
 def main(arguments: dict[str, Any]) -> None:
     """Record the script."""
     provenance = Provenance.model_validate(arguments["provenance"])
-    run_recorded(lambda: JobRun(Path(arguments["out"]), provenance), arguments)
+    run_recorded(lambda: JobRecording(Path(arguments["out"]), provenance), arguments)
 
 
 main.serves = True  # type: ignore[attr-defined]  # servers run the script, too, as under DGL's own launcher

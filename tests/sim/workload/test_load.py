@@ -1,6 +1,8 @@
 """From a trace to dense ids: nothing is lost, nothing is renamed on the way."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from agents.registry import resolve
@@ -13,7 +15,7 @@ from sim.workload.capacity import capacity_rows
 from sim.workload.load import load
 from traces.errors import InputError
 from traces.reader import Trace
-from traces.schema import TIMES
+from traces.schema import HEADER_KEY, TIMES
 
 
 @pytest.fixture
@@ -155,3 +157,36 @@ def test_unequal_trainers_are_simulated_to_the_last_step_of_the_longest(write_tr
     assert (step_s[1] > step_s[0] - 1e-9)[[1, 3]].all()  # it only waits there for the other's gradients
     assert (ends["wait_s"][0, [1, 3]] > 0).all()
     assert (ends["wait_s"][1, [1, 3]] == 0).all()
+
+
+def simulated(trace):
+    cost = CostModel(request_s=1e-3, server_s_per_row=1e-5, scatter_s_per_row=2e-5)
+    config = RunConfig(trace="", trace_sha256="", agent="none")
+    cluster = from_header(trace.header, None)
+    return simulate(load(trace, "remote"), trace.header, resolve("none"), config, cost, cluster)
+
+
+def test_times_that_a_run_did_not_tell_are_null_and_refused_where_seconds_would_be_shown(write_trace, minibatch):
+    path = write_trace([[[minibatch([10])]], [[minibatch([0])]]])
+    table, header = pq.read_table(path), Trace(path).header
+    at = table.column_names.index("backward_s")
+    untold = table.set_column(at, table.schema.field(at), pa.nulls(len(table), pa.float64()))
+    groups = [untold.slice(row, 1) for row in range(len(untold))]
+    with pq.ParquetWriter(path, untold.schema) as writer:
+        for group in groups:
+            writer.write_table(group)
+        writer.add_key_value_metadata({HEADER_KEY: header.model_dump_json()})
+    trace = Trace(path)
+    assert np.isnan(trace.epoch(0, 0).columns["backward_s"]).all()
+    assert load(trace, "remote")[0].stream.remote_rows.tolist() == [1]  # counted all the same
+    with pytest.raises(InputError, match="tells no backward_s: its rows can be counted, but no time"):
+        simulated(trace)
+
+
+def test_another_link_for_hosts_of_unknown_links_is_refused(write_trace, minibatch):
+    cluster = {"form": "ssh", "link_bytes_per_s": None}
+    header = Trace(write_trace([[[minibatch([10])]], [[minibatch([0])]]])).header
+    header = header.model_copy(update={"cluster": header.cluster.model_copy(update=cluster)})
+    assert from_header(header, None).graph["cores"] == [2.0, 2.0]
+    with pytest.raises(InputError, match="would count twice"):
+        from_header(header, 1e6)

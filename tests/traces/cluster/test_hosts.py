@@ -39,6 +39,7 @@ def test_hosts_file(tmp_path: Path) -> None:
         ("", "names no host"),
         ("# only a comment\n", "names no host"),
         ("a\na 31000\n", "line 2: a is there twice"),
+        ("127.0.0.1 30050\n127.0.0.1 30051\n", "use --local NUMBER instead of --hosts"),
         ("a 80\n", "line 1: port '80' must be a number from 1024 to 65535"),
         ("a 65536\n", "port '65536'"),
         ("a ٣٠٠٥٠\n", "port"),
