@@ -23,7 +23,7 @@ import dgl
 import torch
 from dgl.distributed.kvstore import get_kvstore
 
-from agents.registry import ModelOptions, PolicyPlan, resolve
+from agents.registry import ModelOptions, PolicyPlan
 from replay.buffered import BufferedStore
 from replay.check import WrongRow
 from replay.decisions import DecisionLog, fill_file
@@ -32,6 +32,7 @@ from replay.loader import make_store
 from replay.packed import PACKED, PackedStore
 from replay.results import read_recorded
 from sim.config import RunConfig, read_policy
+from sim.counts.policy_runs import plan_of_config
 from traces.errors import InputError
 from traces.header import Header
 from traces.job.merge import Provenance
@@ -62,11 +63,13 @@ class Replay:
         epochs: int | None = None,
         check: bool = False,
         model: ModelOptions | None = None,
+        trust: bool = False,
     ) -> Replay:
-        """Read the files. Raises `InputError` for those that aren't what they should be."""
-        config = policy if isinstance(policy, RunConfig) else read_policy(Path(policy))
+        """Read the files. Raises `InputError` for those that aren't what they should be, and without `trust` for a
+        policy file that names code of a user's own."""
+        config = policy if isinstance(policy, RunConfig) else read_policy(Path(policy), trust)
         captured = Trace(trace)
-        plan = resolve(config.agent, model or ModelOptions(keep_answers=False))
+        plan = plan_of_config(config, model or ModelOptions(keep_answers=False))
         if check and not plan.buffered:
             raise InputError(f"check holds rows of a buffer against their owners', but policy {plan.name} has none")
         return cls(config, plan, captured, epochs or captured.header.epochs, check)
@@ -301,6 +304,7 @@ def prefetch(
     epochs: int | None = None,
     part_config: str | Path | None = None,
     check: bool = False,
+    trust: bool = False,
 ) -> Any:
     """The loader itself, whose minibatches are prepared ahead from now on, with rows out of a policy's buffer.
 
@@ -308,7 +312,8 @@ def prefetch(
     partitions. Every trainer calls this, after torch's process group. The run records itself: when the process group is
     destroyed or the script ends, rank 0 writes the folder `out` (by default results/live-DATE-TIME), which
     `replay.compare` judges. `epochs` is how many the script trains, where that isn't as many as were captured. `check`
-    holds every row against its owner's. Raises `InputError` for what can't be replayed.
+    holds every row against its owner's; `trust` lets it run code of your own that the file `policy` names. Raises
+    `InputError` for what can't be replayed.
     """
     import atexit
 
@@ -317,7 +322,8 @@ def prefetch(
         before.loaders.append(loader)
         return loader
     folder = Path(out) if out is not None else Path("results") / f"live-{datetime.now():%Y%m%d-%H%M%S}"
-    replay, config = Replay.read(policy, trace, epochs, check), None if part_config is None else Path(part_config)
+    replay = Replay.read(policy, trace, epochs, check, trust=trust)
+    config = None if part_config is None else Path(part_config)
     run = ReplayRun(replay, folder, Provenance(command=shlex.join(sys.argv)), config, [loader])
     run.opened(graph, None)
     observe(run)

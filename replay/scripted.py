@@ -25,7 +25,7 @@ from traces.job.observe import install, observe
 from traces.job.partition_files import PartitionFiles
 from traces.job.script import is_server, run_script
 
-CHOICE = ("policy", "agent", "cache", "buffer", "init", "universe", "window", "mode", "seed", "depth")
+CHOICE = ("policy", "agent", "cache", "buffer", "init", "universe", "window", "mode", "seed", "depth", "trust")
 
 
 def live_script(options: dict[str, Any], given: set[str]) -> Path | None:
@@ -40,7 +40,7 @@ def live_script(options: dict[str, Any], given: set[str]) -> Path | None:
         return None
     model = ModelOptions(host=options["model_host"], timeout_s=options["timeout_s"], keep_answers=False)
     plan, chosen = choose(**{name: options[name] for name in CHOICE}, model=model)
-    config = RunConfig(trace="", trace_sha256="", agent=plan.name, **chosen)
+    config = RunConfig(trace="", trace_sha256="", agent=plan.name, agent_sha256=plan.sha256, **chosen)
     epochs = options["epochs"] if "epochs" in given else None
     replay = Replay.read(config, options["trace"], epochs, options["check"], model)
     folder = options["out"] or Path("results") / f"live-{datetime.now():%Y%m%d-%H%M%S}"

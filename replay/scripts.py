@@ -17,6 +17,7 @@ from traces.errors import InputError, run_command
 COMMANDS = {
     "rudder-graphs": "traces.graphs.__main__",
     "rudder-capture": "traces.capture.__main__",
+    "rudder-record": "traces.record",
     "rudder-info": "traces.info",
     "rudder-synthetic": "traces.synthetic",
     "rudder-run": "sim.run",

@@ -34,7 +34,6 @@ class TrainerFacts(BaseModel):
     features: dict[str, dict[str, FeatureUse]] = Field(default_factory=dict)
     written: set[str] = Field(default_factory=set)
     minibatches: list[int] = Field(default_factory=list)
-    depth: int = 0
     finished: bool = False
 
     def save(self, fragments: Path) -> None:

@@ -63,15 +63,16 @@ def observer() -> Observer | None:
     return _Installed.observer
 
 
-def observe(observer: Observer | None) -> None:
-    """Tell `observer` from now on, or nobody. Models that are in DistributedDataParallel already are told at once."""
+def observe(observer: Observer | None, models: bool = True) -> None:
+    """Tell `observer` from now on, or nobody. Models that are in DistributedDataParallel already are told at once, but
+    for an observer that knows them."""
     import gc
 
     from torch.nn.parallel import DistributedDataParallel
 
     install()
     _Installed.observer = observer
-    if observer is not None:
+    if observer is not None and models:
         for model in [one for one in gc.get_objects() if isinstance(one, DistributedDataParallel)]:
             observer.wrapped(model)
 
