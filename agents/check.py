@@ -1,6 +1,7 @@
 """Does a policy keep the contract? Run `check_policy` on your own, as Gymnasium's `check_env` on an environment.
 
-From the command line, for a policy that has a name: `python -m agents.check every:16`.
+From the command line: `python -m agents.check every:16`, `python -m agents.check mine.py:Mine`. `sim.caches.check` does
+the same for caches.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ def check_policy(subject: PolicyPlan | Factory) -> list[str]:
         rules["is independent of other trainers"] = lambda: _is_independent_of_other_trainers(make)
     if plan:
         rules["is made by its name"] = lambda: _is_made_by_its_name(plan)
+    if plan and not plan.timed:
+        rules["looks at no times"] = lambda: _looks_at_no_times(make)
     for keep in rules.values():
         keep()
     return list(rules)
@@ -190,17 +193,30 @@ def _is_independent_of_other_trainers(make: Factory) -> None:
 
 
 def _is_made_by_its_name(plan: PolicyPlan) -> None:
-    name = plan.make().name
+    name = plan.name if plan.sha256 else plan.make().name  # a user's own is made by its spec, whatever it calls itself
     try:
         rebuilt = resolve(name, plan.model)
     except InputError as error:
         raise BrokenContract(f"the name {name!r} makes no policy: {error}") from None
-    if rebuilt != plan or rebuilt.make().name != name:
+    if rebuilt != plan or rebuilt.make().name != plan.make().name:
         raise BrokenContract(f"the name {name!r} makes another policy: {rebuilt} instead of {plan}")
     if not plan.calls_model:
         _same(
             f"the name {name!r} makes another policy", _play(plan.make(), RUN, SEED), _play(rebuilt.make(), RUN, SEED)
         )
+
+
+def _looks_at_no_times(make: Factory) -> None:
+    """A policy that says so decides the same however long anything takes, and at once."""
+    expected, policy = _play(make(), RUN, SEED), make()
+    _reset(policy, replace(RUN, row_s=1e-3), SEED)
+    found = []
+    for what, observation in observations(replace(RUN, row_s=1e-3)):
+        slower = replace(observation.window, stall_s=7 * observation.window.stall_s + 1.0, step_s=9.0)
+        found.append(_decide(policy, what, replace(observation, window=slower)))
+    _same(f"{policy.name!r} says that it looks at no times, and does", expected, found)
+    if any(decision.latency_s for decision in found):
+        raise BrokenContract(f"{policy.name!r} says that it looks at no times, and takes time to decide")
 
 
 def _play(policy: Policy, run: RunFacts, seed: int) -> list[Decision]:
@@ -256,6 +272,8 @@ EXAMPLES = """
 [bold]Examples[/bold]
 
 python -m agents.check every:16
+
+python -m agents.check mine.py:Mine:threshold=.5
 
 python -m agents.check ollama:llama3 --model-host http://127.0.0.1:11434
 """

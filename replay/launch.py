@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -138,6 +139,7 @@ def _arguments(live: LivePlan, fragments: Path, header: Header, running: ExitSta
         agents = {"where": address.where, "key": address.key}
     return {
         "config": config.model_dump_json(),
+        "folder": os.getcwd(),
         "check": live.check,
         "agents": agents,
         "timeout_s": model.timeout_s if model else 0.0,

@@ -27,6 +27,7 @@ COMMANDS = {
     "rudder-report": "sim.report",
     "rudder-train": "agents.train",
     "rudder-check": "agents.check",
+    "rudder-check-cache": "sim.caches.check",
     "rudder-live": "replay.live",
     "rudder-compare": "replay.compare",
     "rudder-validate": "replay.validate",

@@ -100,6 +100,12 @@ class RunConfig(BaseModel):
         specs = [(policies.NAMES, self.agent), (caches.NAMES, self.cache)]
         return [text for names, text in specs if names.user_code(text) is not None]
 
+    def require_source(self) -> None:
+        """Raise `InputError` where it couldn't be told later what ran: code of a user's own that has no source."""
+        for spec, sha256 in ((self.agent, self.agent_sha256), (self.cache, self.cache_sha256)):
+            if spec.startswith(("object:", "__main__:")) and not sha256:
+                raise InputError(f"{spec}: has no source that could be told from another; define its class in a file")
+
     def reset(self, names: Iterable[str]) -> RunConfig:
         """The same with the defaults of some fields."""
         return self.model_copy(update={name: type(self).model_fields[name].default for name in names})

@@ -15,6 +15,8 @@ from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, console, print_json, progress
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from rich.console import Console
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -241,16 +243,26 @@ def _list(console: Console, json: bool) -> None:
     kinds = {name: caches.cache_class(name) for name in caches.CACHES}
     kept = {name: caches.RENAMES.with_former(name, kind.summary) for name, kind in kinds.items()}
 
+    def told(given: EntryPoint) -> str:
+        return f"{given.value} of {given.dist.name if given.dist else 'an installed package'}"  # which is not loaded
+
     if json:
-        print_json({"policies": policies, "caches": kept})
+        registered = [{name: told(one) for name, one in of.NAMES.registered().items()} for of in (agents, caches)]
+        print_json({"policies": policies | registered[0], "caches": kept | registered[1]})
         return
     table = Table("policy", "what it does", "source", title="--agent", title_justify="left")
     for name, entry in agents.POLICIES.items():
         table.add_row(entry.usage, policies[name], entry.source)
+    for name, given in agents.NAMES.registered().items():
+        table.add_row(name, "", told(given))
+    table.add_row(agents.OF_A_USER.usage, agents.OF_A_USER.summary, "docs/extending.md")
     console.print(table)
     table = Table("cache", "what it keeps", "source", title="--cache", title_justify="left")
     for name, kind in kinds.items():
         table.add_row(name, kept[name], kind.source)
+    for name, given in caches.NAMES.registered().items():
+        table.add_row(name, "", told(given))
+    table.add_row("FILE.py:CLASS", "what a cache of your own keeps", "docs/extending.md")
     console.print(table)
 
 

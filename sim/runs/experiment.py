@@ -70,7 +70,9 @@ class Experiment:
         """Write everything into `folder`, whole or not at all.
 
         `begin_figure` gets what `sim.reports.run_figure.draw` takes, and gives the function that returns the PNG.
+        Raises `InputError` for a run of code that has no source (`RunConfig.require_source`).
         """
+        self.run.config.require_source()
         run, name = self.run, self.run.plan.name
         header, timed = run.applied.header, run.simulated
 

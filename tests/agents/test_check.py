@@ -48,7 +48,8 @@ RULED = (
 
 @pytest.mark.parametrize("text", RULED)
 def test_every_rule_is_kept_by(text):
-    assert check_policy(resolve(text)) == RULES
+    plan = resolve(text)
+    assert check_policy(plan) == RULES + ["looks at no times"] * (not plan.timed)
 
 
 @pytest.mark.parametrize("kind", ["logistic", "logistic,tune=0.1", "svm", "mlp", "trees", "tabnet"])
@@ -103,6 +104,25 @@ def test_every_policy_without_a_model_is_checked():
 
 def test_a_class_of_ones_own_is_checked_without_being_registered():
     assert check_policy(Mine) == RULES[:-1]
+
+
+def test_a_file_of_ones_own_is_checked_by_its_spec(run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from agents.policy import Decision\n"
+        "class Mine:\n"
+        "    name, timed = 'mine', False\n"
+        "    def __init__(self, share: float = .5): self.share = share\n"
+        "    def reset(self, run, seed): pass\n"
+        "    def decide(self, observation): return Decision(replace=True, share=self.share)\n"
+        "class Timed(Mine):\n"
+        "    def decide(self, observation): return Decision(replace=observation.window.stall_s > 1)\n"
+    )
+    assert check_policy(resolve("mine.py:Mine:.25")) == [*RULES, "looks at no times"]
+    code, out, _ = run_cli("agents.check", "mine.py:Mine:.25")
+    assert (code, out.count("mine.py:Mine:share=0.25 ")) == (0, len(RULES) + 1)
+    code, _, err = run_cli("agents.check", "mine.py:Timed")
+    assert (code, err.partition(", first at")[0]) == (1, "broken: 'mine' says that it looks at no times, and does")
 
 
 class NoDecide:
