@@ -28,6 +28,17 @@ def part(function: Callable[..., Any]) -> Any:
     return _compiled(function, no_cpython_wrapper=True, forceinline=True)
 
 
+def machine_code(function: Any) -> Any:
+    """What a kernel was compiled to, for arguments of the types that it has been called with. If it has been called
+    with several types, the kernel itself.
+
+    A call of the kernel looks up the types of all its arguments first, which takes 8 us for an engine's state. A call
+    of the machine code takes less than 1 us, and crashes with arguments of other types.
+    """
+    compiled = list(function.overloads.values())
+    return compiled[0].entry_point if len(compiled) == 1 else function
+
+
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     options |= {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
     compiled = njit(**options)(function)

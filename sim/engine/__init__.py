@@ -10,8 +10,11 @@ __all__ = [
     "layout",
     "links",
     "parameters",
+    "periods",
+    "queues",
     "reference",
     "rpc",
+    "state",
     "tasks",
     "threads",
 ]

@@ -45,25 +45,12 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from sim.compiled import machine_code
 from sim.engine.environment import EngineEnvironment
-from sim.engine.layout import (
-    ASKING,
-    ASLEEP,
-    AT,
-    BIN_S,
-    BYTES_PER_S,
-    CORES,
-    GIVEN,
-    GIVES,
-    PERMITS,
-    PROGRAMS,
-    SERVERS,
-    STEPS,
-    TAKES,
-    make_state,
-)
+from sim.engine.layout import GIVEN, STARTED, Use
 from sim.engine.parameters import EngineParameters
-from sim.engine.tasks import NEVER, STEP, TASK_TIMES, THREADS_PER_TRAINER
+from sim.engine.state import make_state
+from sim.engine.tasks import NEVER, STEP, THREADS_PER_TRAINER
 from sim.engine.threads import NOBODY, advance
 
 
@@ -73,6 +60,7 @@ class CompiledEngine:
     def __init__(self, env: EngineEnvironment, parameters: EngineParameters) -> None:
         self._env, self._state = env, make_state(parameters)
         self._done: dict[int, simpy.Event] = {}
+        self._advance = advance
         env.model = self
 
     def run(
@@ -92,58 +80,63 @@ class CompiledEngine:
         `needs_token`, each task takes a token to begin; `releases` says when it gives one to the trainer's other thread
         (`sim.engine.tasks`).
         """
-        number, (count, steps) = trainer * THREADS_PER_TRAINER + thread, tasks.shape
-        state, done = self._state, self._env.event()
-        for column, field in enumerate(STEP.names or ()):
-            state.programs[number, :count, :steps, column] = tasks[field]
+        number, (count, steps), done = trainer * THREADS_PER_TRAINER + thread, tasks.shape, self._env.event()
+        threads = self._state.threads
+        threads.tasks[number, :count, :steps] = tasks
         if rows is not None:
-            state.rows[trainer, :count, :steps] = rows
-        of_thread = state.threads[number]
-        of_thread[PROGRAMS], of_thread[STEPS], of_thread[TAKES], of_thread[GIVES] = count, steps, needs_token, releases
-        of_thread[AT] = 0
-        self._line_up(ASKING, number)
+            threads.rows[trainer, :count, :steps] = rows
+        given = threads.threads[number]
+        given["tasks"], given["task"], given["steps"] = count, 0, steps
+        given["needs_token"], given["releases"] = needs_token, releases
+        self._enqueue(STARTED, number)
         self._done[number] = done
         return done
 
     def give(self, trainer: int, thread: int, tokens: int = 1) -> None:
         """Give a trainer's thread tokens for its tasks."""
         number = trainer * THREADS_PER_TRAINER + thread
-        self._state.threads[number, PERMITS] += tokens
-        self._line_up(GIVEN, number)
+        self._state.threads.threads[number]["tokens"] += tokens
+        self._enqueue(GIVEN, number)
 
     def work(self, trainer: int, thread: int, demand_s: float, cores: float) -> simpy.Event:
         """Happens when a trainer's thread has computed on `cores` what takes `demand_s` where nothing else runs."""
-        self._state.threads[trainer * THREADS_PER_TRAINER + thread, [CORES, ASLEEP]] = cores, 1.0
+        working = self._state.threads.threads[trainer * THREADS_PER_TRAINER + thread]
+        working["cores"], working["asleep"] = cores, True
         task = np.zeros((1, 1), STEP)
         task["before_s"] = demand_s
         return self.run(trainer, thread, task)
 
     def times(self, trainer: int, thread: int) -> NDArray:
         """When a thread went through its latest tasks: shape (tasks,), of `sim.engine.tasks.TASK_TIMES`."""
-        number = trainer * THREADS_PER_TRAINER + thread
-        times = self._state.times[number, : int(self._state.threads[number, PROGRAMS])]
-        return times.view(TASK_TIMES)[:, 0]
+        number, threads = trainer * THREADS_PER_TRAINER + thread, self._state.threads
+        return threads.times[number, : threads.threads[number]["tasks"]]
 
     def record_use(self, bins: int, bin_s: float) -> None:
-        """Record how busy links and servers are in `bins` intervals of `bin_s`; what comes later adds up in the last
+        """Record how busy links and servers are in `bins` intervals of `bin_s`. What comes later adds up in the last
         one."""
-        state = self._state
-        state.fixed[BIN_S] = bin_s
-        self._state = state._replace(used=np.zeros((bins, len(state.links) + len(state.queues))))
+        links, rpc = self._state.links, self._state.rpc
+        self._state = self._state._replace(
+            links=links._replace(use=Use(np.zeros((bins, len(links.links))), bin_s)),
+            rpc=rpc._replace(use=Use(np.zeros((bins, len(rpc.requests))), bin_s)),
+        )
 
     def shares_used(self) -> NDArray[np.float64]:
         """What was recorded, over what links and servers could have done: shape (bins, links + hosts)."""
-        state = self._state
-        could = np.concatenate([state.links[:, BYTES_PER_S], np.full(len(state.queues), state.fixed[SERVERS])])
-        return state.used / (could * state.fixed[BIN_S])
+        links, rpc = self._state.links, self._state.rpc
+        could = np.concatenate([links.links["bytes_per_s"], np.full(len(rpc.requests), rpc.servers_per_host)])
+        return np.concatenate([links.use.used, rpc.use.used], axis=1) / (could * links.use.bin_s)
 
     def advance(self, now: float, until: float) -> tuple[float, simpy.Event] | None:
         """As `sim.engine.environment.Model` says."""
-        at, whose = advance(now, until, self._state)
+        at, whose = self._advance(now, until, self._state)
+        if self._advance is advance:
+            self._advance = machine_code(advance)
         return None if whose == NOBODY else (at, self._done.pop(whose))
 
-    def _line_up(self, which: int, thread: int) -> None:
-        """As `sim.engine.threads.line_up`."""
-        ready = self._state.ready[which]
-        ready[2 + ready[0] % (len(ready) - 2)] = thread
-        ready[0] += 1
+    def _enqueue(self, which: int, number: int) -> None:
+        """As `sim.engine.threads.enqueue`."""
+        threads = self._state.threads
+        queue, waiting = threads.queues[which], threads.waiting[which]
+        waiting[(queue["first"] + queue["threads"]) % len(waiting)] = number
+        queue["threads"] += 1
+        threads.queued[0] += 1

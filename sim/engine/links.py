@@ -1,229 +1,234 @@
-"""Links as fluid: messages share every link of their path max-min fairly, and re-share when one starts or ends.
+"""Links as fluid: flows share every link of their path max-min fairly, and share anew when one starts or ends.
 
-A link may carry a burst at once before its rate limits it (a token bucket, as `tc` shapes links). Of every connection
-no more than a window stands in the queue of the link that limits it: what is shorter than that flows past the others,
-but waits behind what stands there. Does not model packets, TCP's slow start or losses; protocol overhead is in the cost
-model's `link_efficiency`.
+A link may carry a burst at once before its rate limits it (a token bucket, as `tc` shapes links). Each connection has
+no more than a window of bytes in the queue of the link that limits it. A message that is shorter than a window flows
+past the others, but waits behind what is in the queues. Does not model packets, TCP's slow start or losses; protocol
+overhead is in the cost model's `link_efficiency`.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from sim.compiled import part
-from sim.engine import parameters
-from sim.engine.cores import EDGE_S, within
-from sim.engine.event_heap import arrive_at
-from sim.engine.layout import (
-    BIN_S,
-    BURST_BYTES,
-    BYTES_PER_S,
-    CHANGED,
-    CROSSED,
-    END,
-    EXTRA_S,
-    FACTOR,
-    FLOWING,
-    FULL,
-    LEFT,
-    LINK_SINCE,
-    NEXT_DONE,
-    RATE,
-    REPEAT_S,
-    SHARING,
-    SINCE,
-    SOURCE,
-    SPARE,
-    STANDING,
-    START,
-    TARGET,
-    TOKENS,
-    USED,
-    WHAT,
-    WHICH,
-    WINDOW,
-)
+from sim.engine.event_heap import schedule
+from sim.engine.parameters import LINK
+from sim.engine.periods import in_period, next_edge_s
 
 DONE_S = 1e-9
 """A flow that needs no longer than this is done: rounding must not cost it another event."""
 
 
 @part
-def send(message, source, target, size, least_s, extra_s, trips, held, now, c):  # type: ignore[no-untyped-def]
-    """Put `size` bytes on the way, on which they are for `least_s` at least; they arrive `extra_s` later than they are
-    through the links and the latency is over.
+def post(message, source, target, size, min_s, extra_s, rounds, nagle_delays, links):  # type: ignore[no-untyped-def]
+    """Have a message of `size` bytes sent at this instant. It arrives after max(transmission, `min_s`) + propagation +
+    `extra_s`.
 
-    It stands for `trips` messages that go that way one after another, each of them after an answer to the one before.
-    And the end of a short one is `held` back so often, until its beginning has been acknowledged. Each way takes the
-    latency, and waits in the links' queues if the message is short.
+    It stands for `rounds` messages that go that way one after another, each after an answer to the one before. The end
+    of a short message waits `nagle_delays` times until its beginning has been acknowledged.
     """
-    c.messages[message, SOURCE], c.messages[message, TARGET] = source, target
-    short = size <= c.fixed[WINDOW]
+    flow, traffic = links.flows[message], links.traffic[0]
+    flow.source, flow.target, flow.left_bytes = source, target, size
+    flow.min_s, flow.extra_s, flow.rounds, flow.nagle_delays = min_s, extra_s, rounds, nagle_delays
+    links.posted[traffic.posted] = message
+    traffic.posted += 1
+
+
+@part
+def send_posted(now, links, events):  # type: ignore[no-untyped-def]
+    """Start the messages that were posted."""
+    for i in range(links.traffic[0].posted):
+        send(links.posted[i], now, links, events)
+    links.traffic[0].posted = 0
+
+
+@part
+def send(message, now, links, events):  # type: ignore[no-untyped-def]
+    """Start a message. Each way takes the latency, and waits in the links' queues if the message is short."""
+    flow = links.flows[message]
+    path, latency_s, size = links.paths[flow.source, flow.target], links.latency_s, flow.left_bytes
+    short = size <= links.window_bytes
     at_once, slowest_s = size, 0.0
-    for hop in range(c.paths.shape[2]):
-        link = c.paths[source, target, hop]
-        if link >= 0:
-            rate = rate_of(link, now, c)
-            refill(link, rate, now, c)
-            at_once = min(at_once, max(c.links[link, TOKENS], 0.0))
+    for hop in range(path.shape[0]):
+        if path[hop] >= 0:
+            link, rate = links.links[path[hop]], link_rate(path[hop], now, links)
+            refill_bucket(path[hop], rate, now, links)
+            at_once = min(at_once, max(link.bucket_bytes, 0.0))
             short &= rate > 0.0  # a failed link lets nothing past
-            slowest_s = max(slowest_s, (size - max(c.links[link, TOKENS], 0.0)) / rate)
-    extra_s += max(least_s - max(slowest_s, 0.0), 0.0)
+            slowest_s = max(slowest_s, (size - max(link.bucket_bytes, 0.0)) / rate)
+    flow.extra_s += max(flow.min_s - max(slowest_s, 0.0), 0.0)
     if short:
         at_once = size
-    for hop in range(c.paths.shape[2]):
-        link = c.paths[source, target, hop]
-        if link >= 0:
-            c.links[link, TOKENS] -= at_once
-            count(link, at_once, now, c)
+    for hop in range(path.shape[0]):
+        if path[hop] >= 0:
+            links.links[path[hop]].bucket_bytes -= at_once
+            record_use(path[hop], at_once, now, links.use)
     if short:
-        due_s, back = now + slowest_s + extra_s, False
-        ways = 2.0 * (trips + held) - 1.0
+        at_s, back = now + slowest_s + flow.extra_s, False
+        ways = 2.0 * (flow.rounds + flow.nagle_delays) - 1.0
         while ways > 0.0:
-            one, other = (target, source) if back else (source, target)
-            due_s += min(ways, 1.0) * (c.latency_s[one, other] + standing_s(one, other, due_s, c))
+            source, target = (flow.target, flow.source) if back else (flow.source, flow.target)
+            at_s += min(ways, 1.0) * (latency_s[source, target] + queueing_s(source, target, at_s, links))
             back, ways = not back, ways - 1.0
-        arrive_at(message, due_s, c)
-        return
-    # a flow's waiting is its part of the rate
-    extra_s += trips * c.latency_s[source, target] + (trips - 1.0) * c.latency_s[target, source]
-    c.messages[message, LEFT], c.messages[message, RATE], c.messages[message, EXTRA_S] = size - at_once, 0.0, extra_s
-    if not c.clock[CHANGED]:
-        settle(now, c)
-        c.clock[CHANGED] = 1.0
-    c.flowing[int(c.clock[FLOWING])] = message
-    c.clock[FLOWING] += 1
+        schedule(message, at_s, events)
+    else:  # a flow's waiting is its part of the rate
+        there_s, back_s = latency_s[flow.source, flow.target], latency_s[flow.target, flow.source]
+        flow.extra_s += flow.rounds * there_s + (flow.rounds - 1.0) * back_s
+        start_flow(message, size - at_once, now, links)
 
 
 @part
-def standing_s(source, target, at_s, c):  # type: ignore[no-untyped-def]
-    """How long what then stands in the queues of a path takes to leave them, if flows go on as they do now."""
-    waits_s, later_s = 0.0, at_s - c.clock[SINCE]
-    for hop in range(c.paths.shape[2]):
-        link = c.paths[source, target, hop]
-        if link >= 0 and c.links[link, STANDING]:
-            for i in range(int(c.links[link - 1, CROSSED]) if link else 0, int(c.links[link, CROSSED])):
-                message = c.crossing[i]
-                if c.messages[message, FULL] == link:
-                    left = c.messages[message, LEFT] - c.messages[message, RATE] * later_s
-                    waits_s += max(min(left, c.fixed[WINDOW]), 0.0) / c.links[link, BYTES_PER_S]
-    return waits_s
+def start_flow(message, left_bytes, now, links):  # type: ignore[no-untyped-def]
+    """Put a message on the links, which are then to be shared anew."""
+    traffic = links.traffic[0]
+    links.flows[message].left_bytes, links.flows[message].bytes_per_s = left_bytes, 0.0
+    if not traffic.stale:
+        settle_flows(now, links)
+        traffic.stale = True
+    links.active[traffic.flows] = message
+    traffic.flows += 1
 
 
 @part
-def rate_of(link, now, c):  # type: ignore[no-untyped-def]
+def queueing_s(source, target, at_s, links):  # type: ignore[no-untyped-def]
+    """How long what is in the queues of a path at `at_s` takes to leave them, if flows go on as they do now."""
+    path, queued_s, later_s = links.paths[source, target], 0.0, at_s - links.traffic[0].settled_s
+    for hop in range(path.shape[0]):
+        if path[hop] >= 0 and links.links[path[hop]].bottlenecked_flows:
+            for i in range(first_flow(path[hop], links), links.links[path[hop]].flows_end):
+                flow = links.flows[links.by_link[i]]
+                if flow.bottleneck == path[hop]:
+                    left_bytes = flow.left_bytes - flow.bytes_per_s * later_s
+                    queued_bytes = max(min(left_bytes, links.window_bytes), 0.0)
+                    queued_s += queued_bytes / links.links[path[hop]].bytes_per_s
+    return queued_s
+
+
+@part
+def first_flow(link, links):  # type: ignore[no-untyped-def]
+    """Where the flows that cross a link begin in `by_link`."""
+    return links.links[link - 1].flows_end if link else 0
+
+
+@part
+def link_rate(link, now, links):  # type: ignore[no-untyped-def]
     """Bytes a second that a link carries at `now`."""
-    rate = c.links[link, BYTES_PER_S]
-    for i in range(c.periods.shape[0]):
-        if c.periods[i, WHAT] == parameters.LINK and c.periods[i, WHICH] == link and within(i, now, c):
-            rate *= c.periods[i, FACTOR]
+    rate = links.links[link].bytes_per_s
+    for i in range(links.periods.shape[0]):
+        period = links.periods[i]
+        if period.what == LINK and period.which == link and in_period(period, now):
+            rate *= period.factor
     return rate
 
 
 @part
-def refill(link, rate, now, c):  # type: ignore[no-untyped-def]
-    """Bring a link's tokens up to date."""
-    passed_s = now - c.links[link, LINK_SINCE]
-    tokens = c.links[link, TOKENS] + (rate - c.links[link, USED]) * passed_s
-    c.links[link, TOKENS] = min(tokens, c.links[link, BURST_BYTES])
-    count(link, c.links[link, USED] * passed_s, now, c)
-    c.links[link, LINK_SINCE] = now
+def refill_bucket(number, rate, now, links):  # type: ignore[no-untyped-def]
+    """Bring up to date what a link may carry at once."""
+    link = links.links[number]
+    passed_s = now - link.settled_s
+    link.bucket_bytes = min(link.bucket_bytes + (rate - link.used_bytes_per_s) * passed_s, link.burst_bytes)
+    record_use(number, link.used_bytes_per_s * passed_s, now, links.use)
+    link.settled_s = now
 
 
 @part
-def count(which, amount, now, c):  # type: ignore[no-untyped-def]
+def record_use(which, amount, now, use):  # type: ignore[no-untyped-def]
     """Add up what a link has carried, or how long a host's servers have served."""
-    last = c.used.shape[0] - 1
+    last = use.used.shape[0] - 1
     if last >= 0:
-        c.used[min(int(now / c.fixed[BIN_S]), last), which] += amount
+        use.used[min(int(now / use.bin_s), last), which] += amount
 
 
 @part
-def settle(now, c):  # type: ignore[no-untyped-def]
+def settle_flows(now, links):  # type: ignore[no-untyped-def]
     """Bring all flows up to date."""
-    passed_s = now - c.clock[SINCE]
-    for i in range(int(c.clock[FLOWING])):
-        c.messages[c.flowing[i], LEFT] -= c.messages[c.flowing[i], RATE] * passed_s
-    c.clock[SINCE] = now
+    traffic = links.traffic[0]
+    passed_s = now - traffic.settled_s
+    for i in range(traffic.flows):
+        flow = links.flows[links.active[i]]
+        flow.left_bytes -= flow.bytes_per_s * passed_s
+    traffic.settled_s = now
 
 
 @part
-def by_link(flows, c):  # type: ignore[no-untyped-def]
-    """List for every link the flows that cross it, in their order."""
-    end = 0.0
-    for link in range(c.links.shape[0]):
-        c.links[link, CROSSED] = end  # where its list begins, until it is filled
-        end += c.links[link, SHARING]
-    for i in range(flows):
-        message = c.flowing[i]
-        source, target = int(c.messages[message, SOURCE]), int(c.messages[message, TARGET])
-        for hop in range(c.paths.shape[2]):
-            link = c.paths[source, target, hop]
-            if link >= 0:
-                c.crossing[int(c.links[link, CROSSED])] = message
-                c.links[link, CROSSED] += 1.0
+def share_links(now, links, events):  # type: ignore[no-untyped-def]
+    """Take out the flows that are done, and share the links anew among the others."""
+    settle_flows(now, links)
+    for number in range(links.links.shape[0]):
+        link = links.links[number]
+        link.residual_bytes_per_s = link_rate(number, now, links)
+        refill_bucket(number, link.residual_bytes_per_s, now, links)
+        link.used_bytes_per_s, link.bottlenecked_flows, link.active_flows = 0.0, 0, 0
+    end_flows(now, links, events)
+    list_flows(links)
+    traffic = links.traffic[0]
+    traffic.stale, traffic.next_change_s = False, np.inf
+    if traffic.flows:
+        traffic.next_change_s = next_edge_s(links.periods, now)  # when a rate changes, links are shared anew
+        fill_links(now, links)
 
 
 @part
-def share(now, c):  # type: ignore[no-untyped-def]
-    """Take out the flows that are done, and share the links anew among the others.
-
-    Progressive filling (Bertsekas and Gallager, Data Networks, 6.5.2): raise all rates together until a link is full,
-    fix the flows that cross it, go on with the rest.
-    """
-    settle(now, c)
-    c.clock[CHANGED], c.clock[NEXT_DONE] = 0.0, np.inf
-    links, hops = c.links.shape[0], c.paths.shape[2]
-    for link in range(links):
-        c.links[link, SPARE] = rate_of(link, now, c)
-        refill(link, c.links[link, SPARE], now, c)
-        c.links[link, USED] = c.links[link, STANDING] = c.links[link, SHARING] = 0.0
-    flows = 0
-    for i in range(int(c.clock[FLOWING])):
-        message = c.flowing[i]
-        if c.messages[message, LEFT] <= c.messages[message, RATE] * DONE_S:
-            arrive_at(message, now + c.messages[message, EXTRA_S], c)
+def end_flows(now, links, events):  # type: ignore[no-untyped-def]
+    """Take out the flows that are done, and count the others on their links."""
+    flows, paths = 0, links.paths
+    for i in range(links.traffic[0].flows):
+        message = links.active[i]
+        flow = links.flows[message]
+        if flow.left_bytes <= flow.bytes_per_s * DONE_S:
+            schedule(message, now + flow.extra_s, events)
             continue
-        c.messages[message, RATE] = -1.0
-        c.flowing[flows] = message
+        flow.bytes_per_s = -1.0  # until it is fixed
+        links.active[flows] = message
         flows += 1
-        source, target = int(c.messages[message, SOURCE]), int(c.messages[message, TARGET])
-        for hop in range(hops):
-            if c.paths[source, target, hop] >= 0:
-                c.links[c.paths[source, target, hop], SHARING] += 1.0
-    c.clock[FLOWING] = flows
-    by_link(flows, c)
-    unfixed = flows
+        for hop in range(paths.shape[2]):
+            crossed = paths[flow.source, flow.target, hop]
+            if crossed >= 0:
+                links.links[crossed].active_flows += 1
+    links.traffic[0].flows = flows
+
+
+@part
+def list_flows(links):  # type: ignore[no-untyped-def]
+    """List for every link the flows that cross it, in the order in which they started."""
+    end = 0
+    for number in range(links.links.shape[0]):
+        links.links[number].flows_end = end  # where its list begins, until it is filled
+        end += links.links[number].active_flows
+    for i in range(links.traffic[0].flows):
+        flow = links.flows[links.active[i]]
+        for hop in range(links.paths.shape[2]):
+            crossed = links.paths[flow.source, flow.target, hop]
+            if crossed >= 0:
+                links.by_link[links.links[crossed].flows_end] = links.active[i]
+                links.links[crossed].flows_end += 1
+
+
+@part
+def fill_links(now, links):  # type: ignore[no-untyped-def]
+    """Give all flows their rates by progressive filling (Bertsekas and Gallager, Data Networks, 6.5.2): raise all rates
+    together until a link is a bottleneck, fix the flows that cross it, go on with the rest."""
+    traffic, paths = links.traffic[0], links.paths
+    unfixed = traffic.flows
     while unfixed:
-        level, full = np.inf, -1
-        for link in range(links):
-            if c.links[link, SHARING] and c.links[link, SPARE] / c.links[link, SHARING] < level:
-                level, full = c.links[link, SPARE] / c.links[link, SHARING], link
-        for i in range(int(c.links[full - 1, CROSSED]) if full else 0, int(c.links[full, CROSSED])):
-            message = c.crossing[i]
-            if c.messages[message, RATE] >= 0.0:
+        level, bottleneck = np.inf, -1
+        for number in range(links.links.shape[0]):
+            link = links.links[number]
+            if link.active_flows and link.residual_bytes_per_s / link.active_flows < level:
+                level, bottleneck = link.residual_bytes_per_s / link.active_flows, number
+        for i in range(first_flow(bottleneck, links), links.links[bottleneck].flows_end):
+            flow = links.flows[links.by_link[i]]
+            if flow.bytes_per_s >= 0.0:
                 continue
-            source, target = int(c.messages[message, SOURCE]), int(c.messages[message, TARGET])
-            c.messages[message, RATE] = level
+            flow.bytes_per_s, flow.bottleneck = level, bottleneck
             unfixed -= 1
-            c.messages[message, FULL] = full
-            c.links[full, STANDING] += 1.0
+            links.links[bottleneck].bottlenecked_flows += 1
             if level > 0.0:
-                c.clock[NEXT_DONE] = min(c.clock[NEXT_DONE], now + c.messages[message, LEFT] / level)
-            for hop in range(hops):
-                link = c.paths[source, target, hop]
-                if link >= 0:
-                    c.links[link, SPARE] = max(c.links[link, SPARE] - level, 0.0)
-                    c.links[link, SHARING] -= 1.0
-                    c.links[link, USED] += level
-    if flows:
-        for i in range(c.periods.shape[0]):  # when a rate changes, links are shared anew
-            for edge in (START, END):
-                at, again_s = c.periods[i, edge], c.periods[i, REPEAT_S]
-                passed_s = now + EDGE_S - at
-                if passed_s >= 0.0 and again_s < np.inf:
-                    at += (math.floor(passed_s / again_s) + 1.0) * again_s
-                if at > now + EDGE_S:
-                    c.clock[NEXT_DONE] = min(c.clock[NEXT_DONE], at)
+                traffic.next_change_s = min(traffic.next_change_s, now + flow.left_bytes / level)
+            for hop in range(paths.shape[2]):
+                crossed = paths[flow.source, flow.target, hop]
+                if crossed >= 0:
+                    link = links.links[crossed]
+                    link.residual_bytes_per_s = max(link.residual_bytes_per_s - level, 0.0)
+                    link.active_flows -= 1
+                    link.used_bytes_per_s += level

@@ -1,142 +1,111 @@
-"""How a trainer's call goes to every owner, through queues and servers.
+"""Remote procedure calls: a trainer's requests go to every owner of rows, through queues and servers, and back.
 
 A server takes one request at a time. Work is done on cores (`sim.engine.cores`), messages cross links
-(`sim.engine.links`). Compiled, as all that `sim.engine.threads` needs.
+(`sim.engine.links`).
 """
 
 from __future__ import annotations
 
 from sim.compiled import part
-from sim.engine.allreduce import add
-from sim.engine.cores import start_job
-from sim.engine.layout import (
-    ACKNOWLEDGED,
-    ASLEEP,
-    AT,
-    DOWN_BYTES,
-    GRADIENT,
-    HOST,
-    IDLE,
-    INBOX,
-    INBOX_END,
-    KIND,
-    LEG,
-    PENDING,
-    REQUEST,
-    RESPONSE,
-    ROWS,
-    SEND_S_PER_ROW,
-    SENDING,
-    SERVED,
-    SERVER_S,
-    SERVER_S_PER_ROW,
-    SERVERS,
-    SERVING,
-    STAGE,
-    STEP,
-    TRAINERS,
-    UP_BYTES,
-    WAITING,
-)
-from sim.engine.links import count, send
-from sim.engine.tasks import THREADS_PER_TRAINER
+from sim.engine.layout import IDLE, REQUEST, RESPONSE, SENDING, SERVING, WAITING
+from sim.engine.links import post, record_use
+from sim.engine.tasks import PREPARE, THREADS_PER_TRAINER
 
 
 @part
-def ask(thread, now, c):  # type: ignore[no-untyped-def]
+def send_requests(trainer, rpc, threads, links):  # type: ignore[no-untyped-def]
     """Send a request to every owner of rows."""
-    hosts, trainer = c.queues.shape[0], thread // THREADS_PER_TRAINER
-    at, step = int(c.threads[thread, AT]), int(c.threads[thread, STEP])
-    size = c.kinds[int(c.programs[thread, at, step, KIND]), UP_BYTES]
+    hosts, thread = rpc.requests.shape[0], threads.threads[trainer * THREADS_PER_TRAINER + PREPARE]
+    kind = kind_of(trainer, rpc, threads)
     for owner in range(hosts):
-        rows = c.rows[trainer, at, step, owner]
+        rows = threads.rows[trainer, thread.task, thread.step, owner]
         if rows > 0.0:
             message = trainer * hosts + owner
-            c.messages[message, LEG], c.messages[message, ROWS] = REQUEST, rows
-            c.threads[thread, PENDING] += 1
-            source, held = int(c.threads[thread, HOST]), c.fixed[ACKNOWLEDGED]
-            send(message, source, owner, rows * size, 0.0, 0.0, 1.0, held, now, c)
+            rpc.messages[message].direction, rpc.messages[message].rows = REQUEST, rows
+            rpc.awaited[trainer] += 1
+            size = rows * kind.request_bytes_per_row
+            post(message, thread.host, owner, size, 0.0, 0.0, 1.0, rpc.nagle_delays, links)
 
 
 @part
-def arrived(message, now, c):  # type: ignore[no-untyped-def]
-    """A message is where it was sent to. Returns the thread that goes on thereby, or -1."""
-    hosts, trainers = c.queues.shape[0], int(c.fixed[TRAINERS])
-    if c.messages[message, LEG] == GRADIENT:
-        return add(message, now, c)
-    c.following[message] = -1
-    if c.messages[message, LEG] == RESPONSE:
-        thread = message // hosts * THREADS_PER_TRAINER
-        if c.threads[thread, INBOX] < 0:
-            c.threads[thread, INBOX] = message
-        else:
-            c.following[int(c.threads[thread, INBOX_END])] = message
-        c.threads[thread, INBOX_END] = message
-        return thread if c.threads[thread, STAGE] == WAITING else -1
+def kind_of(trainer, rpc, threads):  # type: ignore[no-untyped-def]
+    """The kind of the call that a trainer is in."""
+    number = trainer * THREADS_PER_TRAINER + PREPARE
+    thread = threads.threads[number]
+    return rpc.kinds[threads.tasks[number, thread.task, thread.step].kind]
+
+
+@part
+def on_arrival(message, rpc, threads):  # type: ignore[no-untyped-def]
+    """A request is at its host, or a response at its trainer. Returns the thread that goes on thereby, or -1."""
+    hosts = rpc.requests.shape[0]
+    if rpc.messages[message].direction == RESPONSE:
+        trainer = message // hosts
+        append(message, rpc.inboxes[trainer], rpc.messages)
+        number = trainer * THREADS_PER_TRAINER + PREPARE
+        return number if threads.threads[number].stage == WAITING else -1
     owner = message % hosts
-    if c.queues[owner, 0] < 0:
-        c.queues[owner, 0] = message
-    else:
-        c.following[c.queues[owner, 1]] = message
-    c.queues[owner, 1] = message
-    servers = int(c.fixed[SERVERS])
-    first = trainers * THREADS_PER_TRAINER + owner * servers
-    for server in range(first, first + servers):
-        if c.threads[server, STAGE] == IDLE:
-            serve_next(server, now, c)
-            break
+    append(message, rpc.requests[owner], rpc.messages)
+    first = rpc.first_server + owner * rpc.servers_per_host
+    for server in range(first, first + rpc.servers_per_host):
+        if threads.threads[server].stage == IDLE:
+            return server
     return -1
 
 
 @part
-def kind_of(message, c):  # type: ignore[no-untyped-def]
-    """The kind of the call that a message belongs to."""
-    thread = message // c.queues.shape[0] * THREADS_PER_TRAINER
-    return int(c.programs[thread, int(c.threads[thread, AT]), int(c.threads[thread, STEP]), KIND])
+def append(message, queue, messages):  # type: ignore[no-untyped-def]
+    """Put a message at the end of a queue."""
+    messages[message].next = -1
+    if queue.first < 0:
+        queue.first = message
+    else:
+        messages[queue.last].next = message
+    queue.last = message
 
 
 @part
-def serve_next(server, now, c):  # type: ignore[no-untyped-def]
-    """Let an idle server take the request that waits longest."""
-    host = int(c.threads[server, HOST])
-    message = c.queues[host, 0]
-    if message < 0:
-        c.threads[server, ASLEEP] = 1.0
-        return
-    c.queues[host, 0] = c.following[message]
-    kind = kind_of(message, c)
-    work_s = c.kinds[kind, SERVER_S] + c.messages[message, ROWS] * c.kinds[kind, SERVER_S_PER_ROW]
-    c.threads[server, STAGE], c.threads[server, SERVED] = SERVING, message
-    count(c.links.shape[0] + host, work_s, now, c)
-    start_job(server, work_s, now, c)
+def start_service(number, now, rpc, threads):  # type: ignore[no-untyped-def]
+    """Let an idle server take the request that waits longest, if there is one. Returns the work of that."""
+    server = threads.threads[number]
+    queue = rpc.requests[server.host]
+    request = queue.first
+    if request < 0:
+        server.asleep = True
+        return 0.0
+    queue.first = rpc.messages[request].next
+    kind = kind_of(request // rpc.requests.shape[0], rpc, threads)
+    demand_s = kind.server_s + rpc.messages[request].rows * kind.server_s_per_row
+    server.stage, rpc.serving[number - rpc.first_server] = SERVING, request
+    record_use(server.host, demand_s, now, rpc.use)
+    return demand_s
 
 
 @part
-def answer(server, now, c):  # type: ignore[no-untyped-def]
-    """Send the rows that a server has read, and let it go on with its queue.
+def send_response(number, rpc, threads, links):  # type: ignore[no-untyped-def]
+    """Send the rows that a server has read. Returns the sender of that connection if it is idle, or -1.
 
-    While they cross links, a thread of that connection, as DGL has one for each, copies them into the socket.
+    While the rows cross links, a thread of the connection, as DGL has one for each, copies them into the socket.
     """
-    message, host = int(c.threads[server, SERVED]), int(c.threads[server, HOST])
-    asking = int(c.threads[message // c.queues.shape[0] * THREADS_PER_TRAINER, HOST])
-    kind, rows = kind_of(message, c), c.messages[message, ROWS]
-    sending_s, held = rows * c.kinds[kind, SEND_S_PER_ROW], c.fixed[ACKNOWLEDGED]
-    c.messages[message, LEG] = RESPONSE
-    send(message, host, asking, rows * c.kinds[kind, DOWN_BYTES], sending_s, 0.0, 1.0, held, now, c)
-    if sending_s > 0.0:
-        sender = c.threads.shape[0] - int(c.fixed[TRAINERS]) * c.queues.shape[0] + message
-        c.threads[sender, PENDING] += sending_s
-        if c.threads[sender, STAGE] == IDLE:
-            copy(sender, now, c)
-    c.threads[server, STAGE] = IDLE
-    serve_next(server, now, c)
+    server = threads.threads[number]
+    message = rpc.serving[number - rpc.first_server]
+    trainer = message // rpc.requests.shape[0]
+    target, rows = threads.threads[trainer * THREADS_PER_TRAINER].host, rpc.messages[message].rows
+    kind = kind_of(trainer, rpc, threads)
+    send_s, size = rows * kind.send_s_per_row, rows * kind.response_bytes_per_row
+    rpc.messages[message].direction = RESPONSE
+    post(message, server.host, target, size, send_s, 0.0, 1.0, rpc.nagle_delays, links)
+    rpc.unsent_s[message] += send_s
+    server.stage = IDLE
+    sender = rpc.first_sender + message
+    return sender if threads.threads[sender].stage == IDLE else -1
 
 
 @part
-def copy(sender, now, c):  # type: ignore[no-untyped-def]
-    """Let a thread copy into its socket what there is to copy."""
-    sending_s = c.threads[sender, PENDING]
-    c.threads[sender, PENDING] = 0.0
-    c.threads[sender, STAGE] = SENDING if sending_s > 0.0 else IDLE
-    if sending_s > 0.0:
-        start_job(sender, sending_s, now, c)
+def copy_rows(number, rpc, threads):  # type: ignore[no-untyped-def]
+    """Let a sender copy into its socket what there is to copy. Returns the work of that."""
+    sender, message = threads.threads[number], number - rpc.first_sender
+    send_s = rpc.unsent_s[message]
+    rpc.unsent_s[message] = 0.0
+    sender.stage = SENDING if send_s > 0.0 else IDLE
+    return send_s

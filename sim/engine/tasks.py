@@ -16,7 +16,8 @@ STEP = np.dtype(
         ("before_s", np.float64),  # work before the call
         ("overlapped_s", np.float64),  # work while the call is under way
         ("after_s", np.float64),  # work after its responses are in place
-    ]
+    ],
+    align=True,
 )
 """A step of a task, in seconds of a core of one's own. Tasks are arrays of these, of shape (tasks, steps)."""
 
@@ -30,7 +31,8 @@ TASK_TIMES = np.dtype(
         ("began_s", np.float64),  # it had the token and began
         ("ended_s", np.float64, MOST_STEPS),  # the end of each step
         ("overlapped_s", np.float64, MOST_STEPS),  # how long the overlapped work of each step took
-    ]
+    ],
+    align=True,
 )
 """Of a task that has ended: simulated time in seconds. `overlapped_s` is a duration, all others are instants."""
 

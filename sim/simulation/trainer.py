@@ -119,8 +119,9 @@ class Trainer:
             if self._decided is None:
                 yield engine.run(rank, PREPARE, tasks[span], rows[span], needs_token=True, releases=ON_END)
                 times = engine.times(rank, PREPARE)
-                ended, gather_s = times["ended_s"][:, FETCH_STEP - 1 :], times["overlapped_s"][:, FETCH_STEP]
-                self.prepared[span] = np.column_stack([times["began_s"], ended, gather_s])
+                prepared = self.prepared[span]
+                prepared[:, 0], prepared[:, 1:4] = times["began_s"], times["ended_s"][:, FETCH_STEP - 1 :]
+                prepared[:, 4] = times["overlapped_s"][:, FETCH_STEP]
             else:
                 for minibatch in range(span.start, span.stop):
                     now = slice(minibatch, minibatch + 1)
@@ -151,7 +152,7 @@ class Trainer:
                 releases = ON_BEGIN if self._depth else ON_REQUEST
                 yield engine.run(rank, TRAIN, tasks[now], needs_token=True, releases=releases)
                 times = engine.times(rank, TRAIN)
-                self.trained[now] = np.column_stack([times["requested_s"], times["ended_s"]])
+                self.trained[now, 0], self.trained[now, 1:] = times["requested_s"], times["ended_s"]
                 if decided:
                     start, began, *_, updated = self.trained[first].tolist()
                     decided.driver.time(began - start, updated - start)

@@ -12,72 +12,60 @@ from scipy.optimize import linprog
 from sim.cluster.topology import links as routes_of
 from sim.cluster.topology import star
 from sim.engine import event_heap, links
-from sim.engine.layout import CHANGED, CLOCK, DUE, FLOWING, LINK, MESSAGE, NEXT_DONE, PERIOD, SINCE, EngineState
+from sim.engine.parameters import LINK, Period
+from sim.engine.state import make_event_heap, make_links, make_periods
 from traces.errors import InputError
 
 HOSTS = ("a", "b", "c", "d")
 
 
 @njit
-def send(*arguments):
+def send(message, source, target, size, min_s, extra_s, rounds, nagle_delays, now, network, events):
     """Compiled parts can be called from compiled functions only."""
-    links.send(*arguments)
+    links.post(message, source, target, size, min_s, extra_s, rounds, nagle_delays, network)
+    links.send_posted(now, network, events)
 
 
 @njit
-def arrive_at(message, due_s, state):
-    event_heap.arrive_at(message, due_s, state)
+def share(now, network, events):
+    links.share_links(now, network, events)
 
 
 @njit
-def next_due(state):
-    return event_heap.next_due(state)
-
-
-@njit
-def share(now, state):
-    links.share(now, state)
+def pop_event(events):
+    return event_heap.pop_event(events)
 
 
 def make_network(messages, rate=1000.0, latency_s=0.0, burst_bytes=0.0, window=0.0, periods=()):
-    """Links alone, without threads."""
+    """Links alone, and a heap for what arrives."""
     routes = routes_of(star(HOSTS, rate, latency_s, burst_bytes), HOSTS)
-    state_of_links = np.zeros((len(routes.bytes_per_s), len(LINK)))
-    state_of_links[:, :3] = rate, burst_bytes, burst_bytes
-    fixed = np.zeros(9)
-    fixed[0] = window
-    none = np.zeros((0, 0))
-    return EngineState(
-        clock=np.zeros(len(CLOCK)), threads=none, programs=np.zeros((0, 0, 0, 0)), rows=np.zeros((0, 0, 0, 0)),
-        times=np.zeros((0, 0, 0)), pools=none,
-        messages=np.zeros((messages, len(MESSAGE))), links=state_of_links, due_at=np.zeros(messages),
-        ready=np.zeros((0, 0), np.int64), jobs=np.zeros((0, 0), np.int64), following=np.zeros(0, np.int64),
-        flowing=np.zeros(messages, np.int64), crossing=np.zeros(2 * messages, np.int64),
-        due=np.zeros(messages, np.int64), due_order=np.zeros(messages, np.int64), queues=np.zeros((0, 2), np.int64),
-        paths=routes.paths, latency_s=routes.latency_s, kinds=none, fixed=fixed,
-        periods=np.array(periods, float).reshape(-1, len(PERIOD)), used=none,
-    )  # fmt: skip
+    network = make_links(
+        routes.bytes_per_s, routes.burst_bytes, routes.paths, routes.latency_s, window, messages, make_periods(periods)
+    )
+    return network, make_event_heap(messages)
 
 
-def finish_times(flows, least_s=0.0, extra_s=0.0, trips=1.0, held=0.0, **options):
+def finish_times(flows, min_s=0.0, extra_s=0.0, rounds=1.0, nagle_delays=0.0, **options):
     """When each (start, source, target, bytes) is there, on a star of four hosts with links of 1000 bytes a second."""
-    state, done = make_network(len(flows), **options), [0.0] * len(flows)
-    clock = state.clock
+    (network, events), done = make_network(len(flows), **options), [0.0] * len(flows)
+    [traffic], [heap] = network.traffic, events.heap
 
     def wait(until):
         while True:
-            flows_at = np.inf if not clock[FLOWING] else clock[SINCE] if clock[CHANGED] else clock[NEXT_DONE]
-            due = state.due_at[0] if clock[DUE] else np.inf
-            if min(flows_at, due) >= until:
+            flows_s = np.inf
+            if traffic["flows"]:
+                flows_s = traffic["settled_s"] if traffic["stale"] else traffic["next_change_s"]
+            event_s = events.events["at_s"][0] if heap["events"] else np.inf
+            if min(flows_s, event_s) >= until:
                 return
-            if due <= flows_at:
-                done[next_due(state)] = due
+            if event_s <= flows_s:
+                done[pop_event(events)] = event_s
             else:
-                share(float(flows_at), state)
+                share(float(flows_s), network, events)
 
     for number, (start, source, target, size) in sorted(enumerate(flows), key=lambda one: one[1][0]):
         wait(start)
-        send(number, source, target, float(size), least_s, extra_s, trips, held, float(start), state)
+        send(number, source, target, float(size), min_s, extra_s, rounds, nagle_delays, float(start), network, events)
     wait(np.inf)
     return done
 
@@ -110,6 +98,10 @@ def test_what_one_flow_cannot_use_the_other_gets():
     assert done == pytest.approx([1.0] * 4)
 
 
+def test_a_message_within_a_host_crosses_no_link():
+    assert finish_times([(0.25, 2, 2, 500)], extra_s=0.1) == [0.35]
+
+
 def test_a_flow_of_no_bytes_is_done_at_once():
     assert finish_times([(0.25, 0, 1, 0)]) == [0.25]
 
@@ -133,36 +125,20 @@ def test_it_waits_no_longer_than_for_what_is_left_of_a_flow():
 
 def test_only_the_end_of_a_short_message_is_held_back():
     """A way takes 20 ms: the short one goes there, back, and there again."""
-    assert finish_times([(0, 0, 1, 50)], window=100.0, latency_s=0.01, held=1.0) == pytest.approx([0.11])
-    assert finish_times([(0, 0, 1, 500)], window=100.0, latency_s=0.01, held=1.0) == pytest.approx([0.52])
+    assert finish_times([(0, 0, 1, 50)], window=100.0, latency_s=0.01, nagle_delays=1.0) == pytest.approx([0.11])
+    assert finish_times([(0, 0, 1, 500)], window=100.0, latency_s=0.01, nagle_delays=1.0) == pytest.approx([0.52])
 
 
 def test_messages_that_stand_for_several_take_the_latency_there_and_back():
     for size in (50, 500):
-        there = finish_times([(0, 0, 1, size)], window=100.0, latency_s=0.01, trips=3.0)
+        there = finish_times([(0, 0, 1, size)], window=100.0, latency_s=0.01, rounds=3.0)
         assert there == pytest.approx([size / 1000 + 5 * 0.02])
 
 
 def test_a_message_takes_no_less_than_its_copying():
-    assert finish_times([(0, 0, 1, 50)], window=100.0, least_s=0.2) == pytest.approx([0.2])
-    assert finish_times([(0, 0, 1, 500)], window=100.0, least_s=0.7) == pytest.approx([0.7])
-    assert finish_times([(0, 0, 1, 500)], window=100.0, least_s=0.4, extra_s=0.1) == pytest.approx([0.6])
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40))
-@settings(max_examples=100, deadline=None)
-def test_messages_arrive_in_time_and_together_in_the_order_in_which_they_were_sent(sent):
-    """Some arrive, at the latest then, whenever one has been sent."""
-    state, waiting, expected, found = make_network(len(sent)), [], [], []
-    for message, (due_s, one_arrives) in enumerate(sent):
-        arrive_at(message, float(due_s), state)
-        waiting.append((due_s, message))
-        if one_arrives:
-            expected.append(min(waiting)[1])
-            waiting.remove(min(waiting))
-            found.append(next_due(state))
-    found += [next_due(state) for _ in waiting]
-    assert found == expected + [message for _, message in sorted(waiting)]
+    assert finish_times([(0, 0, 1, 50)], window=100.0, min_s=0.2) == pytest.approx([0.2])
+    assert finish_times([(0, 0, 1, 500)], window=100.0, min_s=0.7) == pytest.approx([0.7])
+    assert finish_times([(0, 0, 1, 500)], window=100.0, min_s=0.4, extra_s=0.1) == pytest.approx([0.6])
 
 
 @pytest.mark.parametrize(
@@ -175,12 +151,12 @@ def test_messages_arrive_in_time_and_together_in_the_order_in_which_they_were_se
     ],
 )
 def test_a_link_that_changes_its_rate(periods, expected):
-    rows = [
-        (start, end, factor, 0, link, *(again or [np.inf]))
+    slow = [
+        Period(start, end, factor, LINK, link, *again)
         for start, end, factor, *again in periods
         for link in range(len(star(HOSTS, 1.0).edges))
     ]
-    assert finish_times([(0, 0, 1, 500)], periods=rows) == pytest.approx([expected])
+    assert finish_times([(0, 0, 1, 500)], periods=slow) == pytest.approx([expected])
 
 
 def by_linear_programs(flows, capacity):
@@ -220,11 +196,11 @@ def by_linear_programs(flows, capacity):
 @settings(max_examples=15, deadline=None)
 def test_rates_are_those_of_linear_programs(data):
     flows = data.draw(st.lists(pairs, min_size=1, max_size=8))
-    state = make_network(len(flows))
+    network, events = make_network(len(flows))
     for number, (source, target) in enumerate(flows):
-        send(number, source, target, 1e6, 0.0, 0.0, 1.0, 0.0, 0.0, state)
-    share(0.0, state)
-    assert state.messages[:, 2] == pytest.approx(by_linear_programs(flows, 1000.0))
+        send(number, source, target, 1e6, 0.0, 0.0, 1.0, 0.0, 0.0, network, events)
+    share(0.0, network, events)
+    assert network.flows["bytes_per_s"] == pytest.approx(by_linear_programs(flows, 1000.0))
 
 
 def rates(flows, capacity):
