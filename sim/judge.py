@@ -88,27 +88,29 @@ def main(
     twin = Twin.open(trace, {options.get("universe", "halo")})
     tables: dict[str, list[pl.DataFrame]] = {}
     reports: list[dict[str, Any]] = []
+    notices: dict[str, None] = {}
     for seed in range(seeds):
         run = twin.simulate(plan, **options | {"seed": seed})
         for part, judged in zip(PARTS, judged_run(run, horizon, seconds), strict=False):
             tables.setdefault(part, []).append(judged.table)
+            notices |= dict.fromkeys(judged.notices if part == "judged" else [])
             reports.append({"agent": plan.name, "control": part == "control", "seed": seed} | judged.report)
     notice = twin.header.notice
     if json:
-        print_json({"notice": notice, "rows": reports})
+        print_json({"notice": notice, "notices": list(notices), "rows": reports})
     elif not quiet:
         shown = Table("", plan.name, *(["control"] if len(tables) > 1 else []))
         for name in [name for name in reports[0] if name not in ("agent", "control", "seed")]:
             means = [_mean([row[name] for row in reports if row["control"] == other]) for other in (False, True)]
             shown.add_row(name.replace("_", " "), *means[: len(tables)])
-        if notice:
-            console().print(f"[bold yellow]{notice}[/]")
+        for one in notices:
+            console().print(f"[bold yellow]{one}[/]")
         console().print(shown)
         console().print(f"mean of {seeds} runs; control: a random gate with the same rate of replacements")
     if out is not None:
         told = {
             "trace": trace.name,
-            "notice": notice,
+            "notice": "\n".join(notices),
             "command": command_line("sim.judge"),
         }
         _write(out, tables, [row | told for row in reports])

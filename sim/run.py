@@ -163,7 +163,11 @@ def main(
     experiment.write(folder, artist.begin)
     check = experiment.runs["none"].check()
     if json:
-        print_json({"run": config.id, "folder": folder, "notice": notice, "rows": rows} | check)
+        found = {"run": config.id, "folder": folder, "notice": notice, "notices": run.notices}
+        print_json(found | {"usable_answers": run.row["usable_answers"], "rows": rows} | check)
+    for one in run.notices:
+        if one != notice:
+            shown.print(f"[bold yellow]{one}[/]")
     _print(shown, rows)
     if breakdown:
         _print_breakdown(shown, run.minibatches)
@@ -200,11 +204,12 @@ def _print(console: Console, rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("policy", no_wrap=True, max_width=24)
-    for name in ("epoch", "vs none", "stall", "hits", "of halo", "fetched rows", "x MIN"):
+    table.add_column("policy", overflow="fold", max_width=24)
+    headings = ["epoch", "vs none", "stall", "hits", "of halo", "fetched", "x MIN", "replaced", "answers used"]
+    if all(row.get("usable_answers") == row.get("decisions") for row in rows):
+        headings.pop()
+    for name in headings:
         table.add_column(name, justify="right", no_wrap=True)
-    baseline = rows[0]["epoch_s_mean"]
-    minimum = next((row["fetched_rows"] for row in rows if row["policy"] == "MIN"), None)
     for row in rows:
         in_halo = "" if row["hit_rate_halo"] is None else f"{row['hit_rate_halo']:.1%}"
         counts = f"{row['hit_rate_remote']:.1%}", in_halo, f"{row['fetched_rows']:,}"
@@ -212,10 +217,15 @@ def _print(console: Console, rows: list[dict[str, Any]]) -> None:
         if "epoch_s_mean" in row:
             times = (
                 f"{row['epoch_s_mean']:.3f} s",
-                f"{row['epoch_s_mean'] / baseline - 1:+.1%}",
+                f"{row['vs_none']:+.1%}",
                 f"{row['stall_s_mean'] * 1e3:.1f} ms",
             )
-        table.add_row(row["policy"], *times, *counts, f"{row['fetched_rows'] / minimum:.2f}" if minimum else "")
+        least = row.get("fetched_over_min")
+        did = ["", ""]
+        if row.get("decisions"):
+            did = [f"{row['replacements']:,}", f"{row['usable_answers']:,} of {row['decisions']:,}"]
+        cells = [*times, *counts, f"{least:.2f}" if least else "", *did]
+        table.add_row(row["policy"], *cells[: len(headings)])
     console.print(table)
 
 

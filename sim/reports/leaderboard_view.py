@@ -10,7 +10,9 @@ from typing import Any
 
 import polars as pl
 
+from sim.caches.registry import may_ask_policy
 from sim.config import BUFFER_FIELDS
+from sim.runs.results import idle_notice
 from sim.sweeps import leaderboard
 from sim.sweeps.leaderboard import CONFIGURATION, SETTING
 
@@ -19,6 +21,9 @@ SHOWN = (*FIRST, *(name for name in CONFIGURATION if name not in (*FIRST, "trace
 """Columns of configurations in the order in which they are shown, where rows differ in them."""
 
 RESULTS = ("seeds", "epoch_s_mean", "vs_none", "hit_rate_remote", "fetched_over_min", "buffer_bytes")
+CREDIT = ("vs_never", "replacements", "usable_answers")
+"""Shown where a policy decided."""
+
 AS_CAPTURED = ("link_bytes_per_s", "link_latency_s", "trainers_per_host", "feature_bytes", "owners_sha256", "cluster")
 """Columns in which nothing means: as in the captured run."""
 
@@ -54,6 +59,21 @@ def _words(document: dict[str, Any]) -> str:
             said = " ".join(f"{key}={value}" for key, value in one.items()) if isinstance(one, dict) else ""
             parts.append(f"{name} {said}" if said else f"{name}={one}")
     return ", ".join(parts)
+
+
+def idle_notices(board: pl.DataFrame) -> list[str]:
+    """What is to be known of policies that changed nothing, each with its buffer: a leaderboard's rows in its order."""
+    if "usable_answers" not in board.columns:
+        return []
+    idle = board.filter(
+        (pl.col("usable_answers") == 0) & (pl.col("buffer_rows") > 0) & (pl.col("agent") != "never")
+    ).to_dicts()
+    notices = [
+        idle_notice(f"{row['agent']} with {row['cache']} of {row['buffer']}", row)
+        for row in idle
+        if may_ask_policy(row["cache"])
+    ]
+    return list(dict.fromkeys(notices))
 
 
 def varied_settings(board: pl.DataFrame) -> list[str]:
@@ -93,6 +113,7 @@ class LeaderboardView:
         whole = leaderboard.leaderboard(table, by)
         shown = leaderboard.best_of(leaderboard.pareto(whole, by) if pareto else whole, groups, top)
         notices = sorted(set(table["notice"].drop_nulls()) - {""}) if "notice" in table.columns else []
+        notices = [*notices, *idle_notices(whole)]
         failed = table.filter(table["error"].is_not_null())
         return cls(folder, by, groups, whole, shown, table.height, failed, notices)
 
@@ -106,10 +127,16 @@ class LeaderboardView:
         if self.shown.is_empty():
             return []
         varied = [name for name in SHOWN if self.shown[name].n_unique() > 1]
-        named = dict.fromkeys([*self.groups, *(varied or ["agent"]), *RESULTS, self.by])
+        known = {"decisions", *CREDIT} <= set(self.shown.columns)  # not in results of earlier versions
+        credit = CREDIT if known and self.shown["decisions"].sum() else ()
+        named = dict.fromkeys([*self.groups, *(varied or ["agent"]), *RESULTS, *credit, self.by])
         rows = []
         for row in self.shown.iter_rows(named=True):
             texts = {name: text_of(name, row[name]) for name in named}
+            if "usable_answers" in named:
+                texts["usable_answers"] = f"{row['usable_answers']:.0f} of {row['decisions']:.0f}"
+            if not row.get("decisions"):
+                texts |= dict.fromkeys((name for name in ("replacements", "usable_answers") if name in texts), "")
             if not row["buffer_rows"]:
                 texts |= dict.fromkeys((name for name in BUFFER_FIELDS if name in texts), "")
             elif row["bound"] and "cache" in texts:

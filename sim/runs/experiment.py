@@ -10,7 +10,6 @@ from typing import Any
 
 import polars as pl
 
-from sim.counts.policy_runs import decides
 from sim.runs.results import write
 from sim.runs.run import Run
 from sim.runs.timeline import chrome_trace, utilisation
@@ -30,7 +29,7 @@ class Experiment:
     def runs(self) -> dict[str, Run]:
         """By policy, baselines first."""
         run, names = self.run, ["none", "pipeline"]
-        if run.plan.buffered and decides(run.config):
+        if run.decides:
             names.append("never")
         others = {name: run.twin.baseline(run.config, name, self.tell) for name in names if name != run.plan.name}
         return {name: others.get(name, run) for name in dict.fromkeys([*names, run.plan.name])}
@@ -82,7 +81,7 @@ class Experiment:
                 [table.clone().insert_column(0, name) for name, table in zip(policies, tables.values(), strict=True)]
             )
 
-        caption = "; ".join(filter(None, [header.notice, self.describe(), f"seed {run.config.seed}"]))
+        caption = "; ".join(filter(None, [*run.notices, self.describe(), f"seed {run.config.seed}"]))
         bound = None if run.bound is None else pl.Series(run.bound.missed_rows)
         epoch_s = {policy: one.row["epoch_s_mean"] for policy, one in self.runs.items()}
         shown = {policy: self.runs[policy].minibatches for policy in dict.fromkeys(["pipeline", name])}
@@ -96,7 +95,7 @@ class Experiment:
         }
         documents = {
             "config": run.config.model_dump(),
-            "summary": {"notice": header.notice, "runs": self.rows} | self.runs["none"].check(),
+            "summary": {"notice": header.notice, "notices": run.notices, "runs": self.rows} | self.runs["none"].check(),
             "cost": asdict(run.applied.cost),
         }
         if len(timed.used):

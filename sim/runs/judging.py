@@ -29,8 +29,9 @@ from traces.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A table with a row a decision that was applied, and a report of one row."""
+    """A table with a row a decision that was applied, a report of one row, and what a reader must know first."""
 
+    notices: list[str]
     table: pl.DataFrame
     report: dict[str, float]
 
@@ -56,8 +57,10 @@ def _judged(run: Run, horizon: int, seconds: bool) -> Judged:
         "fetched_rows": row["fetched_rows"],
         "over_MIN": row["fetched_over_min"],
         "epoch_s": row["epoch_s_mean"],
+        "vs_never": row["vs_never"],
+        "usable_answers": row["usable_answers"],
     }
-    return Judged(table, report)
+    return Judged(run.notices, table, report)
 
 
 def verdict(table: pl.DataFrame) -> dict[str, float]:

@@ -108,6 +108,7 @@ def summarise(simulated: Simulated, inputs: list[TrainerInput], header: Header) 
         "overlap_share": max(0.0, 1.0 - float(stall_s.sum()) / prepared_s) if prepared_s else 0.0,
         "decisions": len(decisions),
         "replacements": sum(entry.decision.replace for entry in applied),
+        "usable_answers": sum(entry.decision.outcome == "valid" for entry in applied),
         **{f"answers_{kind}": sum(e.decision.outcome == kind for e in decisions) for kind in OUTCOMES},
         "latency_s_mean": float(np.mean([entry.decision.latency_s for entry in decisions])) if decisions else 0.0,
     }
@@ -115,6 +116,24 @@ def summarise(simulated: Simulated, inputs: list[TrainerInput], header: Header) 
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 """A column `answers_OUTCOME` of a run's summary each."""
+
+
+def idle_notice(policy: str, row: Mapping[str, Any]) -> str:
+    """What a reader must know of a run whose policy changed nothing, because none of its answers applied; else empty.
+
+    `row` is a run's summary, of a policy that decides about a buffer.
+    """
+    if row["usable_answers"]:
+        return ""
+    if not row["decisions"]:
+        return f"NEVER ASKED: {policy} saw no whole window of minibatches, so its buffer stayed as under never"
+    became = {kind: int(row[f"answers_{kind}"]) for kind in OUTCOMES if row.get(f"answers_{kind}")}
+    late = became.pop("valid", 0)
+    words = [f"{count} {kind}" for kind, count in became.items()] + ([f"{late} after the run"] if late else [])
+    return (
+        f"NO USABLE ANSWER: none of the {row['decisions']:.0f} answers of {policy} could be used ({', '.join(words)}), "
+        "so its buffer stayed as under never"
+    )
 
 
 def write(

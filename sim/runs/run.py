@@ -13,7 +13,7 @@ from sim.config import RunConfig
 from sim.counts.bound import Bound
 from sim.counts.policy_runs import decides
 from sim.runs.applied import Applied
-from sim.runs.results import decision_table, epoch_times, minibatch_table, summarise
+from sim.runs.results import decision_table, epoch_times, idle_notice, minibatch_table, summarise
 from sim.simulation.simulate import Simulated
 
 if TYPE_CHECKING:
@@ -92,6 +92,19 @@ class Run:
         """A row a decision: what was seen, what was answered, when it applied, and its effect."""
         return decision_table(self.simulated, self.plan.calls_model)
 
+    @property
+    def decides(self) -> bool:
+        """Whether a policy decides about a buffer."""
+        return self.plan.buffered and decides(self.config)
+
+    @property
+    def notices(self) -> list[str]:
+        """What a reader must know first: what is synthetic or incomplete, and a policy that did nothing."""
+        asked = self.decides and self.plan.name != "never"
+        return [
+            text for text in (self.twin.header.notice, idle_notice(self.plan.name, self.row) if asked else "") if text
+        ]
+
     def judge(self, horizon: int = 32, seconds: bool = False) -> pl.DataFrame:
         """Every decision that was applied, with both branches over so many minibatches (`sim.runs.judging.judge`)."""
         from sim.runs.judging import judge
@@ -136,7 +149,7 @@ class Run:
     @cached_property
     def never(self) -> Run | None:
         """The same buffer, left as it was filled; None where no policy decides anything."""
-        return self._baseline("never") if self.plan.buffered and decides(self.config) else None
+        return self._baseline("never") if self.decides else None
 
     def _baseline(self, agent: str) -> Run:
         return self if self.plan.name == agent else self.twin.baseline(self.config, agent)

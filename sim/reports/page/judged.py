@@ -17,7 +17,7 @@ from traces.errors import InputError
 
 REPORT = (
     "agent", "seed", "decisions", "valid", "latency_s", "replacements", "interval", "pass_at_1", "regret_rows",
-    "regret_ms", "hit_rate_remote", "fetched_rows", "over_MIN", "epoch_s",
+    "regret_ms", "hit_rate_remote", "fetched_rows", "over_MIN", "epoch_s", "vs_never", "usable_answers",
 )  # fmt: skip
 DECISION = (
     "rank", "minibatch", "hit_rate", "stall_share", "stale_share", "replaced", "better", "right", "regret_rows",
@@ -56,8 +56,9 @@ class Judged:
 
     @property
     def notices(self) -> list[str]:
-        """What is synthetic or incomplete."""
-        return [self.report["notice"][0]] if self.report["notice"][0] else []
+        """What is synthetic or incomplete, and a policy that did nothing."""
+        found: list[str] = self.report["notice"][0].splitlines()
+        return found
 
     def table(self) -> Table:
         """The report as a table."""

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.registry import entry_of
+from sim.caches.registry import may_ask_policy
 from sim.config import RunConfig
 from sim.reports.page.commands import compare_command, page_command
 from sim.reports.page.content import Page, Section, Table
 from sim.reports.page.run import RESULTS, decisions_made, document, over_time, step_parts, table
 from sim.runs.former_names import renamed_row
+from sim.runs.results import idle_notice
 from traces.header import Header
 from traces.reader import Trace
 
 TRACE = "trace.parquet"
 """What a live run has and a simulated one has not."""
 
-MEASURED = (*RESULTS, "loss_last_epoch", "score_val", "score_test")
+MEASURED = (*RESULTS, "decisions", "usable_answers", "replacements", "loss_last_epoch", "score_val", "score_test")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,11 @@ class LiveRun:
     def notices(self) -> list[str]:
         """What is synthetic or incomplete."""
         ended = [] if self.header.complete else [f"ended early, after {self.header.epochs} whole epochs"]
-        return ([self.summary["notice"]] if self.summary["notice"] else []) + ended
+        [row] = self.rows
+        asked = entry_of(self.config.agent).buffered and may_ask_policy(self.config.cache)
+        idle = asked and self.config.agent != "never" and "usable_answers" in row
+        did_nothing = idle_notice(self.config.agent, row) if idle else ""
+        return [notice for notice in (self.summary["notice"], did_nothing, *ended) if notice]
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from sim.runs.former_names import renamed, renamed_row
 from traces.errors import InputError
 
 RESULTS = ("policy", "epoch_s_mean", "vs_none", "stall_s_mean", "hit_rate_remote", "hit_rate_halo", "fetched_rows")
+CREDIT = ("vs_never", "decisions", "usable_answers", "replacements")
 DECISIONS = 300
 """At most so many decisions are on the page."""
 
@@ -45,12 +46,13 @@ class Run:
 
     @property
     def notices(self) -> list[str]:
-        """What is synthetic or incomplete."""
-        return [self.summary["notice"]] if self.summary["notice"] else []
+        """What is synthetic or incomplete, and a policy that did nothing."""
+        found: list[str] = self.summary.get("notices", [self.summary["notice"]])
+        return [notice for notice in found if notice]
 
     def table(self) -> Table:
         """The rows as a table."""
-        return Table.of(self.rows, (*RESULTS, "fetched_over_min"))
+        return Table.of(self.rows, (*RESULTS, "fetched_over_min", *CREDIT))
 
     def page(self, out: Path) -> Page:
         """The run's page, which will be `out`. Raises `InputError` for a folder that lacks a part."""

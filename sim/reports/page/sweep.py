@@ -21,6 +21,7 @@ from traces.errors import InputError
 
 RESULTS = (
     "seeds", "epoch_s_mean", "vs_none", "vs_pipeline", "hit_rate_remote", "fetched_over_min", "buffer_bytes",
+    "vs_never", "decisions", "usable_answers", "replacements",
 )  # fmt: skip
 ROWS = 500
 """At most so many configurations are on the page."""
