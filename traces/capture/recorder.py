@@ -96,7 +96,7 @@ class Recorder:
         path = fragment(self.directory, self.rank, epoch)
         partial = path.with_suffix(".partial")
         table = table.append_column(READY, ready).append_column(LOSS, loss)
-        pq.write_table(table, partial, compression="zstd")
+        pq.write_table(table, partial, compression="lz4")  # quick to write; the trace itself is packed closely
         os.replace(partial, path)
         self._steps.clear()
 

@@ -64,12 +64,16 @@ class PartitionFiles:
 
     def global_ids(self, node_type: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The partition-global ids of nodes given by their ids within a type."""
+        if len(self.node_ranges) == 1:
+            return ids
         starts, ranges = self._starts[node_type], self.node_ranges[node_type]
         part = np.searchsorted(starts, ids, side="right") - 1
         return ids - starts[part] + ranges[part, 0]
 
     def typed_ids(self, node_type: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The inverse of `global_ids`."""
+        if len(self.node_ranges) == 1:
+            return ids
         starts, ranges = self._starts[node_type], self.node_ranges[node_type]
         part = np.searchsorted(self.offsets, ids, side="right") - 1
         return ids - ranges[part, 0] + starts[part]

@@ -87,6 +87,17 @@ def test_node_types_with_widths_dtypes_and_what_training_writes(recorded_types: 
     assert of_types.training.samplers == 1
 
 
+def test_rows_are_counted_by_type(recorded_types: Path) -> None:
+    trace = Trace(recorded_types)
+    asked = np.concatenate([trace.ids(rank, epoch) for rank in range(2) for epoch in range(2)])
+    total_bytes = 0
+    for one in trace.header.node_types:
+        rows = sum(int(((asked >= low) & (asked < high)).sum()) for low, high in one.ranges)
+        assert one.remote_rows == rows > 0
+        total_bytes += rows * sum(feature.row_bytes for feature in one.features)
+    assert trace.header.fetched_row_bytes * len(asked) == pytest.approx(total_bytes)
+
+
 CASES = {
     "nodes": (4, 96),
     "drop_last": (3, 96),
@@ -147,17 +158,6 @@ def test_a_job_that_dies_tells_why_and_leaves_nothing(homogeneous: Path, tmp_pat
         (["--part-config", "p.json", "--", "t.py"], "p.json: is no partition"),
     ],
 )
-def test_rows_are_counted_by_type(recorded_types: Path) -> None:
-    trace = Trace(recorded_types)
-    asked = np.concatenate([trace.ids(rank, epoch) for rank in range(2) for epoch in range(2)])
-    total_bytes = 0
-    for one in trace.header.node_types:
-        rows = sum(int(((asked >= low) & (asked < high)).sum()) for low, high in one.ranges)
-        assert one.remote_rows == rows > 0
-        total_bytes += rows * sum(feature.row_bytes for feature in one.features)
-    assert trace.header.fetched_row_bytes * len(asked) == pytest.approx(total_bytes)
-
-
 def test_options_that_cannot_be_applied_are_refused(run_cli, tmp_path: Path, words, message) -> None:
     code, _, err = run_cli("traces.capture.__main__", "--out", str(tmp_path / "t.parquet"), *words)
     assert code == 2

@@ -81,7 +81,11 @@ class Cases:
 
     def many_features(self, model, minibatch):
         input_nodes, seeds, blocks = minibatch
-        rows = [self.graph.ndata[name][input_nodes].float() for name in ("features", "half", "small", "long")]
+        names = ("features", "half", "small", "long")
+        for name in names:
+            rows, backwards = self.graph.ndata[name][input_nodes], self.graph.ndata[name][input_nodes.flip(0)]
+            assert torch.equal(rows, backwards.flip(0))
+        rows = [self.graph.ndata[name][input_nodes].float() for name in names]
         return F.cross_entropy(model(blocks, torch.cat(rows, 1)), self.graph.ndata["labels"][seeds])
 
     def predict_links(self, model, minibatch):
