@@ -30,7 +30,7 @@ def blocks(length: int) -> int:
 @kernel
 def key(worth, rank):  # type: ignore[no-untyped-def]
     """The sort key of a row."""
-    return (np.int64(worth) << 32) | (BELOW - rank)
+    return (np.int64(worth) << 32) | (BELOW - np.int64(rank))
 
 
 @part

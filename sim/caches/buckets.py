@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from sim.compiled import kernel, part
+from sim.compiled import COMPILES, kernel, part
 
 
 def empty_tree(buckets: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -33,6 +33,13 @@ def _top_bit(typing, word):  # type: ignore[no-untyped-def]
         return builder.sub(context.get_constant(types.int64, 63), zeros)
 
     return types.int64(types.uint64), build
+
+
+def _top_bit_in_python(word: int) -> int:
+    return int(word).bit_length() - 1
+
+
+top_bit = _top_bit if COMPILES else _top_bit_in_python
 
 
 @part
@@ -87,5 +94,5 @@ def furthest(tree, levels):  # type: ignore[no-untyped-def]
     """The highest bucket that holds a row; one of them must."""
     place = 0
     for level in range(len(levels) - 2, -1, -1):
-        place = (place << 6) + _top_bit(tree[levels[level] + place])
+        place = (place << 6) + top_bit(tree[levels[level] + place])
     return place

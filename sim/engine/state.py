@@ -8,6 +8,7 @@ from dataclasses import astuple, fields
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from sim.compiled import COMPILES
 from sim.engine import layout
 from sim.engine.layout import Cores, EngineState, EventHeap, Links, Ring, Rpc, Threads, Use
 from sim.engine.parameters import EngineParameters, Period, RpcKind
@@ -38,8 +39,9 @@ def make_state(parameters: EngineParameters) -> EngineState:
 
 
 def records(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[np.void]:
-    """Records of zeros."""
-    return np.zeros(shape, dtype)
+    """Records of zeros. Plain Python knows fields as attributes of record arrays only."""
+    made = np.zeros(shape, dtype)
+    return made if COMPILES else made.view(np.recarray)
 
 
 def make_threads(parameters: EngineParameters) -> Threads:
