@@ -33,6 +33,8 @@ python -m sim.run --trace traces/debian.parquet --cache lru --buffer 64MB --univ
 python -m sim.run --trace traces/papers100m.parquet --agent ollama:llama3 --window 8
 
 python -m sim.run --trace traces/debian.parquet --agent pipeline --depth 2 --link 1gbit --compute-speed 10
+
+python -m sim.run --trace traces/debian.parquet --agent mine.py:Mine:threshold=.5 --cache my_package.my_module:MyCache
 """
 
 
