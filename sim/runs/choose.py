@@ -86,6 +86,13 @@ def meant(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def refuse_checksums_of_none(config: RunConfig) -> None:
+    """Raise `InputError` for a checksum of source where the policy or the cache is none of a user's own."""
+    for name in ("agent", "cache"):
+        if getattr(config, f"{name}_sha256") and getattr(config, name) not in config.user_code:
+            raise InputError(f"{name}_sha256: {getattr(config, name)} is no code of a user's own; leave it out")
+
+
 def refuse_meaningless(plan: PolicyPlan, given: Mapping[str, Any]) -> None:
     """Raise `InputError` for fields that a run under `plan` could only ignore."""
     defaults = {name: RunConfig.model_fields[name].default for name in ("window", "mode")}

@@ -4,6 +4,7 @@
   would take too long, a comment says what is changed before it is run, as sed would: <!-- run with: s/200/4/ -->.
 - A block whose first line names a file (# sim/caches/mine.py) is written to that file.
 - A block whose first line is "# in FILE, after: TEXT" is put into that file, after the first line that is TEXT.
+- ```python blocks of docs/python.md are run, each in a Python of its own.
 - All other blocks are to be read only, and hold no command of the project.
 """
 

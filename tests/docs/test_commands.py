@@ -17,6 +17,9 @@ PAGES = [
     ROOT / "traces/README.md",
     *sorted((ROOT / "docs").glob("**/*.md")),
 ]
+PYTHON = (ROOT / "docs/python.md",)
+"""Pages whose ```python blocks are run as well, each by itself."""
+
 FOLDERS = ("agents", "benchmarks", "docs", "notebooks", "replay", "sim", "tests", "traces")
 FILES = ("README.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml")
 COMMAND = re.compile(r"^\s*(python -m|make) ", re.M)
@@ -48,7 +51,15 @@ def test_commands_that_are_not_run_say_why(page):
 def test_commands_of_a_page_work(page, checkout):
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "200"}
     for block in blocks(page):
-        if block.write(checkout) or block.language != "bash" or block.reason is not None:
+        if block.write(checkout) or block.reason is not None:
+            continue
+        if block.language == "python" and page in PYTHON:
+            done = subprocess.run(
+                [sys.executable, "-c", block.text], cwd=checkout, env=environment, capture_output=True, text=True,
+                timeout=300, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{page.name}, line {block.line}:\n{block.text}\n{done.stderr[-2000:]}"
+        if block.language != "bash":
             continue
         script = block.text
         if change := block.note.partition("run with:")[2].strip():
