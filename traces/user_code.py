@@ -38,9 +38,14 @@ class UserCode:
 
     @property
     def is_there(self) -> bool:
-        """Whether it has a file."""
+        """Whether there is such a file or module."""
+        return self.source == "__main__" or self.is_in_a_file
+
+    @property
+    def is_in_a_file(self) -> bool:
+        """Whether its file is there; what is defined in a notebook or at a prompt has none."""
         try:
-            return self.source == "__main__" or self.file.is_file()
+            return self.file.is_file()
         except InputError:
             return False
 
@@ -57,7 +62,7 @@ class UserCode:
     def sha256(self) -> str:
         """The checksum of the whole file, or of a class that was defined in a notebook; "" where such a class has no
         source. Raises `InputError` where there is no file."""
-        if self.source == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
+        if self.source == "__main__" and not self.is_in_a_file:
             return source_sha256(self.load())
         return sha256_of(self.file)
 
@@ -77,7 +82,7 @@ class UserCode:
 
     def failed(self, what: str, error: Exception) -> InputError:
         """What to raise for an exception of this code: in one line, with the line of the file that it came from."""
-        name = self.file.name
+        name = self.file.name if self.is_in_a_file else ""
         lines = [frame.lineno for frame in extract_tb(error.__traceback__) if Path(frame.filename).name == name]
         lines += [error.lineno] if isinstance(error, SyntaxError) else []
         where = f" ({name}, line {lines[-1]})" if lines else ""
@@ -89,7 +94,7 @@ def source_sha256(defined: type) -> str:
     """The checksum of what a class is made of: its module's file, or else the source of its functions, as `inspect`
     knows it of notebooks. "" where there is neither."""
     file = getattr(sys.modules.get(defined.__module__), "__file__", None)
-    if file is not None:
+    if file is not None and Path(file).is_file():  # a script that came through a pipe calls it <stdin>
         return sha256_of(Path(file))
     try:
         functions = [inspect.getsource(one) for one in vars(defined).values() if inspect.isfunction(one)]

@@ -70,6 +70,15 @@ def test_code_of_a_users_own_is_known_by_its_checksum_and_not_run_for_it(folder)
     assert not (folder / "marker").exists()
 
 
+@pytest.mark.parametrize("names", [{"agent": "object:mine"}, {"agent": "never", "cache": "__main__:Mine"}])
+def test_what_has_no_source_is_not_written(names):
+    config = RunConfig(trace="t", trace_sha256="s", agent="never").model_copy(update=names)
+    with pytest.raises(InputError, match="has no source that could be told from another; define its class in a file"):
+        config.require_source()
+    config.model_copy(update={"agent_sha256": "1", "cache_sha256": "1"}).require_source()
+    RunConfig(trace="t", trace_sha256="s", agent="never").require_source()
+
+
 def test_a_file_that_names_code_asks_for_trust_and_runs_nothing(folder):
     path = folder / "best.json"
     path.write_text('{"trace": "t", "trace_sha256": "s", "agent": "mine.py:Mine", "cache": "lru"}')

@@ -90,6 +90,25 @@ def test_what_cannot_be_loaded_is_told_in_one_line(folder, content, name, messag
         assert set(sys.modules) == modules
 
 
+PROMPT = """
+from traces.user_code import UserCode, source_sha256
+class Mine:
+    def decide(self): pass
+print(repr(UserCode("__main__", "Mine").sha256), UserCode("__main__", "Mine").is_in_a_file)
+"""
+
+
+def test_what_is_defined_at_a_prompt_has_no_file(folder):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path)}
+    options = {"env": environment, "capture_output": True, "text": True, "check": True}
+    for command in ([sys.executable, "-c", PROMPT], [sys.executable]):
+        done = subprocess.run(command, input=PROMPT, **options)
+        assert done.stdout == "'' False\n"
+    (folder / "script.py").write_text(PROMPT)
+    done = subprocess.run([sys.executable, "script.py"], **options)
+    assert done.stdout == f"{UserCode('script.py', 'Mine').sha256!r} True\n"
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [
