@@ -36,7 +36,7 @@ added a part first tells the one before it that it expects the next, then sends 
 lets the one before it send if that may.
 
 Rounding must not decide: a flow that needs 1e-9 s more is done (`sim.engine.links.DONE_S`), and an instant within
-1e-9 s before an edge of a period counts as after it (`sim.engine.cores.EDGE_S`).
+1e-9 s before an edge of a period counts as after it (`sim.engine.parameters.EDGE_S`).
 """
 
 from __future__ import annotations

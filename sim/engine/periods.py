@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 
 from sim.compiled import part
-
-EDGE_S = 1e-9
-"""So close to its edge a period has begun or ended: rounding must not decide."""
+from sim.engine.parameters import EDGE_S
 
 
 @part
