@@ -21,6 +21,9 @@ TIME_SLICE_S = 1e-3
 for 0.7 ms times 1 + log2 of the cores, at most 2.8 ms, before another one may have its core (EEVDF, its default); a
 thread that wakes up waits for what is left of that, somewhat less."""
 
+FREE_CORES = 1e-9
+"""Jobs that would keep so little more than all cores busy find one free: rounding must not decide."""
+
 
 @part
 def submit_job(number, demand_s, now, threads, cores, event, events):  # type: ignore[no-untyped-def]
@@ -29,7 +32,7 @@ def submit_job(number, demand_s, now, threads, cores, event, events):  # type: i
     thread, slept = threads[number], threads[number].asleep
     pool = cores.pools[thread.pool]
     thread.asleep = False
-    if slept and pool.busy_cores + thread.cores > pool.cores:
+    if slept and pool.busy_cores + thread.cores > pool.cores + FREE_CORES:
         thread.demand_s = demand_s
         schedule(event, now + TIME_SLICE_S, events)
     else:

@@ -16,7 +16,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from sim.engine.cores import TIME_SLICE_S
+from sim.engine.cores import FREE_CORES, TIME_SLICE_S
 from sim.engine.environment import EngineEnvironment
 from sim.engine.fair_sharing import ARRIVAL, BEGUN, GIVEN, REQUESTED, UNBLOCKED, Links, Pool
 from sim.engine.parameters import HOST, SERVERS, EngineParameters
@@ -46,7 +46,7 @@ class Thread:
     def compute(self, demand_s: float) -> Process:
         """Compute what takes `demand_s` on a core of one's own."""
         wakes, self.slept, self.works = self.slept, False, True
-        if wakes and self._pool.busy + self.cores > self._pool.cores:
+        if wakes and self._pool.busy + self.cores > self._pool.cores + FREE_CORES:
             yield self._env.at(self._env.now + TIME_SLICE_S, ARRIVAL)
         if self.peer is not self:
             self.cores = 1.0 / self._gil_slowdown if self.peer.works else 1.0

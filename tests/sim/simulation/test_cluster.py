@@ -176,6 +176,20 @@ def test_minibatches_that_are_dealt_out_share_links_and_server(run, write_trace,
     assert simulated.times["fetch_s"][:, 0] * 1e3 == pytest.approx([24.6, 25.6, 0.0, 0.0])
 
 
+def test_a_core_that_is_free_is_free_after_any_number_of_jobs(run, write_trace, minibatch):
+    """Two threads of a trainer keep 1 + 1/1.5 cores busy, and one that wakes asks for 1 at most: seven cores always do
+    for four trainers, just so. Parts of cores that are added and taken away again must not leave a rest."""
+    rng = np.random.default_rng(0)
+    cost = CostModel(request_s=0.0, server_s_per_row=0.0, scatter_s_per_row=0.0, gil_slowdown=1.5)
+
+    def drawn():
+        return minibatch([], dict(zip(("sample_s", "forward_s"), rng.random(2) / 50, strict=True)))
+
+    trace = Trace(write_trace([[[drawn() for _ in range(400)]] for _ in range(4)]))
+    few, many = (run(trace, "pipeline", cost, cluster=said(shared_cores=cores)) for cores in (7, 64))
+    assert few.times["step_s"] == pytest.approx(many.times["step_s"], rel=1e-9)
+
+
 def test_a_failed_link_returns(run, trace):
     """Nothing of machine 2 arrives from .1 to .5 s: the run is about as much longer."""
     failed = {"factor": 0, "link": "machine2", "start_s": 0.1, "end_s": 0.5}
