@@ -132,8 +132,8 @@ class Links:
         for link in path:
             link.refill(now)
             tokens, rate = max(link.tokens, 0.0), link.rate(now)
-            at_once_bytes = min(at_once_bytes, tokens)
-            is_short = is_short and rate > 0.0  # a failed link lets nothing past
+            at_once_bytes = min(at_once_bytes, tokens) if rate else 0.0  # a failed link lets nothing past
+            is_short = is_short and rate > 0.0
             if size_bytes > tokens:
                 transmission_s = max(transmission_s, (size_bytes - tokens) / rate if rate else math.inf)
         for link in path:

@@ -53,8 +53,9 @@ def send(message, now, links, events):  # type: ignore[no-untyped-def]
         if path[hop] >= 0:
             link, rate = links.links[path[hop]], link_rate(path[hop], now, links)
             refill_bucket(path[hop], rate, now, links)
-            at_once = min(at_once, max(link.bucket_bytes, 0.0))
-            short &= rate > 0.0  # a failed link lets nothing past
+            bucket_bytes = max(link.bucket_bytes, 0.0) if rate > 0.0 else 0.0  # a failed link lets nothing past
+            at_once = min(at_once, bucket_bytes)
+            short &= rate > 0.0
             slowest_s = max(slowest_s, (size - max(link.bucket_bytes, 0.0)) / rate)
     flow.extra_s += max(flow.min_s - max(slowest_s, 0.0), 0.0)
     if short:

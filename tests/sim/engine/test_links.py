@@ -220,6 +220,12 @@ def rates(flows, capacity):
     return [found[number] for number in range(len(flows))]
 
 
+def test_a_failed_link_lets_no_burst_through():
+    """All 500 bytes wait until the link is back at .2 s."""
+    failed = [Period(0.0, 0.2, 0.0, LINK, link) for link in range(len(star(HOSTS, 1.0).edges))]
+    assert finish_times([(0.1, 0, 1, 500)], burst_bytes=800.0, periods=failed) == pytest.approx([0.7])
+
+
 @given(st.lists(st.tuples(pairs, st.integers(1, 5000)), min_size=1, max_size=12))
 @settings(max_examples=150, deadline=None)
 def test_all_flows_end_when_an_exact_solver_says(flows):
