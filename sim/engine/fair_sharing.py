@@ -69,12 +69,13 @@ class Pool:
 
 @dataclass(slots=True, eq=False)
 class Flow:
-    """A message under way. It arrives in `inbox` `extra_s` after its last byte is through."""
+    """A message under way. Transmission ends with its last byte, not before `min_end_s`; it arrives `extra_s` later."""
 
     content: Any
     inbox: simpy.Store
     path: list[Link]
     left_bytes: float
+    min_end_s: float
     extra_s: float
     bytes_per_s: float = 0.0
 
@@ -138,9 +139,8 @@ class Links:
                 transmission_s = max(transmission_s, (size_bytes - tokens) / rate if rate else math.inf)
         for link in path:
             link.tokens -= size_bytes if is_short else at_once_bytes
-        extra_s += max(min_s - transmission_s, 0.0)
         if is_short:
-            arrives_s = now + transmission_s + extra_s
+            arrives_s = now + transmission_s + (extra_s + max(min_s - transmission_s, 0.0))
             ways = 2.0 * (messages + (self._nagle_delays if in_pieces else 0.0)) - 1.0
             while ways > 0.0:
                 way_s = self.latency_s[source][target] + self.queueing_s(source, target, arrives_s)
@@ -152,7 +152,7 @@ class Links:
         extra_s += messages * self.latency_s[source][target] + (messages - 1.0) * self.latency_s[target][source]
         self._settle()
         self._next_sharing = self.env.at(now, SHARING, self._share)
-        self._flows.append(Flow(content, inbox, path, size_bytes - at_once_bytes, extra_s))
+        self._flows.append(Flow(content, inbox, path, size_bytes - at_once_bytes, now + min_s, extra_s))
 
     def deliver(self, content: Any, inbox: simpy.Store, at_s: float) -> None:
         """Let something arrive at `at_s`."""
@@ -181,7 +181,7 @@ class Links:
         now, done = self.env.now, [flow for flow in self._flows if flow.left_bytes <= flow.bytes_per_s * DONE_S]
         for flow in done:
             self._flows.remove(flow)
-            self.deliver(flow.content, flow.inbox, now + flow.extra_s)
+            self.deliver(flow.content, flow.inbox, max(now, flow.min_end_s) + flow.extra_s)
         share_max_min(self._flows, self._links, now)
         ends_s = [now + flow.left_bytes / flow.bytes_per_s for flow in self._flows if flow.bytes_per_s > 0.0]
         edges_s = [edge_s for period in self._periods for edge_s in period.next_edges(now)] if self._flows else []

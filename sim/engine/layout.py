@@ -139,6 +139,7 @@ FLOW = np.dtype(
         ("bytes_per_s", FLOAT),
         ("bottleneck", INT),  # the link that limits its rate
         ("min_s", FLOAT),  # the least that transmission takes
+        ("min_end_s", FLOAT),  # of a flow: the instant before which its transmission doesn't end
         ("extra_s", FLOAT),  # from its last byte on the links until it arrives
         ("rounds", FLOAT),  # messages one after another that it stands for
         ("nagle_delays", FLOAT),  # how often its end waits for an acknowledgement if it is short

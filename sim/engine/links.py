@@ -57,7 +57,6 @@ def send(message, now, links, events):  # type: ignore[no-untyped-def]
             at_once = min(at_once, bucket_bytes)
             short &= rate > 0.0
             slowest_s = max(slowest_s, (size - max(link.bucket_bytes, 0.0)) / rate)
-    flow.extra_s += max(flow.min_s - max(slowest_s, 0.0), 0.0)
     if short:
         at_once = size
     for hop in range(path.shape[0]):
@@ -65,7 +64,7 @@ def send(message, now, links, events):  # type: ignore[no-untyped-def]
             links.links[path[hop]].bucket_bytes -= at_once
             record_use(path[hop], at_once, now, links.use)
     if short:
-        at_s, back = now + slowest_s + flow.extra_s, False
+        at_s, back = now + slowest_s + (flow.extra_s + max(flow.min_s - slowest_s, 0.0)), False
         ways = 2.0 * (flow.rounds + flow.nagle_delays) - 1.0
         while ways > 0.0:
             source, target = (flow.target, flow.source) if back else (flow.source, flow.target)
@@ -74,6 +73,7 @@ def send(message, now, links, events):  # type: ignore[no-untyped-def]
         schedule(message, at_s, events)
     else:  # a flow's waiting is its part of the rate
         there_s, back_s = latency_s[flow.source, flow.target], latency_s[flow.target, flow.source]
+        flow.min_end_s = now + flow.min_s
         flow.extra_s += flow.rounds * there_s + (flow.rounds - 1.0) * back_s
         start_flow(message, size - at_once, now, links)
 
@@ -177,7 +177,7 @@ def end_flows(now, links, events):  # type: ignore[no-untyped-def]
         message = links.active[i]
         flow = links.flows[message]
         if flow.left_bytes <= flow.bytes_per_s * DONE_S:
-            schedule(message, now + flow.extra_s, events)
+            schedule(message, max(now, flow.min_end_s) + flow.extra_s, events)
             continue
         flow.bytes_per_s = -1.0  # until it is fixed
         links.active[flows] = message

@@ -220,6 +220,13 @@ def rates(flows, capacity):
     return [found[number] for number in range(len(flows))]
 
 
+def test_copying_goes_on_while_flows_share_a_link():
+    """Both share c's way down for 1 s, beside which .7 s of copying are no delay, and 1.2 s are one of .2 s."""
+    both = [(0, 0, 2, 500), (0, 1, 2, 500)]
+    assert finish_times(both, min_s=0.7) == pytest.approx([1.0, 1.0])
+    assert finish_times(both, min_s=1.2, extra_s=0.1) == pytest.approx([1.3, 1.3])
+
+
 def test_a_failed_link_lets_no_burst_through():
     """All 500 bytes wait until the link is back at .2 s."""
     failed = [Period(0.0, 0.2, 0.0, LINK, link) for link in range(len(star(HOSTS, 1.0).edges))]
