@@ -159,12 +159,12 @@ class Links:
         self.env.at(at_s, ARRIVAL, lambda _: inbox.put(content))
 
     def queueing_s(self, source: int, target: int, at_s: float) -> float:
-        """How long what stands in the queues of a path at `at_s` takes to leave them, if flows go on as they do now."""
+        """How long what stands in the queues of a path at `at_s` takes to leave them. A failed link counts as whole."""
         queueing_s = 0.0
         for link in self._paths[source][target]:
             for flow in link.bottlenecked_flows:
                 left_bytes = flow.left_bytes - flow.bytes_per_s * (at_s - self._since_s)
-                queueing_s += max(min(left_bytes, self._window_bytes), 0.0) / link.bytes_per_s
+                queueing_s += max(min(left_bytes, self._window_bytes), 0.0) / (link.rate(at_s) or link.bytes_per_s)
         return queueing_s
 
     def _settle(self) -> None:

@@ -92,16 +92,22 @@ def start_flow(message, left_bytes, now, links):  # type: ignore[no-untyped-def]
 
 @part
 def queueing_s(source, target, at_s, links):  # type: ignore[no-untyped-def]
-    """How long what is in the queues of a path at `at_s` takes to leave them, if flows go on as they do now."""
+    """How long what is in the queues of a path at `at_s` takes to leave them, if flows go on as they do now.
+
+    A link that has failed counts as if it had not: nothing tells when it is back.
+    """
     path, queued_s, later_s = links.paths[source, target], 0.0, at_s - links.traffic[0].settled_s
     for hop in range(path.shape[0]):
         if path[hop] >= 0 and links.links[path[hop]].bottlenecked_flows:
+            rate = link_rate(path[hop], at_s, links)
+            if rate == 0.0:
+                rate = links.links[path[hop]].bytes_per_s
             for i in range(first_flow(path[hop], links), links.links[path[hop]].flows_end):
                 flow = links.flows[links.by_link[i]]
                 if flow.bottleneck == path[hop]:
                     left_bytes = flow.left_bytes - flow.bytes_per_s * later_s
                     queued_bytes = max(min(left_bytes, links.window_bytes), 0.0)
-                    queued_s += queued_bytes / links.links[path[hop]].bytes_per_s
+                    queued_s += queued_bytes / rate
     return queued_s
 
 

@@ -176,6 +176,14 @@ def test_minibatches_that_are_dealt_out_share_links_and_server(run, write_trace,
     assert simulated.times["fetch_s"][:, 0] * 1e3 == pytest.approx([24.6, 25.6, 0.0, 0.0])
 
 
+def test_congestion_all_along_is_a_slower_link(run, trace):
+    """Also for short messages, which wait behind the windows that stand in the queues."""
+    cluster = said(link={"window_bytes": 500})
+    congested = run(trace, "pipeline", cluster=cluster, scenario=said(congestion=[{"factor": 0.25}]))
+    slower = run(trace, "pipeline", cluster=cluster, link_bytes_per_s=0.25e6)
+    assert congested.times["step_s"] == pytest.approx(slower.times["step_s"], rel=1e-9)
+
+
 def test_a_core_that_is_free_is_free_after_any_number_of_jobs(run, write_trace, minibatch):
     """Two threads of a trainer keep 1 + 1/1.5 cores busy, and one that wakes asks for 1 at most: seven cores always do
     for four trainers, just so. Parts of cores that are added and taken away again must not leave a rest."""
