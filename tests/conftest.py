@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +117,7 @@ def recorded_job(homogeneous: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("recorded_job")
     out, script = folder / "t.parquet", str(JOBS / "node_classification.py")
     words = ["--out", str(out), "--synthetic", "made for a test", "--", script, *JOB_ARGUMENTS]
-    run = LocalCluster(parts=2, timeout_s=180).run(
+    run = LocalCluster(parts=2, timeout_s=600).run(
         homogeneous, f"{JOBS / 'prefix.py'}:main", {"words": words}, folder / "logs"
     )
     assert run.values == ["client", "client"]
@@ -128,7 +129,7 @@ def recorded_types(typed: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """What our launcher captured of an RGCN with an embedding, sampled by processes of their own."""
     out = tmp_path_factory.mktemp("recorded_types") / "t.parquet"
     script = [str(JOBS / "typed_nodes.py"), *JOB_ARGUMENTS]
-    cluster = LocalCluster(parts=2, timeout_s=180, link="200mbit", samplers_per_trainer=1)
+    cluster = LocalCluster(parts=2, timeout_s=600, link="200mbit", samplers_per_trainer=1)
     capture_job(cluster, typed, script, out, Provenance(command="a test"))
     return out
 
@@ -222,6 +223,23 @@ def write_trace(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+HANGS_S = 600
+"""What takes so long hangs, however busy the machine is."""
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[[Callable[[], object]], None]:
+    """Waits until something holds; a test whose event never comes fails."""
+
+    def wait(holds: Callable[[], object]) -> None:
+        deadline = time.monotonic() + HANGS_S
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    return wait
 
 
 @pytest.fixture

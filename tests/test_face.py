@@ -20,8 +20,15 @@ PRINTS_ONLY = ("traces.info",)
 """Commands that do nothing but print."""
 
 
+SLOW = (
+    "polars", "pyarrow", "numba", "scipy", "networkx", "simpy", "pydantic", "matplotlib", "jinja2", "torch", "dgl",
+    "ogb", "sklearn", "xgboost", "optuna", "ray", "ollama", "httpx", "xllamacpp",
+)  # fmt: skip
+"""Libraries that are imported where they are used."""
+
+
 def run(*words, **environment):
-    return subprocess.run(words, capture_output=True, text=True, env=os.environ | environment, timeout=120, cwd=ROOT)
+    return subprocess.run(words, capture_output=True, text=True, env=os.environ | environment, timeout=600, cwd=ROOT)
 
 
 @pytest.mark.parametrize("module", COMMANDS.values())
@@ -33,6 +40,21 @@ def test_help_has_examples_and_the_common_options(module, run_cli, monkeypatch):
     assert f"python -m {COMMAND_OF.get(module, module).removesuffix('.__main__')} " in out
     assert "--json" in out
     assert "--quiet" in out or module in PRINTS_ONLY
+
+
+def test_help_imports_no_library_that_takes_long():
+    """`python -m benchmarks.help` says how long it takes."""
+    code = f"""
+import sys
+from importlib import import_module
+for module in {list(COMMANDS.values())}:
+    try:
+        import_module(module).app(["--help"])
+    except SystemExit:
+        pass
+sys.exit(repr(sorted(name for name in {SLOW} if name in sys.modules)))
+"""
+    assert run(sys.executable, "-c", code).stderr.strip() == "[]"
 
 
 @pytest.mark.parametrize("module", COMMANDS.values())

@@ -17,9 +17,8 @@ importing = builtins.__import__
 OWN = {"traces", "agents", "sim", "replay"}
 
 def without(name, scope=None, *rest, **named):
-    importer = (scope or {}).get("__name__", "")
-    missing = name in {"fcntl", "resource", "pwd", "grp", "termios"} and importer != "sim.compiled"
-    if missing and importer.partition(".")[0] in OWN:
+    importer = (scope or {}).get("__name__", "").partition(".")[0]
+    if name in {"fcntl", "resource", "pwd", "grp", "termios"} and importer in OWN:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     return importing(name, scope, *rest, **named)
 

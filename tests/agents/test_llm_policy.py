@@ -40,11 +40,11 @@ class Scripted:
         return reply if isinstance(reply, Reply) else Reply(text=reply)
 
 
-def unkept(timeout_s=5.0):
+def unkept(timeout_s=60.0):
     return ModelOptions(timeout_s=timeout_s, keep_answers=False)
 
 
-def decide(reply, observation, timeout_s=5.0):
+def decide(reply, observation, timeout_s=60.0):
     policy = LLMPolicy("scripted:test", Scripted(reply), unkept(timeout_s))
     policy.reset(observation.run, seed=3)
     return policy.decide(observation)
@@ -80,7 +80,7 @@ def test_every_outcome_is_counted_and_only_a_valid_one_replaces(reply, outcome, 
     decision = decide(reply, make_observation())
     assert (decision.outcome, decision.replace) == (outcome, outcome == "valid")
     assert decision.answered_by == "a test"
-    assert 0.0 < decision.latency_s < 1.0
+    assert decision.latency_s > 0.0
 
 
 def test_an_answer_after_the_time_out_is_late_though_it_came(make_observation):

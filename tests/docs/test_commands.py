@@ -69,7 +69,7 @@ def test_commands_of_a_page_work(page, checkout):
             assert script != block.text, f"{page.name}, line {block.line}: the change changes nothing"
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script], cwd=checkout, env=environment, capture_output=True, text=True,
-            timeout=300, check=False,
+            timeout=1200, check=False,
         )  # fmt: skip
         assert done.returncode == 0, (
             f"{page.name}, line {block.line}:\n{script}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"

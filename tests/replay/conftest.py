@@ -30,7 +30,7 @@ def live_run(graph_dir: Path, part_config: Path):
         options = {
             "graph_dir": graph_dir,
             "part_config": part_config,
-            "cluster": LocalCluster(**{"parts": 2, "timeout_s": 120} | (cluster or {})),
+            "cluster": LocalCluster(**{"parts": 2, "timeout_s": 600} | (cluster or {})),
             "fanout": (4, 4),
             "batch_size": 60,
             "epochs": 2,

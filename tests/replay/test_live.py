@@ -31,7 +31,7 @@ def from_command_line(graph_dir: Path, part_config: Path, tmp_path_factory) -> t
     policy = ["--agent", "every:2", "--cache", "score:alpha=.2,period=2", "--buffer", "20%", "--check"]
     training = ["--model", "GAT", "--fanout", "4,4", "--batch", "60", "--epochs", "2", "--evaluate-every", "1"]
     command = [sys.executable, "-m", "replay.live", *cluster, *policy, *training, "--out", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout + done.stderr
 
@@ -145,7 +145,7 @@ def test_the_loader_in_a_script_of_ones_own(with_and_without, part_config: Path,
     policy.write_text(config.model_dump_json())
     trace = with_and_without[1].folder / "trace.parquet"
     arguments = {"policy": str(policy), "trace": str(trace)}
-    cluster = LocalCluster(parts=2, timeout_s=90)
+    cluster = LocalCluster(parts=2, timeout_s=600)
     run = run_local(cluster, part_config, f"{OWN_SCRIPT}:main", arguments, tmp_path / "run")
     for value in run.values:
         assert value["dtypes"] == {"feat": "torch.float32", "half": "torch.float16", "codes": "torch.int32"}

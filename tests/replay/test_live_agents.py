@@ -1,85 +1,104 @@
 """Language models in live runs: whatever they do, training goes on, and every row is accounted for."""
 
+import contextlib
 import itertools
 import json
 import multiprocessing
 import sys
 import threading
-import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from agents.llm.probe import PROBE
 from agents.registry import ModelOptions
 from replay.comparison import compare
-from replay.launch import trace_file
-from traces.capture.launch import fragments_of
 
 sys.path.append(str(Path(__file__).parents[1]))  # for `ollama_server`
 
 ANSWER = json.dumps(
     {"reason": "r", "action": "replace", "share_percent": 100, "ranking": "misses", "expected_impact": "i"}
 )
-SLEEPS_S = 5.0
+ANSWERED = 8
 
 
 class Moody:
-    """Answers well, then nonsense, then not for a long time."""
+    """Answers, well or nonsense, so many times, and then not before it is `released`; `hung` tells of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, answered: int) -> None:
+        self.answered, self.hung, self.released = answered, threading.Event(), threading.Event()
         self._calls = itertools.count()
 
     def chat(self, messages, schema, options) -> tuple[str, str]:
+        if messages[-1]["content"] == PROBE.user:
+            return ANSWER, "stop"
         call = next(self._calls)
-        if call < 12:
-            return ANSWER if call % 4 else "whatever", "stop"
-        time.sleep(SLEEPS_S)
-        return ANSWER, "stop"
+        if call >= self.answered:
+            self.hung.set()
+            self.released.wait()
+        return ANSWER if call % 4 else "whatever", "stop"
 
 
-@pytest.fixture(scope="module")
-def server():
+@pytest.fixture
+def moody():
+    """Starts a server of such a model, which hangs until the test is over; gives the model and the server's address."""
     from ollama_server import OllamaServer
 
-    with OllamaServer({"moody": Moody()}) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+    with contextlib.ExitStack() as started:
+
+        def start(answered: int) -> tuple[Moody, str]:
+            model = Moody(answered)
+            server = started.enter_context(OllamaServer({"moody": model}))
+            started.callback(server.shutdown)
+            started.callback(model.released.set)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            return model, server.url
+
+        yield start
 
 
 @pytest.mark.model_calls
-def test_a_model_that_talks_nonsense_hangs_and_dies_stops_nothing(server, live_run, tmp_path: Path) -> None:
+def test_a_model_that_talks_nonsense_and_dies_stops_nothing(moody, live_run, tmp_path: Path) -> None:
     """The model's server is on the host, which the trainers' own networks can't reach."""
     folder = tmp_path / "moody"
+    model, url = moody(ANSWERED)
 
     def kill_agents() -> None:
-        first = fragments_of(trace_file(folder)) / "rank0-epoch0.parquet"
-        while not first.exists():
-            time.sleep(0.02)
+        model.hung.wait()
         for process in multiprocessing.active_children():
             process.kill()
 
-    killer = threading.Thread(target=kill_agents)
-    killer.start()
-    model = ModelOptions(host=server.url, timeout_s=0.2, keep_answers=False)
+    threading.Thread(target=kill_agents, daemon=True).start()
+    asked = ModelOptions(host=url, keep_answers=False)
     finished = live_run(
-        folder, "ollama:moody", model=model, buffer="20%", init="empty", check=True, capture={"epochs": 3}
+        folder, "ollama:moody", model=asked, buffer="20%", init="empty", check=True, capture={"epochs": 10}
     )
-    killer.join()
     assert finished.header.complete
-    assert finished.summary["decisions"] > 6
-    for outcome in ("valid", "invalid", "late", "failed"):
+    assert finished.summary["decisions"] > ANSWERED
+    for outcome in ("valid", "invalid", "failed"):
         assert finished.summary[f"answers_{outcome}"] > 0, outcome
-    assert finished.tables["minibatches"]["step_s"].max() < SLEEPS_S / 2
-    decisions = finished.tables["decisions"]
-    applied = decisions.filter(pl.col("outcome") == "valid")
+    applied = finished.tables["decisions"].filter(pl.col("outcome") == "valid")
     assert (applied["applied_minibatch"] > applied["asked_minibatch"]).all()
-    assert (decisions.filter(pl.col("outcome") == "late")["latency_s"] < 1.5).all()
     comparison = compare(folder)
     assert not comparison.decided_again
     assert comparison.differences == []
     assert comparison.live_hits > 0  # the buffer was empty until a decision filled it
+
+
+@pytest.mark.model_calls
+def test_a_model_that_hangs_is_waited_for_no_longer_than_its_time_out(moody, live_run, tmp_path: Path) -> None:
+    """In mode `sync`, in which training waits: here for ever, without the time-out."""
+    _, url = moody(0)
+    asked = ModelOptions(host=url, keep_answers=False, timeout_s=3.0)
+    finished = live_run(
+        tmp_path / "hung", "ollama:moody", model=asked, mode="sync", capture={"epochs": 1, "batch_size": 300}
+    )
+    assert finished.header.complete
+    decisions = finished.tables["decisions"]
+    assert decisions.height == 2 * 3
+    assert set(decisions["outcome"]) == {"late"}
+    assert decisions["latency_s"].min() >= 3.0
 
 
 @pytest.mark.model_calls

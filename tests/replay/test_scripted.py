@@ -57,7 +57,7 @@ def test_two_lines_in_a_script(recorded_job, homogeneous, scripts, job_arguments
     script = tmp_path / "train.py"
     script.write_text(text.replace(loop, lines + loop))
     words = {"words": [str(script), *job_arguments]}
-    cluster = LocalCluster(parts=2, timeout_s=180)
+    cluster = LocalCluster(parts=2, timeout_s=600)
     cluster.run(homogeneous, f"{scripts / 'plain.py'}:main", words, tmp_path / "logs")
     assert_counts_equal(folder, 2 * 2 * 13)
 

@@ -36,14 +36,13 @@ def chromium(profile: Path) -> Iterator[str]:
     )
     try:
         port = profile / "DevToolsActivePort"
-        for _ in range(300):
-            if port.exists() and port.read_text().count("\n"):
-                break
+        while not (port.exists() and port.read_text().count("\n")):
+            assert process.poll() is None
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port.read_text().split()[0]}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait()
 
 
 class Tab:

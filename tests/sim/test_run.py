@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import resource
 import shutil
-import subprocess
-import sys
 from multiprocessing import Pipe
 from pathlib import Path
 
@@ -180,10 +177,6 @@ def test_a_run_that_ends_before_it_draws_is_no_fault_of_the_drawing_process():
     run_figure._draw(there)  # raises nothing, and so prints nothing
 
 
-def test_help_is_fast():
-    assert min(_processor_s("--help") for _ in range(3)) < 0.5
-
-
 def test_a_run_that_was_written_under_former_names_is_shown_under_todays(trace, run_cli, tmp_path):
     out, html = tmp_path / "out", tmp_path / "page.html"
     assert run_cli("sim.run", "--trace", str(trace), "--agent", "trickle:.1", "--out", str(out))[0] == 0
@@ -218,11 +211,3 @@ def test_shipped_traces_run(name, tmp_path, run_cli):
     assert runs["MIN"]["fetched_rows"] < runs["every:16"]["fetched_rows"] < runs["none"]["fetched_rows"]
     check = json.loads((out / "summary.json").read_text())
     assert abs(check["epoch_error_share"]) < 0.08  # docs/validation/time.md: the model must be this close to any run
-
-
-def _processor_s(option):
-    """Not the time on the clock, which other processes on the machine decide too; printing help waits for nothing."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "sim.run", option], check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

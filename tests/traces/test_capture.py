@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ def plan(graph_dir: Path, part_config: Path):
         options = {
             "graph_dir": graph_dir,
             "part_config": part_config,
-            "cluster": LocalCluster(parts=2, link="1gbit", timeout_s=120),
+            "cluster": LocalCluster(parts=2, link="1gbit", timeout_s=600),
             "fanout": (4, 4),
             "batch_size": 100,
             "epochs": 3,
@@ -136,14 +135,14 @@ def test_a_trainer_that_dies_leaves_the_whole_epochs(plan, tmp_path: Path) -> No
     assert [file.name for file in tmp_path.iterdir()] == ["dying.parquet"]
 
 
-def test_a_capture_that_is_killed_can_be_recovered(graph_dir: Path, part_config: Path, tmp_path: Path) -> None:
+def test_a_capture_that_is_killed_can_be_recovered(
+    graph_dir: Path, part_config: Path, tmp_path: Path, wait_until
+) -> None:
     out = tmp_path / "killed.parquet"
     command = [sys.executable, "-m", "traces.capture", "--out", str(out)]
     options = ["--graph", str(graph_dir), "--parts", "2", "--partitions", str(part_config.parent), "--epochs", "500"]
     with subprocess.Popen([*command, *options, "--batch", "100", "--fanout", "4,4"], stderr=subprocess.PIPE) as killed:
-        deadline = time.monotonic() + 60
-        while not (fragments_of(out) / "rank1-epoch1.parquet").exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until((fragments_of(out) / "rank1-epoch1.parquet").exists)
         os.kill(killed.pid, signal.SIGKILL)
     assert not out.exists()
     again = subprocess.run([*command, *options], capture_output=True, text=True, check=False)

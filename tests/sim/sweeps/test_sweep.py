@@ -175,14 +175,14 @@ def test_killed_at_any_moment_it_loses_no_row_and_ends_as_if_it_had_not_been(arg
     before: set[str] = set()
     for _ in range(5):
         process = sweep(killed, *arguments, "--workers", "2")
-        deadline, wanted = time.monotonic() + 60, len(before) + int(rng.integers(1, 8))
-        while process.poll() is None and time.monotonic() < deadline and len(rows(killed)) < wanted:
+        wanted = len(before) + int(rng.integers(1, 8))
+        while process.poll() is None and len(rows(killed)) < wanted:
             time.sleep(0.002)
         time.sleep(rng.random() * 0.02)
         children = psutil.Process(process.pid).children() if process.poll() is None else []
         process.send_signal(signal.SIGKILL)
         process.wait()
-        _, alive = psutil.wait_procs(children, timeout=10)
+        _, alive = psutil.wait_procs(children, timeout=600)
         assert not alive
         now = rows(killed)
         assert before <= now
@@ -204,8 +204,9 @@ def rows(folder: Path) -> set[str]:
 
 
 def test_ctrl_c_keeps_what_is_done(arguments, tmp_path):
-    process = sweep(tmp_path, *arguments, "--workers", "1")
+    process = sweep(tmp_path, *arguments, "--seeds", " ".join(map(str, range(100))), "--workers", "1")
     while not rows(tmp_path):
+        assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130

@@ -111,7 +111,7 @@ CASES = {
 def cases(homogeneous: Path, scripts: Path, tmp_path_factory: pytest.TempPathFactory):
     """What the trainers of `scripts/cases.py` really asked for, by rank, and the folder of the traces."""
     folder = tmp_path_factory.mktemp("cases")
-    cluster = LocalCluster(parts=2, trainers_per_machine=2, timeout_s=180)
+    cluster = LocalCluster(parts=2, trainers_per_machine=2, timeout_s=600)
     given = {"out": str(folder), "part_config": str(homogeneous)}
     run = cluster.run(homogeneous, f"{scripts / 'cases.py'}:main", given, folder / "logs")
     return folder, sorted(run.values, key=lambda value: value["rank"])
@@ -144,7 +144,7 @@ def test_a_job_that_dies_tells_why_and_leaves_nothing(homogeneous: Path, tmp_pat
         "import dgl, os\ndgl.distributed.initialize(os.environ['DGL_IP_CONFIG'])\nraise ValueError('mine')"
     )
     with pytest.raises(ClusterError, match="ValueError: mine"):
-        capture_job(LocalCluster(parts=2, timeout_s=60), homogeneous, [str(script)], out, Provenance())
+        capture_job(LocalCluster(parts=2, timeout_s=600), homogeneous, [str(script)], out, Provenance())
     assert not out.exists()
 
 
