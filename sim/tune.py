@@ -13,9 +13,10 @@ from traces.terminal import Json, Quiet, console, print_json, progress
 
 if TYPE_CHECKING:
     import optuna
+    from rich.console import Console
 
-    from sim.config import RunConfig
     from sim.runs.twin import Twin
+    from sim.sweeps.search import Space
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -29,25 +30,21 @@ python -m sim.tune --trace traces/papers100m.parquet --caches "score lru" --agen
 python -m sim.run --trace traces/debian.parquet --policy results/tune/best.json
 """
 
-EVERY = (1, 128)
-RANGES = {"every": EVERY, "random": (0.01, 1.0), "threshold": (0.05, 0.95)}
-"""Policies that are given by name alone get their parameter out of these."""
-
-MARGIN = 0.1
-"""A trial is given up when, over the first epochs, one with no larger buffer was faster by more than this share."""
-
 
 @app.command(epilog=EXAMPLES)
 def main(
     trace: Annotated[Path, typer.Option(help="A trace.")],
     trials: Annotated[int, typer.Option(min=1, help="Trials in all, those of earlier calls counted.")] = 100,
-    caches: Annotated[str, typer.Option(help="Caches to choose from.")] = "score lru sieve s3fifo lfu",
-    agents: Annotated[str, typer.Option(help="Policies to choose from; every, random, threshold are tuned.")] = (
-        "never every random threshold"
-    ),
+    caches: Annotated[
+        str | None,
+        typer.Option(help="Caches to choose from.", show_default="all that a live run can have (sim.run --list)"),
+    ] = None,
+    agents: Annotated[
+        str, typer.Option(help="Policies to choose from; every, random, threshold and partial are tuned.")
+    ] = "never every random threshold partial",
     smallest: Annotated[float, typer.Option(min=0.01, help="Smallest buffer, in percent of the halo.")] = 1.0,
     largest: Annotated[float, typer.Option(max=100, help="Largest buffer, in percent of the halo.")] = 50.0,
-    universes: Annotated[str, typer.Option(help="Universes to choose from.")] = "halo",
+    universes: Annotated[str, typer.Option(help="Universes to choose from.")] = "halo remote",
     link: Annotated[str | None, typer.Option(help="Rate of each host's link, such as 1gbit.  [as captured]")] = None,
     first_epochs: Annotated[int, typer.Option(min=1, help="Epochs after which a hopeless trial is given up.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
@@ -59,103 +56,111 @@ def main(
 ) -> None:
     """Search with optuna (extra `tune`) for short epochs and small buffers at once.
 
-    Prints the Pareto front and writes OUT/best.json, the fastest of it, which sim.run --policy accepts, and
-    OUT/front.csv. Several processes may work on the same OUT.
+    Every cache is tried in every universe first. Prints the Pareto front and writes OUT/best.json, the fastest of it,
+    which sim.run --policy accepts, and OUT/front.csv. Several processes may work on the same OUT.
     """
     try:
         import optuna
-        from optuna.storages.journal import JournalFileBackend
     except ModuleNotFoundError:
         raise InputError("sim.tune needs optuna: pip install 'rudder-twin[tune]'") from None
-    from functools import partial
+    from typing import get_args
 
     from agents.registry import resolve
-    from sim.caches.registry import cache_class
-    from sim.runs.twin import Twin, checksum
+    from sim.runs.twin import Twin
+    from sim.sweeps.search import RANGES, SeededByTrial, Space, begun_trials, objective
+    from sim.workload.stream import UniverseKind
     from traces.cluster.link import parse_link
 
     if not smallest <= largest:
         raise InputError(f"--smallest {smallest:g} is above --largest {largest:g}")
+    for name in universes.split():
+        if name not in get_args(UniverseKind):
+            raise InputError(f"--universes {name}: there are {', '.join(get_args(UniverseKind))}")
     for name in agents.split():
         resolve(name if name not in RANGES else f"{name}:{RANGES[name][0]}")
-    fixed: dict[str, Any] = {"trace": trace.name, "trace_sha256": checksum(trace)}
-    fixed["link_bytes_per_s"] = parse_link(link) if link else None
-    managed = {name: cache_class(name).managed for name in caches.split()}
-    suggest_config = partial(
-        suggest, managed=managed, agents=agents.split(), universes=universes.split(), fixed=fixed,
-        shares=(smallest, largest),
-    )  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    backend = JournalFileBackend(str(out / "study.log"))
-    study = optuna.create_study(
-        study_name=f"{trace.name} {fixed['trace_sha256'][:16]}",
-        storage=optuna.storages.JournalStorage(backend),
-        directions=["minimize", "minimize"],
-        sampler=optuna.samplers.TPESampler(seed=seed),
-        load_if_exists=True,
-    )
+    told = console(quiet or json)
     twin = Twin.open(trace, set(universes.split()))  # type: ignore[arg-type]
-    first = twin.head(min(first_epochs, twin.header.epochs))
     if twin.header.notice:
-        console(quiet or json).print(f"[bold yellow]{twin.header.notice}[/]")
-    left = max(trials - len(study.trials), 0)
+        told.print(f"[bold yellow]{twin.header.notice}[/]")
+    space = Space(
+        caches=_usable(caches, twin, told),
+        agents=agents.split(),
+        universes=universes.split(),
+        smallest=smallest,
+        largest=largest,
+        fixed={
+            "trace": trace.name,
+            "trace_sha256": twin.sha256,
+            "link_bytes_per_s": parse_link(link) if link else None,
+        },
+    )
+    study = _study(out, space, SeededByTrial(seed))
+    first = twin.head(first_epochs)
+    left = max(trials - begun_trials(study), 0)
     with progress(quiet=quiet or json) as bar:
         task = bar.add_task("tuning", total=left)
-        study.optimize(
-            lambda trial: objective(trial, suggest_config(trial), first, twin),
-            n_trials=left,
-            callbacks=[lambda *_: bar.advance(task)],
-            catch=(InputError,),
-        )
-    rows = _finish(study, out, console(quiet or json))
+
+        def ended(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+            bar.advance(task)
+            if begun_trials(study) >= trials:  # those of other processes counted
+                study.stop()
+
+        if left:
+            study.optimize(
+                lambda trial: objective(trial, space.suggest(trial), first, twin),
+                n_trials=left, callbacks=[ended], catch=(InputError,),
+            )  # fmt: skip
+    rows = _finish(study, out, told)
     if json:
         print_json({"notice": twin.header.notice, "rows": rows})
 
 
-def suggest(
-    trial: optuna.Trial,
-    *,
-    managed: dict[str, bool],
-    agents: list[str],
-    universes: list[str],
-    shares: tuple[float, float],
-    fixed: dict[str, Any],
-) -> RunConfig:
-    """The configuration of a trial. Only caches that ask a policy get one."""
-    from sim.config import RunConfig
+def _usable(given: str | None, twin: Twin, told: Console) -> list[str]:
+    """The caches to choose from: those that were given, or all of ours that a live run can have, and that the trace
+    has all for. Raises `InputError` for one that was given and can't be made."""
+    from sim.caches.registry import live_caches
+    from sim.counts.policy_runs import make_trainer_cache
 
-    cache = trial.suggest_categorical("cache", list(managed))
-    agent = trial.suggest_categorical("agent", agents) if managed[cache] else "never"
-    if agent == "every":
-        agent = f"every:{trial.suggest_int('every', *EVERY, log=True)}"
-    elif agent in RANGES:
-        agent = f"{agent}:{trial.suggest_float(agent, *RANGES[agent]):.3g}"
-    options: dict[str, Any] = {
-        "buffer": f"{trial.suggest_float('buffer', *shares, log=True):.3g}%",
-        "universe": trial.suggest_categorical("universe", universes),
-        "init": trial.suggest_categorical("init", ["degree", "empty"]),
-    }
-    return RunConfig(cache=cache, agent=agent, **options, **fixed)
+    names = live_caches() if given is None else given.split()
+    usable = []
+    for name in names:
+        one = next(iter(twin.inputs.values()))[0]
+        config = twin.config("never", cache=name, buffer="1")
+        try:
+            make_trainer_cache(twin.header, one.rank, one.stream.universe, config, one.stream)
+            usable.append(name)
+        except InputError as error:
+            if given is not None:
+                raise
+            told.print(f"left out: {error}")
+    return usable
 
 
-def objective(trial: optuna.Trial, config: RunConfig, first: Twin, twin: Twin) -> tuple[float, int]:
-    """Mean epoch time and bytes of a trainer's buffer.
-
-    The first epochs are simulated first: a trial that a finished one already beat clearly, with no larger buffer, is
-    given up there (optuna's own pruners know one objective only).
-    """
+def _study(out: Path, space: Space, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    """The study in a folder, or a new one. Raises `InputError` where it searches something else."""
     import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-    begun = first.simulate(config, ahead=True).row
-    trial.set_user_attr("config", config.model_dump(mode="json"))
-    trial.set_user_attr("first_epoch_s", begun["epoch_s_mean"])
-    for other in trial.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
-        beaten = other.user_attrs["first_epoch_s"] * (1 + MARGIN) < begun["epoch_s_mean"]
-        if beaten and other.values[1] <= begun["buffer_bytes"]:
-            raise optuna.TrialPruned
-    result = twin.simulate(config, ahead=True).row
-    return result["epoch_s_mean"], result["buffer_bytes"]
+    out.mkdir(parents=True, exist_ok=True)
+    path = str(out / "study.log")
+    study = optuna.create_study(
+        study_name=f"{space.fixed['trace']} {space.fixed['trace_sha256'][:16]}",
+        storage=optuna.storages.JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path))),
+        directions=["minimize", "minimize"],
+        sampler=sampler,
+        load_if_exists=True,
+    )
+    described = space.describe()
+    searched = study.user_attrs.get("space")
+    if searched is None:
+        study.set_user_attr("space", described)
+        for parameters in space.first_trials():
+            study.enqueue_trial(parameters, skip_if_exists=True)
+    elif searched != described:
+        differs = ", ".join(name for name in described if searched.get(name) != described[name])
+        raise InputError(f"{out}: holds a search of other options ({differs}); give another --out, or the same options")
+    return study
 
 
 def _finish(study: optuna.Study, out: Path, shown: Any) -> list[dict[str, Any]]:

@@ -78,6 +78,8 @@ class Cache(ABC):
     source: ClassVar[str]
     """The paper or system that the algorithm is from."""
     managed: ClassVar[bool]
+    live: ClassVar[bool] = True
+    """Whether a live run can have it: it knows what such a run knows, and keeps to its capacity."""
 
     def __init__(self, setup: Setup) -> None:
         self.capacity_rows = setup.capacity_rows

@@ -52,6 +52,7 @@ class LookAhead(Demand):
     horizon of the whole run it fetches as few rows as MIN, and with none it is `vip-demand`.
     """
 
+    live = False
     summary = "look-ahead: MIN over the minibatches sampled ahead, and the likeliest rows beyond them"
     source = (
         "Belady, IBM Systems Journal 5(2), 1966; known accesses as in RapidGNN, 2025; inclusion probabilities of "

@@ -82,6 +82,11 @@ def is_bound(text: str) -> bool:
     return _is_ours(text) and cache_class(text).summary.startswith("bound")
 
 
+def live_caches() -> list[str]:
+    """The caches of ours that a live run can have, in the order of `CACHES`."""
+    return [name for name in CACHES if cache_class(name).live]
+
+
 def _is_ours(text: str) -> bool:
     return parse_spec(RENAMES.now(text)).name in CACHES
 

@@ -87,6 +87,7 @@ class VIP(Static):
 class StaticOptimum(Static):
     """Holds the rows that the run will ask for most often: no static set has more hits."""
 
+    live = False
     summary = "bound: the best static set in hindsight"
     source = "the optimal static cache of Yang et al., GNNLab, EuroSys 2022"
 

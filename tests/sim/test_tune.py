@@ -6,7 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-pytest.importorskip("optuna")
+from sim.caches.registry import live_caches
+
+optuna = pytest.importorskip("optuna")
 
 
 @pytest.fixture
@@ -49,6 +51,47 @@ def test_the_trials_of_earlier_calls_are_counted(run_cli, trace, tmp_path):
     assert run_cli("sim.tune", *options)[1] == first
 
 
+def trials_of(out):
+    """The parameters of all trials that were begun, in order."""
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(out / "study.log")))
+    [name] = optuna.get_all_study_names(storage)
+    trials = optuna.load_study(study_name=name, storage=storage).trials
+    return [trial.params for trial in trials if trial.state != optuna.trial.TrialState.WAITING]
+
+
+def test_a_search_that_was_stopped_makes_the_trials_of_one_that_was_not(run_cli, trace, tmp_path):
+    options = ["--trace", str(trace), "--caches", "lru score", "--universes", "halo", "--trials"]
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    for trials in ("4", "8"):
+        assert run_cli("sim.tune", *options, trials, "--out", str(stopped))[0] == 0
+    assert run_cli("sim.tune", *options, "8", "--out", str(whole))[0] == 0
+    assert trials_of(stopped) == trials_of(whole)
+    assert len({json.dumps(one, sort_keys=True) for one in trials_of(whole)}) == 8
+    for name in ("best.json", "front.csv"):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_every_cache_that_can_run_live_is_tried_at_first_where_the_trace_has_what_it_needs(run_cli, trace, tmp_path):
+    code, printed, _ = run_cli("sim.tune", "--trace", str(trace), "--out", str(tmp_path), "--trials", "40")
+    assert code == 0
+    assert "left out: vip: the trace has no column `vip`" in printed
+    here = [name for name in live_caches() if name not in ("vip", "vip-demand")]
+    first = trials_of(tmp_path)[: 2 * len(here)]
+    tried = [(one["universe"], one["cache"]) for one in first]
+    assert tried == [(universe, name) for universe in ("remote", "halo") for name in here]
+    assert {one["buffer"] for one in first} == {50.0}
+
+
+def test_a_folder_holds_one_search(run_cli, trace, tmp_path):
+    options = ["--trace", str(trace), "--out", str(tmp_path), "--trials", "1"]
+    assert run_cli("sim.tune", *options)[0] == 0
+    best = (tmp_path / "best.json").read_bytes()
+    code, _, error = run_cli("sim.tune", *options, "--link", "1mbit", "--largest", "10")
+    assert code == 2
+    assert "holds a search of other options (largest, fixed)" in error
+    assert (tmp_path / "best.json").read_bytes() == best
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -56,6 +99,8 @@ def test_the_trials_of_earlier_calls_are_counted(run_cli, trace, tmp_path):
         (["--caches", "nothing"], "there is no cache 'nothing'"),
         (["--smallest", "20", "--largest", "10"], "is above --largest"),
         (["--link", "fast"], "link rate 'fast'"),
+        (["--universes", "halo world"], "--universes world: there are halo, remote"),
+        (["--caches", "lru vip"], "vip: the trace has no column `vip`"),
     ],
 )
 def test_input_that_cannot_be(run_cli, trace, tmp_path, options, message):
@@ -94,28 +139,3 @@ def test_a_policy_file_and_options_are_not_mixed(run_cli, trace, tmp_path):
     code, _, error = run_cli("sim.run", "--trace", str(trace), "--policy", str(tmp_path / "x"), "--cache", "lru")
     assert code == 2
     assert "leave out --cache" in error
-
-
-@pytest.mark.parametrize(
-    ("first_epoch_s", "buffer_bytes", "given_up"), [(0.0, 0, True), (0.0, 10**9, False), (9.0, 0, False)]
-)
-def test_a_trial_is_given_up_when_one_with_no_larger_buffer_was_clearly_faster(
-    trace, first_epoch_s, buffer_bytes, given_up
-):
-    import optuna
-
-    from sim.runs.twin import Twin
-    from sim.tune import objective
-
-    study = optuna.create_study(directions=["minimize", "minimize"])
-    attributes = {"first_epoch_s": first_epoch_s}
-    study.add_trial(optuna.trial.create_trial(values=[0.0, buffer_bytes], user_attrs=attributes))
-    twin = Twin.open(trace, {"halo"})
-    config = twin.config("never", buffer="10%")
-    if given_up:
-        with pytest.raises(optuna.TrialPruned):
-            objective(study.ask(), config, twin.head(1), twin)
-    else:
-        result = twin.simulate(config, ahead=True).row
-        found = objective(study.ask(), config, twin.head(1), twin)
-        assert found == (result["epoch_s_mean"], result["buffer_bytes"])

@@ -47,6 +47,16 @@ def test_slots_that_it_names_are_its_contents(name, trace):
 
 
 @pytest.mark.parametrize("name", CACHES)
+def test_a_cache_says_whether_a_live_run_can_have_it(name, trace):
+    try:
+        cache = make_cache(name, setup(CAPACITY, trace, future=False))
+    except InputError:
+        assert not cache_class(name).live
+    else:
+        assert cache_class(name).live == (cache.capacity_rows == CAPACITY)
+
+
+@pytest.mark.parametrize("name", CACHES)
 def test_forks_and_seeds_repeat_a_run(name, trace):
     def end(cache, start):
         accesses = [cache.access(trace.minibatch(m), REPLACE) for m in range(start, trace.minibatches)]
