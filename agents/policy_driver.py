@@ -1,17 +1,29 @@
 """Between a trainer and its policy: fills windows, remembers decisions and their effect, says what applies when.
 
 The same object serves the simulator and the live loader; only what makes time pass differs. A trainer calls `take`
-before it serves a minibatch and `count` after it; between an observation and its answer training may go on.
+before it looks a minibatch up and `after` afterwards; between an observation and its answer training may go on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from agents.policy import Decision, Observation, PastDecision, Policy, RunFacts, WindowCounts
 
 HISTORY = 5
 """Past decisions that a policy is shown."""
+
+
+class Buffer(Protocol):
+    """What an observation tells of a buffer, in rows (`sim.caches.cache.Cache`)."""
+
+    @property
+    def occupied_rows(self) -> int: ...
+    @property
+    def stale_rows(self) -> int: ...
+    @property
+    def candidate_rows(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +73,38 @@ class PolicyDriver:
         self._start_window()
         return decision
 
-    def count(self, minibatch: int, remote_rows: int, halo_rows: int, hit_rows: int, replacement_rows: int) -> bool:
-        """Count a minibatch that was served; True when the window is full and the policy is to be asked."""
+    def after(
+        self,
+        epoch: int,
+        minibatch: int,
+        buffer: Buffer,
+        *,
+        remote_rows: int,
+        halo_rows: int,
+        hit_rows: int,
+        replacement_rows: int,
+    ) -> Observation | None:
+        """Count a minibatch that was looked up. Where that fills the window, returns the question for the policy.
+
+        The question is open until `answer`; minibatches meanwhile are not counted.
+        """
         if self._asked is not None:
-            return False
+            return None
         self._minibatches += 1
         self._remote += remote_rows
         self._halo += halo_rows
         self._hits += hit_rows
         self._replacements += replacement_rows
-        return self._minibatches == self.run.window and minibatch < self.run.minibatches - 1
+        if self._minibatches < self.run.window or minibatch >= self.run.minibatches - 1:
+            return None
+        return self._observe(epoch, minibatch, buffer)
 
     def time(self, stall_s: float, step_s: float) -> None:
         """Add the times of a step that ended."""
         self._stall_s += stall_s
         self._step_s += step_s
 
-    def ask(self, epoch: int, minibatch: int, occupied_rows: int, stale_rows: int, candidate_rows: int) -> Decision:
-        """Ask the policy about the full window. The answer applies only from `answer` on."""
-        return self.policy.decide(self.observe(epoch, minibatch, occupied_rows, stale_rows, candidate_rows))
-
-    def observe(
-        self, epoch: int, minibatch: int, occupied_rows: int, stale_rows: int, candidate_rows: int
-    ) -> Observation:
-        """The question about the full window, for whoever asks the policy elsewhere; it is open until `answer`."""
+    def _observe(self, epoch: int, minibatch: int, buffer: Buffer) -> Observation:
         window = WindowCounts(
             minibatches=self._minibatches,
             remote_rows=self._remote,
@@ -101,15 +121,15 @@ class PolicyDriver:
             epoch=epoch,
             minibatch=minibatch,
             window=window,
-            occupied_rows=occupied_rows,
-            stale_rows=stale_rows,
-            candidate_rows=candidate_rows,
+            occupied_rows=buffer.occupied_rows,
+            stale_rows=buffer.stale_rows,
+            candidate_rows=buffer.candidate_rows,
             history=self._history,
         )
         return self._asked
 
     def answer(self, decision: Decision) -> None:
-        """The time that deciding took has passed: the decision applies to the next minibatch that is served."""
+        """The time that deciding took has passed: the decision applies to the next minibatch."""
         self._answer = decision
 
     def close(self) -> list[LoggedDecision]:

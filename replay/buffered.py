@@ -1,4 +1,4 @@
-"""Features through a live buffer: the very cache and gate of the simulator, with rows in the slots they name."""
+"""Features through a live buffer: the very cache and driver of the simulator, with rows in the slots they name."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class BufferedStore:
 
     `features` are the DistTensors of node features by name, or a store of several node types'; `owned` is the range of
     partition-global ids that this machine owns. The buffer is filled at once with what the cache holds at first, which
-    took `fill_s`. Whenever the gate's window is full, `ask` gets the question and sees to it that the gate hears the
-    answer. `ended` is called with every epoch that has ended.
+    took `fill_s`. Whenever the driver's window is full, `ask` gets the question and sees to it that the driver hears
+    the answer. `ended` is called with every epoch that has ended.
     """
 
     def __init__(
@@ -67,9 +67,7 @@ class BufferedStore:
         missing = np.ones(len(ids), bool)
         missing[hit_places] = False
         pulled = np.flatnonzero(missing)
-        beside = np.sort(access.inserted_ids)
-        if access.replacement_rows < len(beside):  # the others are among the misses; score-public asks for them again
-            beside = np.setdiff1d(beside, dense, assume_unique=True)  # ascending
+        beside = access.beside(dense)
         wanted = np.concatenate([ids[pulled], self._universe.node_ids[beside]])
         total = len(ids) + len(beside)  # rows beside the minibatch's own come last
         rows = self._store.empty(total)
@@ -113,13 +111,20 @@ class BufferedStore:
         return dense[cacheable].astype(np.int32), cacheable
 
     def _count(self, remote_rows: int, halo_rows: int, hit_rows: int, replacement_rows: int) -> float:
-        """Show the gate what happened, and ask where its window is full; returns the seconds that asking took."""
-        driver, cache, minibatch, asking_s = self.driver, self._cache, self._minibatch, 0.0
+        """Tell the driver what happened, and ask where its window is full; returns the seconds that asking took."""
+        driver, minibatch, asking_s = self.driver, self._minibatch, 0.0
         while self._steps:
             driver.time(*self._steps.popleft())
-        if driver.count(minibatch, remote_rows, halo_rows, hit_rows, replacement_rows):
-            epoch = minibatch // self._per_epoch
-            observation = driver.observe(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows)
+        observation = driver.after(
+            minibatch // self._per_epoch,
+            minibatch,
+            self._cache,
+            remote_rows=remote_rows,
+            halo_rows=halo_rows,
+            hit_rows=hit_rows,
+            replacement_rows=replacement_rows,
+        )
+        if observation is not None:
             asked = perf_counter()
             self._ask(observation)
             asking_s = perf_counter() - asked
@@ -131,7 +136,7 @@ class BufferedStore:
         self.fetch(torch.empty(0, dtype=torch.int64))
 
     def stepped(self, stall_s: float, step_s: float) -> None:
-        """Kept until the thread that prepares looks: the gate is not made for two threads."""
+        """Kept until the thread that prepares looks: the driver is not made for two threads."""
         self._steps.append((stall_s, step_s))
 
     def end_epoch(self, epoch: int) -> None:

@@ -17,7 +17,7 @@ from agents.policy_driver import PolicyDriver
 from sim.config import Mode
 
 Ask = Callable[[Observation], None]
-"""Puts a question to the policy of a gate. The gate hears the answer when it has come."""
+"""Puts a question to the policy of a driver. The driver hears the answer when it has come."""
 
 
 def dispatcher(driver: PolicyDriver, slow: bool, mode: Mode) -> Ask:

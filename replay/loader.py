@@ -134,7 +134,7 @@ def make_store(
     ended: Callable[[int, PolicyDriver], None] = lambda epoch, driver: None,
     store: PackedStore | None = None,
 ) -> BufferedStore:
-    """The buffered features of trainer `rank`: cache, gate and facts as the simulator makes them.
+    """The buffered features of trainer `rank`: cache, driver and facts as the simulator makes them.
 
     `tensors` are the features by name, `nodes` the remote nodes of the trainer's partition. A `slow` policy, such as a
     model, is asked beside the training. `ended` is called with every epoch that has ended. `store` has the features

@@ -65,6 +65,17 @@ class Access(NamedTuple):
     inserted_slots: NDArray[np.int32]
     replacement_rows: int
 
+    def beside(self, ids: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The inserted rows to be fetched beside the misses of minibatch `ids`, ascending: shape (replacement_rows,).
+
+        That is all of them where there are as many (`score-public` fetches again what was missed), else those that the
+        minibatch didn't ask for.
+        """
+        inserted = np.sort(self.inserted_ids)
+        if self.replacement_rows == len(inserted):
+            return inserted
+        return np.setdiff1d(inserted, ids, assume_unique=True)
+
 
 class Cache(ABC):
     """One trainer's cache. Subclasses take the options of their spec string, then `setup` as a keyword.

@@ -55,10 +55,7 @@ def replay_minibatch(
     rows_by_owner = fetch_counts.rows_by_owner[minibatch]
     take_hits(ids, access.hit_slots, source.owner_of, rows_by_owner)
     if access.replacement_rows:
-        beside = access.inserted_ids
-        if access.replacement_rows < len(beside):  # the others are among the misses
-            beside = np.setdiff1d(beside, ids, assume_unique=True)
-        rows_by_owner += np.bincount(source.owner_of[beside], minlength=len(rows_by_owner))
+        rows_by_owner += np.bincount(source.owner_of[access.beside(ids)], minlength=len(rows_by_owner))
     fetch_counts.hit_rows[minibatch] = access.hit_rows
     fetch_counts.replacement_rows[minibatch] = access.replacement_rows
 
@@ -80,14 +77,17 @@ def decide(
     minibatch: int,
     minibatches_per_epoch: int,
 ) -> Decision | None:
-    """Show the gate what a minibatch did; where its window is full, ask the policy. The answer is not yet applied."""
-    stream = source.stream
-    remote, halo = int(stream.remote_rows[minibatch]), int(stream.halo_rows[minibatch])
-    hits, replaced = int(fetch_counts.hit_rows[minibatch]), int(fetch_counts.replacement_rows[minibatch])
-    if not driver.count(minibatch, remote, halo, hits, replaced):
-        return None
-    epoch = minibatch // minibatches_per_epoch
-    return driver.ask(epoch, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows)
+    """Tell the driver what a minibatch did; where its window is full, ask the policy. The answer is not yet applied."""
+    observation = driver.after(
+        minibatch // minibatches_per_epoch,
+        minibatch,
+        cache,
+        remote_rows=int(source.stream.remote_rows[minibatch]),
+        halo_rows=int(source.stream.halo_rows[minibatch]),
+        hit_rows=int(fetch_counts.hit_rows[minibatch]),
+        replacement_rows=int(fetch_counts.replacement_rows[minibatch]),
+    )
+    return None if observation is None else driver.policy.decide(observation)
 
 
 def replay_policy(

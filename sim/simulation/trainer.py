@@ -162,7 +162,7 @@ class Trainer:
             self._epoch_may_start[epoch + 1].succeed()
 
     def _ask(self, decided: Decided, minibatch: int) -> Process:
-        """Where the gate's window is full, let the policy decide, and time pass meanwhile."""
+        """Where the driver's window is full, let the policy decide, and time pass meanwhile."""
         driver, now = decided.driver, self._env.now
         decision = decide(self._served, self._in, decided.cache, driver, minibatch, self._per_epoch)
         if decision is None:

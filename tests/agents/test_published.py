@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from agents.policy_driver import PolicyDriver
@@ -9,6 +11,7 @@ from agents.registry import resolve
 from traces.errors import InputError
 
 MINIBATCHES = 100
+BUFFER = SimpleNamespace(occupied_rows=50, stale_rows=10, candidate_rows=30)
 
 
 def replaced(text, run):
@@ -18,8 +21,9 @@ def replaced(text, run):
         decision = driver.take(minibatch)
         if decision is not None and decision.replace:
             found.append(minibatch)
-        if driver.count(minibatch, 100, 80, 40, 0):
-            driver.answer(driver.ask(0, minibatch, 50, 10, 30))
+        seen = driver.after(0, minibatch, BUFFER, remote_rows=100, halo_rows=80, hit_rows=40, replacement_rows=0)
+        if seen is not None:
+            driver.answer(driver.policy.decide(seen))
     return found
 
 
