@@ -27,7 +27,8 @@ is read anew from its top:
    it is idle, then the server takes the next request. A sender copies what has come meanwhile.
 8. Flows. If one has started at this instant, or one is done, or a link's rate changes, all flows are brought up to
    date. Those that are done leave, in the order in which they started, and are scheduled for 6 (at this instant if
-   nothing delays them). The others share the links anew.
+   nothing delays them). The others share the links anew; of two links that are full at the same level, the one with
+   the lower number is the bottleneck of the flows that cross both.
 
 Within 5, a thread that calls sends its requests in the order of the owners' numbers. It sends them when the work before
 the call ends and before the overlapped work starts. It scatters responses in the order of its inbox. The last trainer

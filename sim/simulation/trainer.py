@@ -2,8 +2,7 @@
 
 What they do takes cores, links and servers of the cluster (`sim.engine.engine`), which others use too. How much there
 is to do is in `sim.cost.service_demand`; what is fetched is what the cache leaves. They tell the cluster what is to be
-done an epoch at a time, or where a policy decides on the way, until it does. Does not model the interpreter lock that
-both share."""
+done an epoch at a time, or where a policy decides on the way, until it does."""
 
 from __future__ import annotations
 
