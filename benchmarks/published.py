@@ -85,11 +85,14 @@ def main(
     trace: Annotated[Path, typer.Option(help="A captured run.")],
     buffers: Annotated[str, typer.Option(help="Sizes of the buffer.")] = "25% 50%",
     links: Annotated[str, typer.Option(help="Rates of the hosts' links.")] = "captured",
+    cost: Annotated[
+        Path | None, typer.Option(help="A cost model of sim.calibrate.", show_default="fitted to the trace")
+    ] = None,
 ) -> None:
-    twin = Twin.open(trace)
+    twin = Twin.open(trace, cost=cost)
     if twin.header.notice:
         print(twin.header.notice)
-    print("| trace | buffer | figure | best published setting | its figure | as run live | difference |")
+    print("| graph | buffer | figure | best published setting | its figure | as run live | difference |")
     print("|---|---|---|---|---|---|---|")
     rates = {link: None if link == "captured" else link for link in links.split()}
     for buffer in buffers.split():
@@ -104,7 +107,7 @@ def main(
             best = min(settings(), key=of_settings.__getitem__)
             shown = [number(of_settings[one]) for one in (best, LIVE)]
             less = f"{of_settings[best] / of_settings[LIVE] - 1:+.1%}"
-            cells = [trace.stem, buffer, figure, best.label, *shown, less]
+            cells = [twin.header.graph.name, buffer, figure, best.label, *shown, less]
             print("| " + " | ".join(cells) + " |", flush=True)
 
 
