@@ -9,7 +9,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint notebooks traces clean
+.PHONY: help demo test quick lint notebooks traces clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -21,6 +21,9 @@ test: $(VENV)/.test ## Run all tests, on a real DistDGL cluster where they need 
 	@for tool in ip tc unshare; do command -v $$tool >/dev/null || \
 		{ echo "error: $$tool is missing; install it with: apt-get install iproute2 util-linux"; exit 2; }; done
 	$(RUN) -m pytest
+
+quick: $(VENV)/.test ## Run the tests that need no cluster, no model and no browser (a minute and a half)
+	$(RUN) -m pytest -m 'not cluster and not model and not browser and not slow'
 
 lint: $(VENV)/.test ## Style and types
 	$(RUN) -m ruff check .

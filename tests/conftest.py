@@ -28,8 +28,56 @@ from traces.writer import TraceWriter, minibatch_table
 NODES, EDGES, COMMUNITIES = 4000, 40_000, 8
 
 
+KINDS = {
+    "cluster": "trains with processes of a real cluster",
+    "model": "asks a server of language models",
+    "browser": "looks at pages in a browser",
+    "slow": "takes long: pages, notebooks, fresh environments, many processes, long searches for counterexamples",
+}
+PLACES = {
+    "cluster": ("replay/test_live", "replay/test_scripted", "traces/cluster/", "traces/job/", "traces/test_capture"),
+    "model": ("agents/test_ollama", "agents/test_providers", "agents/test_llm_", "sim/test_credit"),
+    "browser": ("sim/reports/test_page",),
+    "slow": (
+        "docs/test_commands",
+        "notebooks/",
+        "test_stranger",
+        "test_processes",
+        "sim/sweeps/",
+        "sim/test_tune",
+        "sim/test_compiled",
+        "sim/caches/test_libcachesim",
+        "sim/caches/test_twins",
+        "sim/engine/test_reference",
+        "traces/test_graphs_ogbn",
+        "traces/test_synthetic",
+        "replay/test_validation",
+        "replay/test_winner",
+    ),
+}
+"""Where tests of a kind stand, below tests/."""
+
+ROOT = Path(__file__).parent
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "model_calls: may ask a model server, which the test itself started")
+    for name, what in KINDS.items():
+        config.addinivalue_line("markers", f"{name}: {what}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make quick` leaves out, by where a test stands and what it uses, so that nobody has to remember it."""
+    for item in items:
+        path = item.path.relative_to(ROOT).as_posix()
+        for kind, places in PLACES.items():
+            if any(path.startswith(place) for place in places):
+                item.add_marker(kind)
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & {"part_config", "live_run"}:
+            item.add_marker("cluster")
+        if item.get_closest_marker("model_calls") is not None:
+            item.add_marker("model")
 
 
 @pytest.fixture(autouse=True)
