@@ -81,7 +81,7 @@ def twin_of(captures: Captures, agent: str) -> Twin:
     return Twin.open(path, ("halo", "remote"), cost)
 
 
-def waiting(captures: Captures, tell: Callable[[], None]) -> pl.DataFrame:
+def waiting(captures: Captures, on_progress: Callable[[], None]) -> pl.DataFrame:
     """How long `pipeline` waits for features, a row a link rate, in epochs after the first.
 
     `stall_share` is the part of the steps that trainers wait for their next minibatch, `idle_share` that and waiting
@@ -109,14 +109,14 @@ def waiting(captures: Captures, tell: Callable[[], None]) -> pl.DataFrame:
                 "features_share": 1 - without_s / epoch_s,
             }
         )
-        tell()
+        on_progress()
     return pl.DataFrame(rows)
 
 
-def sweep(captures: Captures, workers: int, tell: Callable[[int, int], None]) -> pl.DataFrame:
+def sweep(captures: Captures, workers: int, on_progress: Callable[[int, int], None]) -> pl.DataFrame:
     """All configurations of `GRIDS` at the captures' link rate: a row each, as `sim.sweep` writes them.
 
-    `tell` hears how many there are and how many are done."""
+    `on_progress` hears how many there are and how many are done."""
     twin = twin_of(captures, "")
     configs: dict[str, RunConfig] = {}
     for grid in GRIDS:
@@ -124,7 +124,7 @@ def sweep(captures: Captures, workers: int, tell: Callable[[int, int], None]) ->
     rows: list[dict[str, Any]] = []
     for finished in run_local(batches(list(configs.values())), lambda: {twin.sha256: twin}, workers):
         rows.extend(finished)
-        tell(len(configs), len(rows))
+        on_progress(len(configs), len(rows))
     return pl.DataFrame(sorted(rows, key=lambda row: row["run"]), infer_schema_length=None)
 
 

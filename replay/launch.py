@@ -74,10 +74,10 @@ def trace_file(folder: Path) -> Path:
 def run_live(
     live: LivePlan,
     folder: Path,
-    tell: Callable[[int], None] = lambda whole: None,
+    on_progress: Callable[[int], None] = lambda whole: None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
 ) -> LiveResult:
-    """Run, and write results and trace into `folder`, whole or not at all; `tell` hears the number of whole epochs.
+    """Run, and write results and trace into `folder`, whole or not at all; `on_progress` gets the count of whole epochs.
 
     A run that dies or is interrupted leaves the results of its whole epochs, which `say` is told, and the exception
     goes on. Raises as `traces.capture.launch.capture`, and `InputError` for a cache or policy that can't be in a live
@@ -96,7 +96,7 @@ def run_live(
             return _arguments(live, fragments, header, running)
 
         try:
-            capture(live.whole_plan, out, arguments, tell, keep)
+            capture(live.whole_plan, out, arguments, on_progress, keep)
         except (ClusterError, KeyboardInterrupt, Terminated):
             whole = written[0].header.epochs if written else 0
             kept = f"the results of {whole} whole epochs are kept in {folder}, marked incomplete"

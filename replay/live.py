@@ -194,8 +194,8 @@ def main(
     config = RunConfig(trace="", trace_sha256="", agent=plan.name, agent_sha256=plan.sha256, **options)
     live = LivePlan(capture=capture, config=config, plan=plan, check=check)
     try:
-        with sigterm_as_exception(), shown(told, fragments_of(trace_file(folder)), epochs) as tell:
-            finished = run_live(live, folder, tell)
+        with sigterm_as_exception(), shown(told, fragments_of(trace_file(folder)), epochs) as on_progress:
+            finished = run_live(live, folder, on_progress)
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -31,13 +31,13 @@ def shown(console: Console, fragments: Path, epochs: int) -> Iterator[Callable[[
     progress = Progress(*columns, console=console)
     task = progress.add_task("starting the cluster", total=epochs)
 
-    def tell(whole: int) -> None:
+    def on_progress(whole: int) -> None:
         for epoch in range(table.row_count, whole):
             table.add_row(*epoch_row(fragments, epoch))
         progress.update(task, completed=whole, description="training and recording, epochs")
 
     with Live(Group(table, progress), console=console, refresh_per_second=4):
-        yield tell
+        yield on_progress
 
 
 def epoch_row(fragments: Path, epoch: int) -> tuple[str, ...]:

@@ -68,13 +68,13 @@ def run_planned(planned: Planned, folder: Path, limit_s: float) -> None:
 
 
 def predict(
-    runs: Sequence[Planned], folders: Path, tell: Callable[[], None] = lambda: None, trust: bool = False
+    runs: Sequence[Planned], folders: Path, on_progress: Callable[[], None] = lambda: None, trust: bool = False
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """A row a live run: what was measured, what was predicted, and what the cost model was fitted on. And a row a pair
     of a setting's policies: the epoch times of both, simulated with the same cost model, fitted on neither.
 
-    `tell` is called after each run; `trust` as in `replay.launch.read_config`. Raises `InputError` where there is no
-    other run to fit on.
+    `on_progress` is called after each run; `trust` as in `replay.launch.read_config`. Raises `InputError` where there
+    is no other run to fit on.
     """
     fits = {run.folder: fit_trace(folders / run.folder / TRACE, trust) for run in runs}
     costs: dict[tuple[str, ...], CostModel] = {}
@@ -112,7 +112,7 @@ def predict(
                 "fitted_on": others,
             }
         )
-        tell()
+        on_progress()
     ordered = sorted(runs, key=lambda run: run.policy.label)  # repeats are made in different orders
     for one, other in combinations(ordered, 2):
         if one.setting == other.setting and one.policy != other.policy and one.repeat == other.repeat:

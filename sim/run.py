@@ -157,9 +157,9 @@ def main(
         shown.print(f"[bold yellow]{notice}[/]")
     policies = 4 if plan.buffered and decides(config) else 3
     minibatches = twin.header.trainers * twin.header.epochs * twin.header.minibatches_per_epoch
-    with _progress(policies * minibatches, quiet) as tell:
-        run = twin.simulate(config, plan=plan, bins=INTERVALS if timeline else 0, tell=tell)
-        experiment = Experiment(run, tell)
+    with _progress(policies * minibatches, quiet) as on_progress:
+        run = twin.simulate(config, plan=plan, bins=INTERVALS if timeline else 0, on_progress=on_progress)
+        experiment = Experiment(run, on_progress)
         rows = experiment.rows
     folder = out or Path("results") / config.id
     experiment.write(folder, artist.begin)
@@ -190,14 +190,14 @@ def _progress(steps: int, quiet: bool) -> Any:
         with progress(quiet=quiet) as bar:
             task, done, drawn_s = bar.add_task("simulating", total=steps), 0, 0.0
 
-            def tell() -> None:
+            def on_progress() -> None:
                 nonlocal done, drawn_s
                 done += 1
                 if (now_s := time.monotonic()) - drawn_s > 0.1:
                     bar.update(task, completed=done)
                     drawn_s = now_s
 
-            yield tell
+            yield on_progress
 
     return shown()
 

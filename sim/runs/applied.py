@@ -39,12 +39,14 @@ class Applied:
         plan: PolicyPlan,
         config: RunConfig,
         fetch_counts: list[FetchCounts] | None = None,
-        tell: Callable[[], None] = lambda: None,
+        on_progress: Callable[[], None] = lambda: None,
         bins: int = 0,
     ) -> Simulated:
         """Let time pass (`sim.simulation.simulate`); `config` must be the one that was applied, but for its policy,
         cache and scenario."""
-        return simulate(self.inputs, self.header, plan, config, self.cost, self.cluster, tell, fetch_counts, bins)
+        return simulate(
+            self.inputs, self.header, plan, config, self.cost, self.cluster, on_progress, fetch_counts, bins
+        )
 
     def part(self, first: int, minibatches: int) -> Applied:
         """The run from minibatch `first` on, as if no epoch ended in it."""

@@ -20,10 +20,10 @@ INTERVALS = 2000
 
 @dataclass(eq=False)
 class Experiment:
-    """A run and its baselines, which `tell` hears of after every minibatch of every trainer."""
+    """A run and its baselines, which `on_progress` hears of after every minibatch of every trainer."""
 
     run: Run
-    tell: Callable[[], None] = lambda: None
+    on_progress: Callable[[], None] = lambda: None
 
     @cached_property
     def runs(self) -> dict[str, Run]:
@@ -31,7 +31,9 @@ class Experiment:
         run, names = self.run, ["none", "pipeline"]
         if run.decides:
             names.append("never")
-        others = {name: run.twin.baseline(run.config, name, self.tell) for name in names if name != run.plan.name}
+        others = {
+            name: run.twin.baseline(run.config, name, self.on_progress) for name in names if name != run.plan.name
+        }
         return {name: others.get(name, run) for name in dict.fromkeys([*names, run.plan.name])}
 
     @cached_property

@@ -143,15 +143,15 @@ class Twin:
         ahead: bool = False,
         fetch_counts: list[FetchCounts] | None = None,
         bins: int = 0,
-        tell: Callable[[], None] = lambda: None,
+        on_progress: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> Run:
         """Simulate a policy: its name, a class, an object, or a whole configuration; `options` are those of `config`.
 
         `plan` is the policy of a configuration, where its name doesn't say all of it. With `ahead`, what a policy
         fetches that looks at no times is counted before time passes, and once for runs that share it; what it saw then
-        has no times. `fetch_counts` are those of a recorded run. `bins` and `tell` are as in `sim.simulation.simulate`.
-        Raises `InputError` for what can't be.
+        has no times. `fetch_counts` are those of a recorded run. `bins` and `on_progress` are as in
+        `sim.simulation.simulate`. Raises `InputError` for what can't be.
         """
         if isinstance(policy, RunConfig):
             refuse_checksums_of_none(policy)
@@ -165,15 +165,15 @@ class Twin:
         applied = self._apply(plan, config)
         if fetch_counts is None and (ahead or not plan.buffered or not decides(config)):
             fetch_counts = self._count(plan, config, applied)
-        return Run(self, plan, config, applied, applied.simulate(plan, config, fetch_counts, tell, bins))
+        return Run(self, plan, config, applied, applied.simulate(plan, config, fetch_counts, on_progress, bins))
 
-    def baseline(self, config: RunConfig, agent: str, tell: Callable[[], None] = lambda: None) -> Run:
+    def baseline(self, config: RunConfig, agent: str, on_progress: Callable[[], None] = lambda: None) -> Run:
         """What a run is held against: `none` or `pipeline` on the same cluster, or `never` with the same buffer."""
         same = config.under(agent) if agent == "never" else config.without_buffer(agent)
         if same not in self._baselines:
             while len(self._baselines) >= BASELINES_KEPT:
                 self._baselines.pop(next(iter(self._baselines)))
-            self._baselines[same] = self.simulate(same, ahead=True, tell=tell)
+            self._baselines[same] = self.simulate(same, ahead=True, on_progress=on_progress)
         return self._baselines[same]
 
     def bound(self, config: RunConfig) -> Bound:

@@ -59,11 +59,11 @@ def simulate(
     config: RunConfig,
     cost: CostModel,
     cluster: nx.DiGraph,
-    tell: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
     fetch_counts: list[FetchCounts] | None = None,
     bins: int = 0,
 ) -> Simulated:
-    """Run `plan` over a captured run on `cluster`; `tell` is called after every minibatch of every trainer.
+    """Run `plan` over a captured run on `cluster`; `on_progress` is called after every minibatch of every trainer.
 
     `fetch_counts` is what `count_ahead` gave for the same trace, plan and cache; policies then saw no times. Without it
     they see the times of their windows. With `bins`, it is recorded how busy links and servers were, in so many
@@ -107,7 +107,7 @@ def simulate(
             scenario=scenario,
             agent_cores=cluster.graph.get("agent_cores", 0.0),
             decided=deciding,
-            tell=tell,
+            on_progress=on_progress,
         )
         for one, todo, fetches, deciding in zip(inputs, work, fetch_counts, decided, strict=True)
     ]

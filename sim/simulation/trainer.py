@@ -81,14 +81,14 @@ class Trainer:
         scenario: Scenario,
         agent_cores: float,
         decided: Decided | None,
-        tell: Callable[[], None],
+        on_progress: Callable[[], None],
     ) -> None:
         self._env, self._in, self._served, self._engine = env, source, fetch_counts, engine
         self._work, self._request_s = work, cost.request_s
         self._step_overhead_s = cost.handoff_latency_s if depth else cost.step_overhead_s
         self._epochs = epochs
         self._per_epoch = minibatches_per_epoch
-        self._decided, self._tell = decided, tell
+        self._decided, self._on_progress = decided, on_progress
         self._depth, self._scenario, self._agent_cores = depth, scenario, agent_cores
         minibatches = source.stream.minibatches
         self._spans = [
@@ -156,7 +156,7 @@ class Trainer:
                     start, began, *_, updated = self.trained[first].tolist()
                     decided.driver.time(began - start, updated - start)
                 for _ in range(at_once):
-                    self._tell()
+                    self._on_progress()
             yield self._epochs.arrive()
             self._epoch_may_start[epoch + 1].succeed()
 

@@ -103,10 +103,10 @@ def capture(
     plan: Capture,
     out: Path,
     arguments: Callable[[Path, Header], dict[str, Any]] = lambda fragments, header: {},
-    tell: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
     keep: Keep = lambda fragments, header: None,
 ) -> Header:
-    """Run the capture and write its trace to `out`; `tell` hears the number of whole epochs as they come.
+    """Run the capture and write its trace to `out`; `on_progress` hears the number of whole epochs as they come.
 
     `arguments` gives what the workers are told beside the plan; knowing the header and, in the fragments' folder, every
     partition's nodes, it can still refuse. A run that dies or is interrupted leaves the trace of its whole epochs,
@@ -129,7 +129,7 @@ def capture(
             with writing(fragments):
                 nodes.save(nodes_file(fragments, partition))
         given = _arguments(plan, graph, fragments) | arguments(fragments, header)
-        with _watching(fragments, header.trainers, tell):
+        with _watching(fragments, header.trainers, on_progress):
             done = plan.cluster.run(plan.part_config, plan.entry, given, fragments / "logs", plan.seed)
         ended_well, cost = True, overhead(done.values[0])
         found = {"form": done.form, "cores": done.cores}
@@ -247,13 +247,13 @@ def _header(plan: Capture, graph: Graph) -> Header:
 
 
 @contextmanager
-def _watching(fragments: Path, trainers: int, tell: Callable[[int], None]) -> Iterator[None]:
-    """Call `tell` with the number of whole epochs, twice a second, from a thread."""
+def _watching(fragments: Path, trainers: int, on_progress: Callable[[int], None]) -> Iterator[None]:
+    """Call `on_progress` with the number of whole epochs, twice a second, from a thread."""
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(0.5):
-            tell(whole_epochs(fragments, trainers))
+            on_progress(whole_epochs(fragments, trainers))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -262,4 +262,4 @@ def _watching(fragments: Path, trainers: int, tell: Callable[[int], None]) -> It
     finally:
         over.set()
         thread.join()
-        tell(whole_epochs(fragments, trainers))
+        on_progress(whole_epochs(fragments, trainers))
