@@ -77,7 +77,7 @@ def run_live(
     on_progress: Callable[[int], None] = lambda whole: None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
 ) -> LiveResult:
-    """Run, and write results and trace into `folder`, whole or not at all; `on_progress` gets the count of whole epochs.
+    """Run, and write results and trace into `folder`, whole or not at all; `on_progress` gets whole epochs.
 
     A run that dies or is interrupted leaves the results of its whole epochs, which `say` is told, and the exception
     goes on. Raises as `traces.capture.launch.capture`, and `InputError` for a cache or policy that can't be in a live
