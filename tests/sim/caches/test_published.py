@@ -77,8 +77,17 @@ def test_every_published_setting_does_what_its_twin_does(asked, alpha, period, s
             assert access.replacement_rows == twin.fetched, where
             assert set(cache.contents().tolist()) - {-1} == twin.held, where
             exchanged += access.replacement_rows
-            if asking.count(minibatch, SIZE, SIZE, len(hits), access.replacement_rows):
-                asking.answer(asking.ask(0, minibatch, cache.occupied_rows, cache.stale_rows, cache.candidate_rows))
+            seen = asking.after(
+                0,
+                minibatch,
+                cache,
+                remote_rows=SIZE,
+                halo_rows=SIZE,
+                hit_rows=len(hits),
+                replacement_rows=access.replacement_rows,
+            )
+            if seen is not None:
+                asking.answer(asking.policy.decide(seen))
         assert exchanged or not replaced, f"{gate}, {start} at first"
 
 
