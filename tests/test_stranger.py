@@ -148,8 +148,8 @@ def test_checked_simulated_and_swept(python, folder, policy, cache):
     assert {name: again[name] for name in ("run", "hit_rows", "fetched_rows")} == {
         name: own[name] for name in ("run", "hit_rows", "fetched_rows")
     }
-    shown = done(python, "-m", "sim.report", "all", cwd=folder).stdout
-    assert cache in shown.replace("\n", "")
+    shown = json.loads(done(python, "-m", "sim.report", "all", "--json", cwd=folder).stdout)
+    assert cache in {row["cache"] for row in shown["rows"]}
     again = done(python, "-m", "sim.run", *trace, "--policy", "one/config.json", cwd=folder, check=False)
     assert (again.returncode, "names code that would run here" in again.stderr) == (2, True)
     done(python, "-m", "sim.run", *trace, "--policy", "one/config.json", "--trust", "--out", "two", cwd=folder)
