@@ -70,7 +70,7 @@ class LookAhead(Demand):
             raise InputError(f"lookahead: epochs={epochs!r}; there are across and within")
         if beyond not in ("", "vip", "frequency"):
             raise InputError(f"lookahead: beyond={beyond!r}; there are vip and frequency")
-        known_future(setup, "lookahead")
+        known_future(setup, "lookahead")  # live loaders sample nothing ahead yet: there it would be `vip-demand`
         self.horizon = _minibatches_of(memory, setup) if memory else horizon
         self.epoch = setup.minibatches_per_epoch if epochs == "within" else 0
         self.by_count = beyond == "frequency" or (not beyond and setup.universe.vip is None)
