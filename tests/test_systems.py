@@ -68,7 +68,7 @@ def test_another_package_of_the_name_agents_is_named_in_one_line(foreign, module
     path = os.pathsep.join([str(foreign), str(ROOT)])
     command = [sys.executable, "-m", module, "--trace", str(TRACE)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=foreign, env=os.environ | {"PYTHONPATH": path})
-    assert done.returncode == 1
+    assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: Python's package `agents` is {foreign / 'agents' / '__init__.py'}")
     assert "openai-agents" in line

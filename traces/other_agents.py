@@ -16,19 +16,22 @@ class OtherAgents(ImportError):
 
 
 def refuse_other_agents() -> None:
-    """Raise `OtherAgents` where `import agents` doesn't give this project's package; a command says it in one line."""
+    """Raise `OtherAgents` where `import agents` doesn't give this project's package.
+
+    A command that this ends says so in one line, with exit code 2.
+    """
     found = find_spec("agents")
     places = [Path(place) for place in (found.submodule_search_locations if found else None) or ()]
     if not found or any((place / OWN).is_file() for place in places):
         return
     where = found.origin or ", ".join(map(str, places))
-    shown = sys.excepthook
+    usual = sys.excepthook
 
     def show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         if kind is OtherAgents:
             print(f"error: {error}", file=sys.stderr)
-        else:
-            shown(kind, error, traceback)
+            raise SystemExit(2)
+        usual(kind, error, traceback)
 
     sys.excepthook = show
     raise OtherAgents(
