@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import platform
 import shutil
 import sys
@@ -26,6 +25,7 @@ from traces.cluster.errors import ClusterError
 from traces.cluster.launcher import Cluster
 from traces.cluster.link import parse_link
 from traces.cluster.partition import read_facts
+from traces.cores import usable_cores
 from traces.errors import InputError, Terminated
 from traces.graphs.graph import Graph
 from traces.header import ClusterInfo, GraphInfo, Header, OverheadInfo, PartitionInfo, TrainingInfo
@@ -223,7 +223,7 @@ def _header(plan: Capture, graph: Graph) -> Header:
             hosts=cluster.hosts,
             trainers_per_host=cluster.trainers_per_machine,
             servers_per_host=cluster.servers_per_machine,
-            cores=os.cpu_count() or 1,
+            cores=usable_cores(),
             link_bytes_per_s=parse_link(cluster.link) if cluster.link else None,
         ),
         training=TrainingInfo(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from traces.cluster.namespaces import Traffic
+from traces.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class JobRun:
     traffic: list[Traffic] | None
     """By machine; None where nobody counted it."""
     wall_s: float
-    cores: int = os.cpu_count() or 1
+    cores: int = field(default_factory=usable_cores)
     """Of a machine: of the host that has the fewest, or of the one host that all machines share."""
 
 

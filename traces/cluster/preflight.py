@@ -15,6 +15,7 @@ from typing import Any
 
 from traces.cluster import shared_memory
 from traces.cluster.partition import PART_FILES
+from traces.cores import usable_cores
 from traces.errors import InputError
 
 PACKAGES = ("dgl", "torch", "numpy", "rudder-twin")
@@ -94,7 +95,7 @@ def facts_here(folder: str, files: list[str], run_dir: str) -> dict[str, Any]:
         "token": token.read_text() if token.is_file() else None,
         "writable": os.access(run_dir, os.W_OK),
         "free_bytes": shutil.disk_usage(run_dir).free if token.is_file() else 0,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
     }
 
 

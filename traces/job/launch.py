@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from traces.cluster.errors import ClusterError
 from traces.cluster.launcher import Cluster
 from traces.cluster.link import parse_link
 from traces.cluster.local import LocalCluster
+from traces.cores import usable_cores
 from traces.errors import InputError, Terminated
 from traces.job.merge import Provenance, merge
 from traces.job.partition_files import PartitionFiles
@@ -49,7 +49,7 @@ def capture_job(
         update={
             "form": cluster.form_here if isinstance(cluster, LocalCluster) else cluster.form,
             "hosts": list(cluster.hosts),
-            "cores": os.cpu_count() if local else None,  # each host tells its own
+            "cores": usable_cores() if local else None,  # each host tells its own
             "link_bytes_per_s": parse_link(cluster.link) if cluster.link else provenance.link_bytes_per_s,
             "servers_per_host": cluster.servers_per_machine,
             "clock": clock.ONE_HOST if cluster.shared_clock else clock.SEVERAL_HOSTS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from traces.capture.recorder import Recorder, Step
+from traces.cores import usable_cores
 from traces.errors import InputError
 from traces.job.facts import FeatureUse, TrainerFacts, targets_file
 from traces.job.partition_files import PartitionFiles
@@ -69,7 +69,7 @@ class JobRecorder:
         self._epoch_is_over = False
         self._parameters = self._gradients = 0
         self._device = CPU
-        facts.host, facts.cores = socket.gethostname(), len(os.sched_getaffinity(0))
+        facts.host, facts.cores = socket.gethostname(), usable_cores()
 
     # what a script's loaders do
 
