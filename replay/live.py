@@ -58,8 +58,8 @@ def main(
     buffer: Buffer = None,
     init: Init = None,
     universe: InUniverse = None,
-    window: Window = 1,
-    mode: Mode = "async",
+    window: Window = None,
+    mode: Mode = None,
     depth: Depth = None,
     local: Annotated[
         int | None, typer.Option(help="Machines on this host, each with one METIS partition.", show_default="4")
@@ -90,7 +90,9 @@ def main(
     check: Annotated[
         bool, typer.Option("--check", help="Hold every row from the buffer against its owner's, bit for bit (slow).")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of processes, policies and caches.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of processes, policies and caches.", show_default="0")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the results.", show_default="results/live-DATE-TIME", callback=folder_to_write),
@@ -139,7 +141,7 @@ def main(
     from replay.launch import LivePlan, run_live, trace_file
     from replay.table import shown
     from sim.config import RunConfig
-    from sim.runs.choose import choose
+    from sim.runs.choose import choose, refuse_model_options
     from traces.capture.launch import Capture, fragments_of
     from traces.cluster.errors import ClusterError
     from traces.cluster.partition import partition
@@ -155,11 +157,14 @@ def main(
         universe=universe,
         window=window,
         mode=mode,
-        seed=seed,
+        seed=None,
         model=answers,
         depth=depth,
         trust=trust,
     )
+    refuse_model_options(plan, answers, live=True)
+    if seed is not None and plan.buffered:
+        options["seed"] = seed
     if check and not plan.buffered:
         raise InputError(f"--check holds rows of a buffer against their owners', but --agent {plan.name} has none")
     cluster = choose_cluster(
@@ -188,7 +193,7 @@ def main(
         model=model,
         hidden=hidden,
         evaluate_every=epochs if evaluate_every is None else evaluate_every,
-        seed=seed,
+        seed=seed or 0,
         program="replay.live",
     )
     config = RunConfig(trace="", trace_sha256="", agent=plan.name, agent_sha256=plan.sha256, **options)

@@ -14,7 +14,7 @@ from replay.launch import keep_results, trace_file
 from replay.prefetch import Replay, ReplayRun
 from replay.results import read_recorded
 from sim.config import RunConfig
-from sim.runs.choose import choose
+from sim.runs.choose import choose, refuse_model_options
 from traces.cluster.local import LocalCluster
 from traces.cluster.options import choose_cluster
 from traces.errors import InputError
@@ -25,7 +25,7 @@ from traces.job.observe import install, observe
 from traces.job.partition_files import PartitionFiles
 from traces.job.script import is_server, run_script
 
-CHOICE = ("policy", "agent", "cache", "buffer", "init", "universe", "window", "mode", "seed", "depth", "trust")
+CHOICE = ("policy", "agent", "cache", "buffer", "init", "universe", "window", "mode", "depth", "trust")
 
 
 def live_script(options: dict[str, Any], given: set[str]) -> Path | None:
@@ -39,7 +39,10 @@ def live_script(options: dict[str, Any], given: set[str]) -> Path | None:
         run_script(Path(script[0]), script[1:])
         return None
     model = ModelOptions(host=options["model_host"], timeout_s=options["timeout_s"], keep_answers=False)
-    plan, chosen = choose(**{name: options[name] for name in CHOICE}, model=model)
+    plan, chosen = choose(**{name: options[name] for name in CHOICE}, seed=None, model=model)
+    refuse_model_options(plan, model, live=True)
+    if options["seed"] is not None and plan.buffered:
+        chosen["seed"] = options["seed"]
     config = RunConfig(trace="", trace_sha256="", agent=plan.name, agent_sha256=plan.sha256, **chosen)
     epochs = options["epochs"] if "epochs" in given else None
     replay = Replay.read(config, options["trace"], epochs, options["check"], model)
@@ -89,4 +92,4 @@ def _launch(options: dict[str, Any], replay: Replay, folder: Path, provenance: P
         keep_results(replay.config, replay.plan, replay.check, folder, recorded)
 
     out, entry = trace_file(folder), "replay.script_worker:main"
-    capture_job(cluster, config, options["script"], out, provenance, options["seed"], entry, arguments, keep)
+    capture_job(cluster, config, options["script"], out, provenance, options["seed"] or 0, entry, arguments, keep)

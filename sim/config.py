@@ -17,7 +17,7 @@ from sim.config_files import from_json
 from sim.workload.stream import UniverseKind
 from traces.errors import InputError
 
-ADDED = ("engine", "agent_sha256", "cache_sha256")
+ADDED = ("engine", "agent_sha256", "cache_sha256", "cost_sha256")
 """Fields that are younger than the first results."""
 
 Mode = Literal["async", "sync"]
@@ -45,7 +45,8 @@ class RunConfig(BaseModel):
     `sim.runs.whatif`, `owners_sha256` being the checksum of a file of owners. `cluster` and `scenario` are the contents
     of such files, as JSON (`sim.cluster.clusterfile`, `sim.cluster.scenario`). Policies and caches under a former name
     are kept under today's. `engine` says what time passes in: `simpy` is the readable `sim.engine.reference`.
-    `agent_sha256` and `cache_sha256` are checksums of a user's own source (`agents.user_code`).
+    `agent_sha256` and `cache_sha256` are checksums of a user's own source (`agents.user_code`), `cost_sha256` that of a
+    cost model other than the one fitted to the trace (`sim.cost.model.cost_sha256`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -72,6 +73,7 @@ class RunConfig(BaseModel):
     engine: EngineKind = "compiled"
     agent_sha256: str = ""
     cache_sha256: str = ""
+    cost_sha256: str = ""
 
     @model_validator(mode="before")
     @classmethod

@@ -41,8 +41,8 @@ def main(
     buffer: Buffer = None,
     init: Init = None,
     universe: InUniverse = None,
-    window: Window = 1,
-    mode: Mode = "async",
+    window: Window = None,
+    mode: Mode = None,
     horizon: Annotated[int, typer.Option(min=1, help="Minibatches over which branches are compared.")] = 32,
     seconds: Annotated[bool, typer.Option(help="Compare the branches in time as well (slow).")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 0, 1, ...")] = 1,
@@ -68,10 +68,11 @@ def main(
     from rich.table import Table
 
     from agents.registry import ModelOptions
-    from sim.runs.choose import choose
+    from sim.runs.choose import choose, refuse_model_options
     from sim.runs.judging import judged_run
     from sim.runs.twin import Twin
 
+    model = ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again)
     plan, options = choose(
         policy=policy,
         agent=agent,
@@ -81,16 +82,18 @@ def main(
         universe=universe,
         window=window,
         mode=mode,
-        seed=0,
-        model=ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again),
+        seed=None,
+        model=model,
         trust=trust,
     )
+    refuse_model_options(plan, model)
     twin = Twin.open(trace, {options.get("universe", "halo")})
     tables: dict[str, list[pl.DataFrame]] = {}
     reports: list[dict[str, Any]] = []
     notices: dict[str, None] = {}
     for seed in range(seeds):
-        run = twin.simulate(plan, **options | {"seed": seed})
+        config = twin.config(plan, **options).model_copy(update={"seed": seed})
+        run = twin.simulate(config, plan=plan)
         for part, judged in zip(PARTS, judged_run(run, horizon, seconds), strict=False):
             tables.setdefault(part, []).append(judged.table)
             notices |= dict.fromkeys(judged.notices if part == "judged" else [])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from agents.options import AskAgain, ModelHost, TimeoutS
-from sim.runs.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Trust, Window
+from sim.runs.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Seed, Trust, Window
 from traces.errors import InputError, run_command
 from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, console, print_json, progress
@@ -49,8 +49,8 @@ def main(
     buffer: Buffer = None,
     init: Init = None,
     universe: InUniverse = None,
-    window: Window = 1,
-    mode: Mode = "async",
+    window: Window = None,
+    mode: Mode = None,
     link: Annotated[
         str | None, typer.Option(help="Rate of each host's link, such as 1gbit.", show_default="as captured")
     ] = None,
@@ -93,7 +93,7 @@ def main(
     breakdown: Annotated[
         bool, typer.Option("--breakdown", help="Also print where every trainer's time went (means a minibatch).")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of policies and caches.")] = 0,
+    seed: Seed = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.", show_default="results/ID", callback=folder_to_write)
     ] = None,
@@ -125,10 +125,11 @@ def main(
     from agents.registry import ModelOptions
     from sim.counts.policy_runs import decides
     from sim.reports.run_figure import Artist
-    from sim.runs.choose import choose
+    from sim.runs.choose import choose, refuse_model_options
     from sim.runs.experiment import INTERVALS, Experiment
     from sim.runs.twin import Twin
 
+    model = ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again)
     plan, options = choose(
         policy=policy,
         agent=agent,
@@ -139,10 +140,11 @@ def main(
         window=window,
         mode=mode,
         seed=seed,
-        model=ModelOptions(host=model_host, timeout_s=timeout_s, keep_answers=not ask_again),
+        model=model,
         depth=depth,
         trust=trust,
     )
+    refuse_model_options(plan, model)
     options |= {
         "link": link, "latency_s": latency_s, "cluster": cluster, "scenario": scenario, "compute_speed": compute_speed,
         "trainers_per_host": trainers_per_host, "feature_bytes": feature_bytes, "owners": owners,

@@ -30,6 +30,8 @@ python -m sim.tune --trace traces/papers100m.parquet --caches "score lru" --agen
 python -m sim.run --trace traces/debian.parquet --policy results/tune/best.json
 """
 
+AGENTS = "never every random threshold partial"
+
 
 @app.command(epilog=EXAMPLES)
 def main(
@@ -40,8 +42,11 @@ def main(
         typer.Option(help="Caches to choose from.", show_default="all that a live run can have (sim.run --list)"),
     ] = None,
     agents: Annotated[
-        str, typer.Option(help="Policies to choose from; every, random, threshold and partial are tuned.")
-    ] = "never every random threshold partial",
+        str | None,
+        typer.Option(
+            help="Policies to choose from; every, random, threshold and partial are tuned.", show_default=AGENTS
+        ),
+    ] = None,
     smallest: Annotated[float, typer.Option(min=0.01, help="Smallest buffer, in percent of the halo.")] = 1.0,
     largest: Annotated[float, typer.Option(max=100, help="Largest buffer, in percent of the halo.")] = 50.0,
     universes: Annotated[str, typer.Option(help="Universes to choose from.")] = "halo remote",
@@ -66,6 +71,7 @@ def main(
     from typing import get_args
 
     from agents.registry import resolve
+    from sim.caches.registry import may_ask_policy
     from sim.runs.twin import Twin
     from sim.sweeps.search import RANGES, SeededByTrial, Space, begun_trials, objective
     from sim.workload.stream import UniverseKind
@@ -76,16 +82,20 @@ def main(
     for name in universes.split():
         if name not in get_args(UniverseKind):
             raise InputError(f"--universes {name}: there are {', '.join(get_args(UniverseKind))}")
-    for name in agents.split():
-        resolve(name if name not in RANGES else f"{name}:{RANGES[name][0]}")
+    for name in (agents or AGENTS).split():
+        if not resolve(name if name not in RANGES else f"{name}:{RANGES[name][0]}").buffered:
+            raise InputError(f"--agents {name}: has no buffer to search for; leave it out")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     told = console(quiet or json)
     twin = Twin.open(trace, set(universes.split()))  # type: ignore[arg-type]
     if twin.header.notice:
         told.print(f"[bold yellow]{twin.header.notice}[/]")
+    usable = _usable(caches, twin, told)
+    if agents is not None and not any(may_ask_policy(name) for name in usable):
+        raise InputError(f"--agents {agents}: none of the caches {', '.join(usable)} asks a policy; leave it out")
     space = Space(
-        caches=_usable(caches, twin, told),
-        agents=agents.split(),
+        caches=usable,
+        agents=(agents or AGENTS).split(),
         universes=universes.split(),
         smallest=smallest,
         largest=largest,
@@ -94,6 +104,8 @@ def main(
             "trace_sha256": twin.sha256,
             "link_bytes_per_s": parse_link(link) if link else None,
         },
+        first_epochs=first_epochs,
+        seed=seed,
     )
     study = _study(out, space, SeededByTrial(seed))
     first = twin.head(first_epochs)

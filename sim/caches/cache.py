@@ -91,6 +91,8 @@ class Cache(ABC):
     managed: ClassVar[bool]
     live: ClassVar[bool] = True
     """Whether a live run can have it: it knows what such a run knows, and keeps to its capacity."""
+    takes_init: ClassVar[bool] = True
+    """Whether `Setup.init` says what it holds at first. Otherwise it chooses that itself."""
 
     def __init__(self, setup: Setup) -> None:
         self.capacity_rows = setup.capacity_rows

@@ -14,6 +14,7 @@ class Compulsory(Demand):
     its dense id.
     """
 
+    takes_init = False
     live = False
     summary = "bound: keeps every row that was asked for, whatever the capacity"
     source = "compulsory misses: Hill and Smith, IEEE Transactions on Computers 38(12), 1989"

@@ -52,6 +52,7 @@ class LookAhead(Demand):
     horizon of the whole run it fetches as few rows as MIN, and with none it is `vip-demand`.
     """
 
+    takes_init = False
     live = False
     summary = "look-ahead: MIN over the minibatches sampled ahead, and the likeliest rows beyond them"
     source = (

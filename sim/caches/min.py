@@ -27,6 +27,7 @@ class MIN(Demand):
     Belady's paging algorithm as published, which must take every missed row in.
     """
 
+    takes_init = False
     live = False
     summary = "bound: keeps the rows that are used again soonest, knowing the future"
     source = "Belady, IBM Systems Journal 5(2), 1966; with bypass"

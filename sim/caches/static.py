@@ -56,6 +56,7 @@ class Static(Cache):
 class Degree(Static):
     """Holds the rows that feed most edges into the partition; ties by degree in the whole graph, then by id."""
 
+    takes_init = False
     summary = "static: the rows of highest local degree"
     source = "Lin et al., PaGraph, SoCC 2020"
 
@@ -66,6 +67,7 @@ class Degree(Static):
 class Random(Static):
     """Holds rows drawn without replacement under `Setup.seed`."""
 
+    takes_init = False
     summary = "static: rows drawn at random"
     source = "the baseline that a ranking must beat"
 
@@ -76,6 +78,7 @@ class Random(Static):
 class VIP(Static):
     """Holds the rows of highest vertex inclusion probability, computed from the graph before training."""
 
+    takes_init = False
     summary = "static: the rows most likely to be sampled, by analysis of the partitioned graph"
     source = "Kaler et al., SALIENT++, MLSys 2023"
 
@@ -87,6 +90,7 @@ class VIP(Static):
 class StaticOptimum(Static):
     """Holds the rows that the run will ask for most often: no static set has more hits."""
 
+    takes_init = False
     live = False
     summary = "bound: the best static set in hindsight"
     source = "the optimal static cache of Yang et al., GNNLab, EuroSys 2022"

@@ -19,6 +19,7 @@ class VIPDemand(Demand):
     and until the likeliest have been asked for, others use their slots. It starts empty whatever `Setup.init` says.
     """
 
+    takes_init = False
     summary = "demand: of what was missed, the rows most likely to be sampled, by analysis of the graph"
     source = (
         "inclusion probabilities of SALIENT++, MLSys 2023, which admit as MIN (Belady, 1966) does; this project's own"

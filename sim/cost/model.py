@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -108,6 +109,11 @@ def read_cost(path: Path) -> CostModel:
         raise InputError(f"--cost {path}: can't be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"--cost {path}: no cost model ({error!r}); `python -m sim.calibrate` writes one") from None
+
+
+def cost_sha256(cost: CostModel) -> str:
+    """The SHA-256 of a cost model's parameters, in hexadecimal: what tells runs under it from runs under another."""
+    return hashlib.sha256(json.dumps(asdict(cost), sort_keys=True).encode()).hexdigest()
 
 
 def cost_document(cost: CostModel, provenance: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,15 @@ from agents.policy import Policy
 from agents.registry import ModelOptions, PolicyPlan, resolve
 from agents.user_code import spec_of
 from sim.caches.registry import cache_class
-from sim.config import RunConfig, read_policy
+from sim.config import RunConfig, make_config, read_policy
 from sim.counts.policy_runs import plan_of_config
 from traces.errors import InputError
 
 GIVEN = ("cache", "buffer", "init", "universe")
 """Options of a buffer that have no meaning of their own when they are left out."""
+
+DECIDING = ("window", "mode", "seed")
+"""Options of how a policy decides."""
 
 
 def choose(
@@ -26,34 +29,37 @@ def choose(
     buffer: str | None,
     init: str | None,
     universe: str | None,
-    window: int,
-    mode: str,
-    seed: int,
+    window: int | None,
+    mode: str | None,
+    seed: int | None,
     model: ModelOptions,
     depth: int | None = None,
     trust: bool = False,
 ) -> tuple[PolicyPlan, dict[str, Any]]:
     """The plan, and those fields of a `RunConfig` that were chosen; None stands for an option that was not given.
 
-    `depth` goes before that of the file `policy`. Raises `InputError` for options that exclude each other, for a file
-    that holds no configuration, and without `trust` for one that names code of a user's own.
+    `seed` and `depth` go before those of the file `policy`. Raises `InputError` for options that exclude each other or
+    would mean nothing, for a file that holds no configuration, and without `trust` for one that names code of a user's
+    own.
     """
-    chosen = {"cache": cache, "buffer": buffer, "init": init, "universe": universe}
-    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    named = {"agent": agent, "cache": cache, "buffer": buffer, "init": init, "universe": universe}
+    named |= {"window": window, "mode": mode}
+    given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    again = {name: value for name, value in {"seed": seed, "depth": depth}.items() if value is not None}
     if policy is not None:
-        if agent or given:
-            raise InputError(
-                f"--policy {policy} names policy, cache and buffer; leave out --{next(iter(given), 'agent')}"
-            )
+        if given:
+            raise InputError(f"--policy {policy} names policy, cache and buffer; leave out --{next(iter(given))}")
         config = read_policy(policy, trust)
         plan = plan_of_config(config, model)
-        given = {name: getattr(config, name) for name in (*chosen, "cache_sha256")} if plan.buffered else {}
-        given |= {"window": config.window, "mode": config.mode, "seed": config.seed}
-        given["depth"] = config.depth if depth is None else depth
+        given = meant(config) | {"cache_sha256": config.cache_sha256, "depth": config.depth}
+        if plan.buffered:
+            given["seed"] = config.seed
     else:
-        plan = None
-        given |= {"window": window, "mode": mode, "seed": seed, "depth": depth}
-    return plan_of(plan or agent, given, model), given
+        plan = plan_of(given.pop("agent", None), given, model)
+    given |= again
+    same = {"trace": "", "trace_sha256": "", "agent": plan.name, "agent_sha256": plan.sha256}
+    refuse_meaningless(plan, make_config(**same, **given), set(given))
+    return plan, given
 
 
 def plan_of(
@@ -61,15 +67,12 @@ def plan_of(
 ) -> PolicyPlan:
     """The plan of a policy (`agents.registry.resolve`); without one, of what suits the cache.
 
-    `given` are the fields of a `RunConfig` that were chosen. Raises `InputError` where some of them would mean nothing
-    under that policy.
+    `given` are the fields of a `RunConfig` that were chosen.
     """
-    managed = cache_class(given.get("cache", "score"), given.get("cache_sha256", "")).managed
     if policy is None:
+        managed = cache_class(given.get("cache", "score"), given.get("cache_sha256", "")).managed
         policy = "every:16" if managed else "never"
-    plan = policy if isinstance(policy, PolicyPlan) else resolve(policy, model)
-    refuse_meaningless(plan, given)
-    return plan
+    return policy if isinstance(policy, PolicyPlan) else resolve(policy, model)
 
 
 def with_cache_named(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,20 +96,38 @@ def refuse_checksums_of_none(config: RunConfig) -> None:
             raise InputError(f"{name}_sha256: {getattr(config, name)} is no code of a user's own; leave it out")
 
 
-def refuse_meaningless(plan: PolicyPlan, given: Mapping[str, Any]) -> None:
-    """Raise `InputError` for fields that a run under `plan` could only ignore."""
-    defaults = {name: RunConfig.model_fields[name].default for name in ("window", "mode")}
-    changed = [name for name, default in defaults.items() if given.get(name, default) != default]
+def meaningless(plan: PolicyPlan, config: RunConfig) -> dict[str, str]:
+    """The fields of a configuration that could change nothing under its policy and cache, each with the reason."""
     if not plan.buffered:
-        for name in [*(name for name in GIVEN if name in given), *changed]:
-            raise InputError(f"the policy {plan.name} has no buffer, so {name} would mean nothing; leave it out")
-        return
-    cache = given.get("cache", "score")
-    if cache_class(cache).managed:
-        return
-    if plan.name != "never":
+        return dict.fromkeys((*GIVEN, *DECIDING), f"the policy {plan.name} has no buffer")
+    kind, reasons = cache_class(config.cache, config.cache_sha256), {}
+    if not kind.takes_init:
+        reasons["init"] = f"the cache {config.cache} chooses by itself what it holds at first"
+    if not kind.managed:
+        reasons |= dict.fromkeys(("window", "mode"), f"the cache {config.cache} asks no policy")
+    return reasons
+
+
+def refuse_meaningless(plan: PolicyPlan, config: RunConfig, given: Collection[str]) -> None:
+    """Raise `InputError` where some of the fields that were `given` could only be ignored, and for a policy that no
+    cache asks. `window`, `mode` and `seed` count as given where they are not as they would be without a word."""
+    reasons = meaningless(plan, config)
+    for name in (one for one in (*GIVEN, *DECIDING) if one in reasons and one in given):
+        if name in GIVEN or getattr(config, name) != RunConfig.model_fields[name].default:
+            raise InputError(f"{reasons[name]}, so {name} would mean nothing; leave it out")
+    if plan.buffered and plan.name != "never" and not cache_class(config.cache, config.cache_sha256).managed:
         raise InputError(
-            f"the cache {cache} replaces on its own and asks no policy; leave out {plan.name}, or use never"
+            f"the cache {config.cache} replaces on its own and asks no policy; leave out {plan.name}, or use never"
         )
-    for name in changed:
-        raise InputError(f"the cache {cache} asks no policy, so {name} would mean nothing; leave it out")
+
+
+def refuse_model_options(plan: PolicyPlan, model: ModelOptions, live: bool = False) -> None:
+    """Raise `InputError` for options of a language model where the policy asks none. A `live` run keeps no answers,
+    whatever its policy."""
+    if plan.calls_model:
+        return
+    usual = ModelOptions(keep_answers=not live)
+    options = {"host": "--model-host", "timeout_s": "--timeout-s", "keep_answers": "--ask-again"}
+    for name, option in options.items():
+        if getattr(model, name) != getattr(usual, name):
+            raise InputError(f"{plan.name} asks no language model, so {option} would mean nothing; leave it out")

@@ -36,10 +36,12 @@ InUniverse = Annotated[
     Literal["halo", "remote"] | None,
     typer.Option(help="What may be cached: 1-hop halo or any remote node.", show_default="halo"),
 ]
-Window = Annotated[int, typer.Option(min=1, help="Minibatches between two observations.")]
+Window = Annotated[int | None, typer.Option(min=1, help="Minibatches between two observations.", show_default="1")]
 Mode = Annotated[
-    Literal["async", "sync"], typer.Option(help="Whether training goes on or waits while the policy thinks.")
+    Literal["async", "sync"] | None,
+    typer.Option(help="Whether training goes on or waits while the policy thinks.", show_default="async"),
 ]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of policies and caches.", show_default="0")]
 Depth = Annotated[
     int | None, typer.Option(min=0, help="Minibatches prepared ahead.", show_default="0 for none, else 1")
 ]

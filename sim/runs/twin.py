@@ -16,7 +16,7 @@ from agents.registry import PolicyPlan, resolve
 from sim.calibration.fit import fit
 from sim.cluster.clusterfile import agent_latency
 from sim.config import TIME_FIELDS, RunConfig, make_config
-from sim.cost.model import CostModel, read_cost
+from sim.cost.model import CostModel, cost_sha256, read_cost
 from sim.counts.bound import Bound, bound_of_run
 from sim.counts.cache_replay import FetchCounts
 from sim.counts.policy_runs import count_ahead, decides, plan_of_config
@@ -57,6 +57,7 @@ class Twin:
     cost: CostModel
     inputs: dict[UniverseKind, list[TrainerInput]]
     owners: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    cost_sha256: str = ""
     _applied: tuple[Any, Applied] | None = None
     _fetch_counts: tuple[Any, list[FetchCounts] | None] = (None, None)
     _baselines: dict[RunConfig, Run] = field(default_factory=dict)
@@ -79,10 +80,11 @@ class Twin:
         for one in (one for trainers in inputs.values() for one in trainers):
             _ = one.stream.universe.degree_rank, one.stream.universe.halo_rows  # found before processes part ways
         if cost is None:
-            cost = fit(next(iter(inputs.values())), opened.header, path.name, sha256).cost
-        elif not isinstance(cost, CostModel):
+            fitted = fit(next(iter(inputs.values())), opened.header, path.name, sha256)
+            return cls(path, sha256, opened.header, fitted.cost, inputs)
+        if not isinstance(cost, CostModel):
             cost = read_cost(Path(cost))
-        return cls(path, sha256, opened.header, cost, inputs)
+        return cls(path, sha256, opened.header, cost, inputs, cost_sha256=cost_sha256(cost))
 
     def __repr__(self) -> str:
         header = self.header
@@ -107,7 +109,7 @@ class Twin:
         epochs = min(epochs, self.header.epochs)
         header = self.header.model_copy(update={"epochs": epochs})
         inputs = {universe: _head(inputs, header) for universe, inputs in self.inputs.items()}
-        return Twin(self.path, self.sha256, header, self.cost, inputs, self.owners)
+        return Twin(self.path, self.sha256, header, self.cost, inputs, self.owners, self.cost_sha256)
 
     def config(
         self,
@@ -128,12 +130,15 @@ class Twin:
         """
         fields = with_cache_named(fields)
         plan = plan_of(policy, fields)
+        given = set(fields)
         fields |= what_if(link=link, latency_s=latency_s, cluster=cluster, scenario=scenario)
         if owners is not None:
             fields["owners_sha256"] = checksum(Path(owners))
             self.owners[fields["owners_sha256"]] = read_owners(Path(owners))
-        same = {"trace": self.path.name, "trace_sha256": self.sha256}
-        return make_config(agent=plan.name, agent_sha256=plan.sha256, **same, **fields)
+        same = {"trace": self.path.name, "trace_sha256": self.sha256, "cost_sha256": self.cost_sha256}
+        config = make_config(agent=plan.name, agent_sha256=plan.sha256, **same, **fields)
+        refuse_meaningless(plan, config, given)
+        return config
 
     def simulate(
         self,
@@ -156,7 +161,7 @@ class Twin:
         if isinstance(policy, RunConfig):
             refuse_checksums_of_none(policy)
             plan, config = plan or plan_of_config(policy), policy
-            refuse_meaningless(plan, meant(config))
+            refuse_meaningless(plan, config, meant(config))
             for name in options:
                 raise InputError(f"a configuration is whole; leave out {name}")
         else:
@@ -190,6 +195,9 @@ class Twin:
         if config.trace_sha256 != self.sha256:
             of = f"{config.trace} ({config.trace_sha256[:16] or 'no checksum'})"
             raise InputError(f"the configuration is for the trace {of}, not for {self.path} ({self.sha256[:16]})")
+        if config.cost_sha256 != self.cost_sha256:
+            models = [sha256[:16] or "fitted to its trace" for sha256 in (config.cost_sha256, self.cost_sha256)]
+            raise InputError("the configuration is for the cost model {}, not for the one here ({})".format(*models))
         universe = config.universe if plan.buffered or not self.inputs else next(iter(self.inputs))
         key = universe, config.without_buffer("").reset(("scenario", "depth"))
         if self._applied is None or self._applied[0] != key:

@@ -16,6 +16,7 @@ from sim.caches import registry as caches
 from sim.cluster.scenario import read_scenario
 from sim.config import RunConfig
 from sim.config_files import read_toml
+from sim.runs.choose import meaningless
 from sim.runs.twin import checksum
 from traces.cluster.link import parse_link
 from traces.errors import InputError
@@ -90,13 +91,15 @@ def read_grid(path: Path | None, given: Mapping[str, Sequence[str]], trust: bool
 def expand(grid: Grid) -> Plan:
     """All combinations as configurations.
 
-    A policy without a buffer has none of a buffer's options, and a cache that replaces on its own asks no policy: such
-    combinations are counted once. Raises `InputError` for names and values that there are not.
+    A policy without a buffer has none of a buffer's options, a cache that replaces on its own asks no policy, and some
+    caches choose by themselves what they hold at first: such combinations are counted once. Raises `InputError` for
+    names and values that there are not.
     """
-    plan = Plan({}, 0)
+    expanded = Plan({}, 0)
     traces = [(Path(trace), checksum(Path(trace))) for trace in grid.trace]
-    plan.files.update({sha256: path for path, sha256 in traces})
+    expanded.files.update({sha256: path for path, sha256 in traces})
     agents = {agent: policies.resolve(agent) for agent in grid.agents}
+    never = policies.resolve("never")
     managed = {cache: caches.cache_class(cache).managed for cache in grid.caches}
     rates = {link: None if link == AS_CAPTURED else parse_link(link) for link in grid.links}
     wrong = {name: "" if name == NOTHING_WRONG else read_scenario(Path(name)).text for name in grid.scenarios}
@@ -111,24 +114,20 @@ def expand(grid: Grid) -> Plan:
             "cache": cache, "buffer": buffer, "init": init, "universe": universe, "window": window, "mode": mode,
             "seed": seed,
         }  # fmt: skip
-        name, reason = agents[agent].name, ""
-        if not agents[agent].buffered:
-            options, reason = {}, "policies without a buffer"
+        plan, reason = agents[agent], ""
+        if not plan.buffered:
+            reason = "policies without a buffer"
         elif not managed[cache]:
-            options, reason = options | {"window": 1, "mode": "async"}, "caches that ask no policy"
-            name = "never"
-        config = _config(
-            trace=path.name,
-            trace_sha256=sha256,
-            agent=name,
-            link_bytes_per_s=rates[link],
-            scenario=wrong[scenario],
-            **options,
-        )
-        if plan.configs.setdefault(config.id, config) is not config:
-            reason = reason or "values given twice"
-            plan.collapsed[reason] = plan.collapsed.get(reason, 0) + 1
-    return Plan(plan.configs, combinations, plan.collapsed, plan.files)
+            plan, reason = never, "caches that ask no policy"
+        given = _config(
+            trace=path.name, trace_sha256=sha256, agent=plan.name, link_bytes_per_s=rates[link],
+            scenario=wrong[scenario], **options,
+        )  # fmt: skip
+        config = given.reset(meaningless(plan, given)) if plan.buffered else given.without_buffer(plan.name)
+        if expanded.configs.setdefault(config.id, config) is not config:
+            reason = reason or ("values given twice" if config == given else "caches that choose their first rows")
+            expanded.collapsed[reason] = expanded.collapsed.get(reason, 0) + 1
+    return Plan(expanded.configs, combinations, expanded.collapsed, expanded.files)
 
 
 def _config(**options: Any) -> RunConfig:

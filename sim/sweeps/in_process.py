@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from agents.user_code import spec_of
 from sim.runs.twin import Twin
 from sim.sweeps.batches import batches, run_batch
 from sim.sweeps.grid import Grid, expand
@@ -17,19 +18,26 @@ from traces.errors import InputError
 
 
 def sweep(
-    trace: Path | str | Sequence[Path | str], *, epochs: int | None = None, **lists: str | Sequence[str | int]
+    trace: Path | str | Sequence[Path | str],
+    *,
+    epochs: int | None = None,
+    **lists: str | type | Sequence[str | int | type],
 ) -> pl.DataFrame:
     """Simulate all combinations of lists over one or more traces; a row a run, with what it is held against.
 
-    `lists` are those of `python -m sim.sweep` and `sim.sweeps.grid.Grid`, such as `caches=["score", "lru"]`; columns
-    are described at `sim.sweeps.leaderboard.compared`. With `epochs`, only so many of each trace are simulated. Raises
-    `InputError` for names and values that there are not, and for a run that fails.
+    `lists` are those of `python -m sim.sweep` and `sim.sweeps.grid.Grid`, such as `caches=["score", "lru"]`; a policy
+    or cache of your own is named (`my_module:MyCache`) or given as its class. Columns are described at
+    `sim.sweeps.leaderboard.compared`. With `epochs`, only so many of each trace are simulated. Raises `InputError` for
+    names and values that there are not, for objects, and for a run that fails.
     """
     known = [one.name for one in fields(Grid) if one.name != "trace"]
     for name in lists:
         if name not in known:
             raise InputError(f"sweep has no list {name!r}; there are {', '.join(known)}")
-    given: dict[str, Any] = {name: [one] if isinstance(one, str) else list(one) for name, one in lists.items()}
+    given: dict[str, Any] = {
+        name: [_written(name, one) for one in ([values] if isinstance(values, str | type) else values)]
+        for name, values in lists.items()
+    }
     traces = [trace] if isinstance(trace, str | Path) else trace
     grid = Grid(trace=[str(one) for one in traces], **given)
     plan = expand(grid)
@@ -41,3 +49,13 @@ def sweep(
         if row["error"] is not None:
             raise InputError(f"{row['agent']}, {row['cache']}, {row['buffer']}: {row['error']}")
     return compared(pl.DataFrame(rows, infer_schema_length=None))
+
+
+def _written(name: str, value: object) -> str | int:
+    """A value of the list `name` as it would be written on the command line."""
+    if isinstance(value, type):
+        return spec_of(value)
+    if isinstance(value, str | int):
+        return value
+    given = f"{name}: {value!r} is an object, and every run needs a fresh one"
+    raise InputError(f"{given}; give its class, {spec_of(type(value))}")

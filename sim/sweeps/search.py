@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from sim.caches.registry import may_ask_policy
+from sim.caches.registry import cache_class, may_ask_policy
 from sim.config import RunConfig, make_config
 from sim.runs.twin import Twin
 
@@ -29,7 +29,7 @@ MARGIN = 0.1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
     """What to choose from. Buffers are between two shares of the halo, in percent; `fixed` holds the fields of a
-    configuration that all trials have."""
+    configuration that all trials have, `first_epochs` and `seed` are those of the search."""
 
     caches: Sequence[str]
     agents: Sequence[str]
@@ -37,6 +37,8 @@ class Space:
     smallest: float
     largest: float
     fixed: Mapping[str, Any]
+    first_epochs: int = 2
+    seed: int = 0
 
     def describe(self) -> dict[str, Any]:
         """All of it, as JSON: trials of different spaces are no trials of one study."""
@@ -56,12 +58,13 @@ class Space:
             agent = f"every:{trial.suggest_int('every', *EVERY, log=True)}"
         elif agent in RANGES:
             agent = f"{agent}:{trial.suggest_float(agent, *RANGES[agent]):.3g}"
+        options = {"init": trial.suggest_categorical("init", INITS)} if cache_class(cache).takes_init else {}
         return make_config(
             cache=cache,
             agent=agent,
             buffer=f"{trial.suggest_float('buffer', self.smallest, self.largest, log=True):.3g}%",
             universe=trial.suggest_categorical("universe", self.universes),
-            init=trial.suggest_categorical("init", INITS),
+            **options,
             **self.fixed,
         )
 

@@ -86,9 +86,11 @@ def test_a_folder_holds_one_search(run_cli, trace, tmp_path):
     options = ["--trace", str(trace), "--out", str(tmp_path), "--trials", "1"]
     assert run_cli("sim.tune", *options)[0] == 0
     best = (tmp_path / "best.json").read_bytes()
-    code, _, error = run_cli("sim.tune", *options, "--link", "1mbit", "--largest", "10")
+    code, _, error = run_cli("sim.tune", *options, "--link", "1mbit", "--largest", "10", "--seed", "1")
     assert code == 2
-    assert "holds a search of other options (largest, fixed)" in error
+    assert "holds a search of other options (largest, fixed, seed)" in error
+    code, _, error = run_cli("sim.tune", *options, "--first-epochs", "1")  # trials are given up by what they are after
+    assert (code, "other options (first_epochs)" in error) == (2, True)
     assert (tmp_path / "best.json").read_bytes() == best
 
 
@@ -96,6 +98,8 @@ def test_a_folder_holds_one_search(run_cli, trace, tmp_path):
     ("options", "message"),
     [
         (["--agents", "nobody"], "there is no policy 'nobody'"),
+        (["--agents", "never pipeline"], "--agents pipeline: has no buffer to search for"),
+        (["--agents", "every", "--caches", "lru fifo"], "--agents every: none of the caches lru, fifo asks a policy"),
         (["--caches", "nothing"], "there is no cache 'nothing'"),
         (["--smallest", "20", "--largest", "10"], "is above --largest"),
         (["--link", "fast"], "link rate 'fast'"),

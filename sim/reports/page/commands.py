@@ -20,7 +20,12 @@ CHANGED = {
     "feature_bytes": "--feature-bytes",
     "engine": "--engine",
 }
-FILES = {"cluster": "cluster.toml", "scenario": "scenario.toml", "owners_sha256": "owners.npy"}
+FILES = {
+    "cluster": "cluster.toml",
+    "scenario": "scenario.toml",
+    "owners_sha256": "owners.npy",
+    "cost_sha256": "cost.json",
+}
 
 
 def run_command(config: RunConfig) -> str:
@@ -30,8 +35,10 @@ def run_command(config: RunConfig) -> str:
     """
     words = ["python", "-m", "sim.run", "--trace", f"{SHIPPED}/{config.trace}", "--agent", config.agent]
     if entry_of(config.agent).buffered:
-        words += ["--cache", config.cache, "--buffer", config.buffer, "--init", config.init]
-        words += ["--universe", config.universe, "--window", str(config.window), "--mode", config.mode]
+        words += ["--cache", config.cache, "--buffer", config.buffer, "--universe", config.universe]
+        for name in ("init", "window", "mode"):  # which may mean nothing to the cache
+            if (value := getattr(config, name)) != RunConfig.model_fields[name].default:
+                words += [f"--{name}", str(value)]
     if config.link_bytes_per_s is not None:
         words += ["--link", f"{config.link_bytes_per_s * 8:.0f}bit"]
     for name, option in CHANGED.items():

@@ -57,6 +57,15 @@ def test_a_cache_says_whether_a_live_run_can_have_it(name, trace):
 
 
 @pytest.mark.parametrize("name", CACHES)
+def test_a_cache_says_whether_it_starts_as_it_is_told(name, trace):
+    starts = [make_cache(name, setup(CAPACITY, trace, init=init)).contents() for init in ("empty", "degree", "random")]
+    if cache_class(name).takes_init:
+        assert len({tuple(held.tolist()) for held in starts}) == 3
+    else:
+        assert all(np.array_equal(held, starts[0]) for held in starts)
+
+
+@pytest.mark.parametrize("name", CACHES)
 def test_forks_and_seeds_repeat_a_run(name, trace):
     def end(cache, start):
         accesses = [cache.access(trace.minibatch(m), REPLACE) for m in range(start, trace.minibatches)]

@@ -18,7 +18,7 @@ CHANGES = {
 }  # fmt: skip
 """Another value of every field that changes what a run with a buffer and a slow policy gives."""
 
-REFUSED = {"trace_sha256": "other", "owners_sha256": "other", "agent_sha256": "other", "cache_sha256": "other"}
+REFUSED = dict.fromkeys(("trace_sha256", "owners_sha256", "agent_sha256", "cache_sha256", "cost_sha256"), "other")
 SILENT = ("trace", "engine")
 """A file's name, and what gives the same to 1e-9 (`tests/sim/engine`)."""
 

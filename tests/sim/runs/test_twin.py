@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,20 @@ def test_a_configuration_of_another_trace_is_refused(twin):
         twin.simulate(config)
     with pytest.raises(InputError, match="a configuration is whole; leave out buffer"):
         twin.simulate(twin.config("never"), buffer="5%")
+
+
+def test_runs_under_another_cost_model_are_others(twin, trace):
+    """They had one id, and one folder of results."""
+    slower = replace(twin.cost, request_s=twin.cost.request_s + 1.0)
+    other, same = Twin.open(trace, cost=slower), Twin.open(trace, cost=replace(slower))
+    runs = [one.simulate("every:4", buffer="50") for one in (twin, other, same)]
+    assert runs[0].config.cost_sha256 == ""
+    assert runs[0].config.id != runs[1].config.id == runs[2].config.id
+    assert runs[0].row["epoch_s_mean"] + 1.0 < runs[1].row["epoch_s_mean"] == runs[2].row["epoch_s_mean"]
+    assert runs[1].none.config.cost_sha256 == runs[1].config.cost_sha256
+    assert other.head(1).simulate("none").config.cost_sha256 == runs[1].config.cost_sha256
+    with pytest.raises(InputError, match=r"cost model [0-9a-f]{16}, not for the one here \(fitted to its trace\)"):
+        twin.simulate(runs[1].config)
 
 
 def test_a_configuration_is_the_same_whoever_words_it(twin):
