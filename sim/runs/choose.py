@@ -42,9 +42,9 @@ def choose(
     would mean nothing, for a file that holds no configuration, and without `trust` for one that names code of a user's
     own.
     """
-    named = {"agent": agent, "cache": cache, "buffer": buffer, "init": init, "universe": universe}
+    named: dict[str, Any] = {"agent": agent, "cache": cache, "buffer": buffer, "init": init, "universe": universe}
     named |= {"window": window, "mode": mode}
-    given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    given = {name: value for name, value in named.items() if value is not None}
     again = {name: value for name, value in {"seed": seed, "depth": depth}.items() if value is not None}
     if policy is not None:
         if given:
