@@ -160,11 +160,11 @@ def _gives_usable_answers(make: Factory) -> None:
         came: dict[Outcome, list[str]] = {}
         for decision in decisions:
             came.setdefault(decision.outcome, []).append(decision.reason)
-        shown = "; ".join(f"{len(reasons)} {outcome} ({reasons[0]})" for outcome, reasons in came.items())
+        summary = "; ".join(f"{len(reasons)} {outcome} ({reasons[0]})" for outcome, reasons in came.items())
         if "valid" not in came:
-            raise BrokenContract(f"{policy.name!r}: none of {len(decisions)} answers is usable: {shown}")
+            raise BrokenContract(f"{policy.name!r}: none of {len(decisions)} answers is usable: {summary}")
         if "failed" in came:
-            raise BrokenContract(f"{policy.name!r}: the server fails: {shown}")
+            raise BrokenContract(f"{policy.name!r}: the server fails: {summary}")
 
 
 def _repeats_under_a_seed(make: Factory) -> None:

@@ -111,5 +111,5 @@ def _convert(spec: Spec, key: str, value: str, kind: type[Any]) -> Any:
 def _usage(name: str, parameters: dict[str, inspect.Parameter]) -> str:
     if not parameters:
         return f"{name} takes no options"
-    shown = [n if p.default is p.empty else f"{n}={p.default}" for n, p in parameters.items()]
-    return f"write {name}:{','.join(shown)}"
+    written = [n if p.default is p.empty else f"{n}={p.default}" for n, p in parameters.items()]
+    return f"write {name}:{','.join(written)}"

@@ -67,9 +67,9 @@ def main(
         )
     if json:
         print_json({"label": label, "file": out, "rows": rows})
-    shown = console(quiet or json)
-    shown.print(table)
-    shown.print(f"accuracies are against the better branch, whatever the label; written to {out}")
+    screen = console(quiet or json)
+    screen.print(table)
+    screen.print(f"accuracies are against the better branch, whatever the label; written to {out}")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def main(
         sys.exit(1)
 
 
-def _print(shown: Console, comparison: Comparison) -> None:
+def _print(screen: Console, comparison: Comparison) -> None:
     from rich.table import Table
 
     table = Table("", "live", "simulated", box=None, pad_edge=False)
@@ -78,20 +78,20 @@ def _print(shown: Console, comparison: Comparison) -> None:
     for epoch, live_s in enumerate(comparison.live_epoch_s):
         simulated = "" if simulated_s is None else f"{simulated_s[epoch]:.3f} s"
         table.add_row(f"epoch {epoch}", f"{live_s:.3f} s", simulated)
-    shown.print(table)
+    screen.print(table)
     how = "decided again" if comparison.decided_again else "with its recorded decisions"
     if comparison.differences:
         different = len({(one.rank, one.epoch, one.minibatch) for one in comparison.differences})
-        shown.print(
+        screen.print(
             f"[bold red]{different:,} of {comparison.minibatches:,} minibatches differ[/], policy {how}; first:"
         )
         for one in comparison.differences[:5]:
-            shown.print(f"  {one}")
+            screen.print(f"  {one}")
     else:
-        shown.print(f"equal in all {comparison.minibatches:,} minibatches, policy {how}")
+        screen.print(f"equal in all {comparison.minibatches:,} minibatches, policy {how}")
     if comparison.epoch_error_share is not None:
         fitted = f"cost model fitted on {comparison.fitted_on}"
-        shown.print(f"mean epoch time simulated {comparison.epoch_error_share:+.1%}; {fitted}")
+        screen.print(f"mean epoch time simulated {comparison.epoch_error_share:+.1%}; {fitted}")
 
 
 if __name__ == "__main__":

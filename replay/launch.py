@@ -74,7 +74,7 @@ def trace_file(folder: Path) -> Path:
 def run_live(
     live: LivePlan,
     folder: Path,
-    on_progress: Callable[[int], None] = lambda whole: None,
+    on_progress: Callable[[int], None] = lambda epochs: None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
 ) -> LiveResult:
     """Run, and write results and trace into `folder`, whole or not at all; `on_progress` gets whole epochs.
@@ -98,9 +98,9 @@ def run_live(
         try:
             capture(live.whole_plan, out, arguments, on_progress, keep)
         except (ClusterError, KeyboardInterrupt, Terminated):
-            whole = written[0].header.epochs if written else 0
-            kept = f"the results of {whole} whole epochs are kept in {folder}, marked incomplete"
-            say(kept if whole else "no epoch was whole, so nothing is kept")
+            epochs = written[0].header.epochs if written else 0
+            kept = f"the results of {epochs} whole epochs are kept in {folder}, marked incomplete"
+            say(kept if epochs else "no epoch was whole, so nothing is kept")
             raise
     return written[0]
 

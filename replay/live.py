@@ -139,7 +139,7 @@ def main(
     require_distdgl()
     from agents.registry import ModelOptions
     from replay.launch import LivePlan, run_live, trace_file
-    from replay.table import shown
+    from replay.table import epoch_table
     from sim.config import RunConfig
     from sim.runs.choose import choose, refuse_model_options
     from traces.capture.launch import Capture, fragments_of
@@ -179,9 +179,9 @@ def main(
         python=python,
         ssh=ssh,
     )
-    told = Console(stderr=True, quiet=quiet)
+    stderr = Console(stderr=True, quiet=quiet)
     cluster.check()  # before partitioning, which takes longer
-    with told.status(f"partitioning into {cluster.parts}"):
+    with stderr.status(f"partitioning into {cluster.parts}"):
         parts = partition(graph, cluster.parts, partitions or graph / f"partition-{cluster.parts}")
     capture = Capture(
         graph_dir=graph,
@@ -199,7 +199,7 @@ def main(
     config = RunConfig(trace="", trace_sha256="", agent=plan.name, agent_sha256=plan.sha256, **options)
     live = LivePlan(capture=capture, config=config, plan=plan, check=check)
     try:
-        with sigterm_as_exception(), shown(told, fragments_of(trace_file(folder)), epochs) as on_progress:
+        with sigterm_as_exception(), epoch_table(stderr, fragments_of(trace_file(folder)), epochs) as on_progress:
             finished = run_live(live, folder, on_progress)
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -236,26 +236,26 @@ def _run_script(context: typer.Context) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     if folder is not None:
-        shown = console(options["quiet"] or options["json"])
-        shown.print(f"results in {folder}; whether its simulation counts alike: python -m replay.compare {folder}")
+        screen = console(options["quiet"] or options["json"])
+        screen.print(f"results in {folder}; whether its simulation counts alike: python -m replay.compare {folder}")
 
 
 def _report(finished: LiveResult, json: bool, quiet: bool) -> None:
     summary, header = finished.summary, finished.header
     if json:
         print_json({"folder": finished.folder, "notice": header.notice, "rows": [summary]})
-    shown = console(quiet or json)
+    screen = console(quiet or json)
     if header.notice:
-        shown.print(f"[bold yellow]{header.notice}[/]")
-    shown.print(
+        screen.print(f"[bold yellow]{header.notice}[/]")
+    screen.print(
         f"{summary['policy']}: epoch {summary['epoch_s_mean']:.3f} s, stall {summary['stall_s_mean'] * 1e3:.1f} ms a "
         f"step, hits {summary['hit_rate_remote']:.1%} of remote rows, {summary['fetched_rows']:,} rows fetched"
     )
     if "score_val" in summary:
         scores = ", ".join(f"{split} {summary[f'score_{split}']:.4f}" for split in ("val", "test"))
-        shown.print(f"accuracy (micro-F1 where labels are many): {scores}")
-    shown.print(f"results in {finished.folder}; how far its simulation is off: ", end="")
-    shown.print(f"python -m replay.compare {finished.folder}", soft_wrap=True)
+        screen.print(f"accuracy (micro-F1 where labels are many): {scores}")
+    screen.print(f"results in {finished.folder}; how far its simulation is off: ", end="")
+    screen.print(f"python -m replay.compare {finished.folder}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ COLUMNS = ["input_nodes", "local_nodes", "hit_rows", "replacement_rows", "stall_
 
 
 @contextmanager
-def shown(console: Console, fragments: Path, epochs: int) -> Iterator[Callable[[int], None]]:
+def epoch_table(console: Console, fragments: Path, epochs: int) -> Iterator[Callable[[int], None]]:
     """A table of the whole epochs in `fragments`; what it yields is told how many there are."""
     table = Table(box=None, pad_edge=False)
     for name in ("epoch", "time", "loss", "hits", "fetched rows", "stall", "step", "decisions"):
@@ -31,10 +31,10 @@ def shown(console: Console, fragments: Path, epochs: int) -> Iterator[Callable[[
     progress = Progress(*columns, console=console)
     task = progress.add_task("starting the cluster", total=epochs)
 
-    def on_progress(whole: int) -> None:
-        for epoch in range(table.row_count, whole):
+    def on_progress(finished: int) -> None:
+        for epoch in range(table.row_count, finished):
             table.add_row(*epoch_row(fragments, epoch))
-        progress.update(task, completed=whole, description="training and recording, epochs")
+        progress.update(task, completed=finished, description="training and recording, epochs")
 
     with Live(Group(table, progress), console=console, refresh_per_second=4):
         yield on_progress

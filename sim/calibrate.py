@@ -74,8 +74,8 @@ def main(
             {"trace": path.name, "sha256": sha256, "command": trace.header.command, "date": trace.header.date}
             | {"versions": trace.header.versions, "held_out_error_share": errors}
         )
-        told = ", ".join(f"{name} {share:+.1%}" for name, share in errors.items())
-        console.print(f"{path}: simulated over measured on what was held out: {told or 'nothing was'}")
+        summary = ", ".join(f"{name} {share:+.1%}" for name, share in errors.items())
+        console.print(f"{path}: simulated over measured on what was held out: {summary or 'nothing was'}")
     cost, standard_errors = joint_fit(fits)
     _print(console, cost, standard_errors)
     with atomic_write(out) as partial:

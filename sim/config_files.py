@@ -58,5 +58,5 @@ def _naming(what: str) -> Iterator[None]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        told = f"{place}: " if place else ""
-        raise InputError(f"{what}: {told}{first['msg'].removeprefix('Value error, ')}") from None
+        prefix = f"{place}: " if place else ""
+        raise InputError(f"{what}: {prefix}{first['msg'].removeprefix('Value error, ')}") from None

@@ -102,21 +102,21 @@ def main(
     if json:
         print_json({"notice": notice, "notices": list(notices), "rows": reports})
     elif not quiet:
-        shown = Table("", plan.name, *(["control"] if len(tables) > 1 else []))
+        table = Table("", plan.name, *(["control"] if len(tables) > 1 else []))
         for name in [name for name in reports[0] if name not in ("agent", "control", "seed")]:
             means = [_mean([row[name] for row in reports if row["control"] == other]) for other in (False, True)]
-            shown.add_row(name.replace("_", " "), *means[: len(tables)])
+            table.add_row(name.replace("_", " "), *means[: len(tables)])
         for one in notices:
             console().print(f"[bold yellow]{one}[/]")
-        console().print(shown)
+        console().print(table)
         console().print(f"mean of {seeds} runs; control: a random gate with the same rate of replacements")
     if out is not None:
-        told = {
+        origin = {
             "trace": trace.name,
             "notice": "\n".join(notices),
             "command": command_line("sim.judge"),
         }
-        _write(out, tables, [row | told for row in reports])
+        _write(out, tables, [row | origin for row in reports])
         if not quiet and not json:
             print(f"{out / 'judged.parquet'}: a row a decision")
 

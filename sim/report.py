@@ -81,7 +81,7 @@ def main(
 
         view = LeaderboardView.open(folder, where=where or [], groups=group or [], by=by, top=top, pareto=pareto)
         if json:
-            rows = view.shown.to_dicts()
+            rows = view.selected.to_dicts()
             print_json({"notices": view.notices, "runs": view.runs, "failed": view.failed.height, "rows": rows})
         elif not quiet:
             lines = view.lines()
@@ -125,15 +125,15 @@ def _one(folder: Path, out: Path, wanted: bool, json: bool, quiet: bool) -> Page
 def _print(notices: list[str], names: list[str], rows: list[list[str]], title: str) -> None:
     from rich.table import Table
 
-    shown = console()
+    screen = console()
     for notice in notices:
-        shown.print(f"[bold yellow]{notice}[/]")
+        screen.print(f"[bold yellow]{notice}[/]")
     table = Table(title=title, title_justify="left")
     for name in names:
         table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    shown.print(table)
+    screen.print(table)
 
 
 def _write(path: Path, content: bytes) -> None:

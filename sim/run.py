@@ -112,9 +112,9 @@ def main(
     without prefetching (none), pipelining without a buffer (pipeline), and the fewest rows that any policy could fetch
     (MIN), and writes tables, configuration, summary and a figure.
     """
-    shown = console(quiet or json)
+    screen = console(quiet or json)
     if listing:
-        _list(shown, json)
+        _list(screen, json)
         return
     if trace is None:
         raise InputError(
@@ -156,7 +156,7 @@ def main(
     gc.freeze()
     gc.enable()
     if notice:
-        shown.print(f"[bold yellow]{notice}[/]")
+        screen.print(f"[bold yellow]{notice}[/]")
     policies = 4 if plan.buffered and decides(config) else 3
     minibatches = twin.header.trainers * twin.header.epochs * twin.header.minibatches_per_epoch
     with _progress(policies * minibatches, quiet) as on_progress:
@@ -171,15 +171,15 @@ def main(
         print_json(found | {"usable_answers": run.row["usable_answers"], "rows": rows} | check)
     for one in run.notices:
         if one != notice:
-            shown.print(f"[bold yellow]{one}[/]")
-    _print(shown, rows)
+            screen.print(f"[bold yellow]{one}[/]")
+    _print(screen, rows)
     if breakdown:
-        _print_breakdown(shown, run.minibatches)
-    shown.print(experiment.describe())
+        _print_breakdown(screen, run.minibatches)
+    screen.print(experiment.describe())
     if check:
         shares = f"epoch {check['epoch_error_share']:+.1%}, fetch {check['fetch_error_share']:+.1%}"
-        shown.print(f"the model against the captured run itself: {shares}")
-    shown.print(f"results in {folder}")
+        screen.print(f"the model against the captured run itself: {shares}")
+    screen.print(f"results in {folder}")
 
 
 def _progress(steps: int, quiet: bool) -> Any:
@@ -188,7 +188,7 @@ def _progress(steps: int, quiet: bool) -> Any:
     from contextlib import contextmanager
 
     @contextmanager
-    def shown() -> Any:
+    def bar_and_count() -> Any:
         with progress(quiet=quiet) as bar:
             task, done, drawn_s = bar.add_task("simulating", total=steps), 0, 0.0
 
@@ -201,7 +201,7 @@ def _progress(steps: int, quiet: bool) -> Any:
 
             yield on_progress
 
-    return shown()
+    return bar_and_count()
 
 
 def _print(console: Console, rows: list[dict[str, Any]]) -> None:
@@ -239,12 +239,12 @@ def _print_breakdown(console: Console, table: Any) -> None:
     from sim.runs.timeline import breakdown
 
     found = breakdown(table)
-    shown = Table(box=None, pad_edge=False, title="a minibatch of each trainer, ms", title_justify="left")
+    printed = Table(box=None, pad_edge=False, title="a minibatch of each trainer, ms", title_justify="left")
     for name in found.columns:
-        shown.add_column(name.removesuffix("_ms"), justify="right")
+        printed.add_column(name.removesuffix("_ms"), justify="right")
     for row in found.rows():
-        shown.add_row(*(str(value) if isinstance(value, int) else f"{value:.1f}" for value in row))
-    console.print(shown)
+        printed.add_row(*(str(value) if isinstance(value, int) else f"{value:.1f}" for value in row))
+    console.print(printed)
 
 
 def _list(console: Console, json: bool) -> None:
@@ -257,25 +257,25 @@ def _list(console: Console, json: bool) -> None:
     kinds = {name: caches.cache_class(name) for name in caches.CACHES}
     kept = {name: caches.RENAMES.with_former(name, kind.summary) for name, kind in kinds.items()}
 
-    def told(given: EntryPoint) -> str:
+    def origin(given: EntryPoint) -> str:
         return f"{given.value} of {given.dist.name if given.dist else 'an installed package'}"  # which is not loaded
 
     if json:
-        registered = [{name: told(one) for name, one in of.NAMES.registered().items()} for of in (agents, caches)]
+        registered = [{name: origin(one) for name, one in of.NAMES.registered().items()} for of in (agents, caches)]
         print_json({"policies": policies | registered[0], "caches": kept | registered[1]})
         return
     table = Table("policy", "what it does", "source", title="--agent", title_justify="left")
     for name, entry in agents.POLICIES.items():
         table.add_row(entry.usage, policies[name], entry.source)
     for name, given in agents.NAMES.registered().items():
-        table.add_row(name, "", told(given))
+        table.add_row(name, "", origin(given))
     table.add_row(agents.OF_A_USER.usage, agents.OF_A_USER.summary, "docs/extending.md")
     console.print(table)
     table = Table("cache", "what it keeps", "source", title="--cache", title_justify="left")
     for name, kind in kinds.items():
         table.add_row(name, kept[name], kind.source)
     for name, given in caches.NAMES.registered().items():
-        table.add_row(name, "", told(given))
+        table.add_row(name, "", origin(given))
     table.add_row("FILE.py:CLASS", "what a cache of your own keeps", "docs/extending.md")
     console.print(table)
 

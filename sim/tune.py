@@ -86,11 +86,11 @@ def main(
         if not resolve(name if name not in RANGES else f"{name}:{RANGES[name][0]}").buffered:
             raise InputError(f"--agents {name}: has no buffer to search for; leave it out")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    told = console(quiet or json)
+    screen = console(quiet or json)
     twin = Twin.open(trace, set(universes.split()))  # type: ignore[arg-type]
     if twin.header.notice:
-        told.print(f"[bold yellow]{twin.header.notice}[/]")
-    usable = _usable(caches, twin, told)
+        screen.print(f"[bold yellow]{twin.header.notice}[/]")
+    usable = _usable(caches, twin, screen)
     if agents is not None and not any(may_ask_policy(name) for name in usable):
         raise InputError(f"--agents {agents}: none of the caches {', '.join(usable)} asks a policy; leave it out")
     space = Space(
@@ -123,12 +123,12 @@ def main(
                 lambda trial: objective(trial, space.suggest(trial), first, twin),
                 n_trials=left, callbacks=[ended], catch=(InputError,),
             )  # fmt: skip
-    rows = _finish(study, out, told)
+    rows = _finish(study, out, screen)
     if json:
         print_json({"notice": twin.header.notice, "rows": rows})
 
 
-def _usable(given: str | None, twin: Twin, told: Console) -> list[str]:
+def _usable(given: str | None, twin: Twin, screen: Console) -> list[str]:
     """The caches to choose from: those that were given, or all of ours that a live run can have, and that the trace
     has all for. Raises `InputError` for one that was given and can't be made."""
     from sim.caches.registry import live_caches
@@ -145,7 +145,7 @@ def _usable(given: str | None, twin: Twin, told: Console) -> list[str]:
         except InputError as error:
             if given is not None:
                 raise
-            told.print(f"left out: {error}")
+            screen.print(f"left out: {error}")
     return usable
 
 
@@ -175,7 +175,7 @@ def _study(out: Path, space: Space, sampler: optuna.samplers.BaseSampler) -> opt
     return study
 
 
-def _finish(study: optuna.Study, out: Path, shown: Any) -> list[dict[str, Any]]:
+def _finish(study: optuna.Study, out: Path, screen: Any) -> list[dict[str, Any]]:
     """Write and print the Pareto front, the fastest first; returns its rows."""
     import json
 
@@ -198,9 +198,9 @@ def _finish(study: optuna.Study, out: Path, shown: Any) -> list[dict[str, Any]]:
     table = Table(*rows[0], title="Pareto front", title_justify="left")
     for row in rows:
         table.add_row(f"{row['epoch_s_mean']:.4g}", f"{row['buffer_bytes']:,}", *list(row.values())[2:])
-    shown.print(table)
+    screen.print(table)
     states = [trial.state for trial in study.trials]
-    shown.print(
+    screen.print(
         f"{states.count(TrialState.COMPLETE)} trials whole, {states.count(TrialState.PRUNED)} given up early, "
         f"{states.count(TrialState.FAIL)} failed; the fastest is in {out / 'best.json'}"
     )

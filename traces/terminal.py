@@ -24,8 +24,8 @@ def console(quiet: bool = False) -> Console:
     """Where tables and sentences go: stdout, or nowhere."""
     from rich.console import Console
 
-    shown = Console(quiet=quiet, highlight=False)
-    return shown if shown.is_terminal else Console(quiet=quiet, highlight=False, width=PIPE_COLUMNS)
+    screen = Console(quiet=quiet, highlight=False)
+    return screen if screen.is_terminal else Console(quiet=quiet, highlight=False, width=PIPE_COLUMNS)
 
 
 def progress(*columns: str | ProgressColumn, quiet: bool = False) -> Progress:
@@ -33,8 +33,8 @@ def progress(*columns: str | ProgressColumn, quiet: bool = False) -> Progress:
     from rich.console import Console
     from rich.progress import Progress
 
-    shown = Console(stderr=True)
-    return Progress(*columns, console=shown, transient=True, disable=quiet or not shown.is_terminal)
+    screen = Console(stderr=True)
+    return Progress(*columns, console=screen, transient=True, disable=quiet or not screen.is_terminal)
 
 
 ADDRESSES = ("--model-host", "--ollama-host")

@@ -114,8 +114,8 @@ def _address(split: SplitResult, host: str, port: int | None) -> Address:
 
 
 def _no_address(text: str, whose: str, usage: str) -> InputError:
-    shown = "***@" + text.rpartition("@")[2] if "@" in text else text
-    return InputError(f"{shown!r} is no address of {whose}: give {usage}")
+    redacted = "***@" + text.rpartition("@")[2] if "@" in text else text
+    return InputError(f"{redacted!r} is no address of {whose}: give {usage}")
 
 
 def _is_ipv6(text: str) -> bool:

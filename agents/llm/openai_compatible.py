@@ -127,8 +127,8 @@ class _Server:
         if isinstance(fingerprint := answer.get("system_fingerprint"), str):
             return fingerprint
         try:
-            told = self.client.get(f"{self.address.url.removesuffix('/v1')}/version", timeout=PATIENCE_S)
-            version = told.json()["version"] if told.status_code == 200 else ""
+            response = self.client.get(f"{self.address.url.removesuffix('/v1')}/version", timeout=PATIENCE_S)
+            version = response.json()["version"] if response.status_code == 200 else ""
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return ""
         return version if isinstance(version, str) else ""

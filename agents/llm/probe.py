@@ -63,8 +63,8 @@ def find_way(ways: Sequence[Way], ask: Callable[[Way, Question], Reply], timeout
                 "smaller model"
             )
         came.setdefault(outcome, []).append(words)
-    shown = "; ".join(f"{outcome} in {len(texts)} ({texts[0]})" for outcome, texts in came.items())
-    raise NoWay(f"no usable answer in {len(ways)} ways of asking: {shown}")
+    summary = "; ".join(f"{outcome} in {len(texts)} ({texts[0]})" for outcome, texts in came.items())
+    raise NoWay(f"no usable answer in {len(ways)} ways of asking: {summary}")
 
 
 def _attempt(way: Way, ask: Callable[[Way, Question], Reply]) -> tuple[Outcome, str, float]:

@@ -230,13 +230,13 @@ def _repeats(make: Factory) -> None:
 def _forks(make: Factory) -> None:
     trace = stream()
     cache, alone = (_made(make, setup_of(trace, 40, "random")) for _ in range(2))
-    half, whole = MINIBATCHES // 2, range(MINIBATCHES // 2, MINIBATCHES)
+    half, rest = MINIBATCHES // 2, range(MINIBATCHES // 2, MINIBATCHES)
     _play(cache, trace, range(half))
     _play(alone, trace, range(half))
-    expected = _play(alone, trace, whole)
+    expected = _play(alone, trace, rest)
     fork = cache.fork()
-    _same("a fork differs from what it is forked from", expected, _play(fork, trace, whole))
-    _same("a cache differs after a fork of it was used", expected, _play(cache, trace, whole))
+    _same("a fork differs from what it is forked from", expected, _play(fork, trace, rest))
+    _same("a cache differs after a fork of it was used", expected, _play(cache, trace, rest))
 
 
 def _tells_of_the_future(make: Factory) -> None:

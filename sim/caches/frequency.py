@@ -37,10 +37,10 @@ class Rebuilt(Managed):
         open_blocks = self.floors[self.floors < outranked]
         keys, visited = np.empty(len(self.held) + 1, np.int64), 128 + self.visited_victims * 5 // 4
         while True:
-            whole = visited >= len(open_blocks)
-            below = outranked if whole else np.partition(open_blocks, visited)[visited]
+            all_visited = visited >= len(open_blocks)
+            below = outranked if all_visited else np.partition(open_blocks, visited)[visited]
             found = going(self.held, self.rows, self.rank, self.floors, below, self.now, keys)
-            if whole or found >= len(worth) or worth[found] <= below >> 32:
+            if all_visited or found >= len(worth) or worth[found] <= below >> 32:
                 worst = np.sort(keys[:found])[: len(worth)]
                 worst = worst[worst >> 32 < worth[: len(worst)]]
                 self.visited_victims = int(np.count_nonzero(open_blocks <= worst[-1])) if len(worst) else 0

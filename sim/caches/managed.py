@@ -115,13 +115,13 @@ class Managed(Cache):
         open_blocks = self.ceilings[self.ceilings > least]
         keys, visited = np.empty(len(self.rows) + 1, np.int64), 256 + self.visited * 5 // 4
         while True:
-            whole = visited >= len(open_blocks)
-            above = least if whole else np.partition(open_blocks, -visited)[-visited]
+            all_visited = visited >= len(open_blocks)
+            above = least if all_visited else np.partition(open_blocks, -visited)[-visited]
             best = np.sort(keys[: coming(self.rows, self.rank, self.ceilings, above, keys)])[: -room - 1 : -1]
             worth = best >> 32
             meeting = worth[room - budget :]
             victims = self._victims(meeting)
-            if whole or len(best) == room or len(victims) < len(meeting):
+            if all_visited or len(best) == room or len(victims) < len(meeting):
                 coming_in = best[: room - budget + len(victims)]
                 self.visited = int(np.count_nonzero(open_blocks >= coming_in[-1])) if len(coming_in) else 0
                 return self.rows_of(best), worth, victims

@@ -113,8 +113,8 @@ def fit(
             break
     errors: dict[str, float] = {}
     doubts: list[str] = []
-    _, _, errors["request_s"], errors["scatter_s_per_row"], told = line(rows.ravel(), late_s.ravel())
-    if not told:
+    _, _, errors["request_s"], errors["scatter_s_per_row"], identifiable = line(rows.ravel(), late_s.ravel())
+    if not identifiable:
         doubts.append("request_s and scatter_s_per_row: all minibatches fetch the same number of rows")
     regression = fit_regression([run], cost, [1.0], errors, doubts)
     if fetch_counts is not None:

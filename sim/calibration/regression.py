@@ -34,8 +34,8 @@ def fit_regression(
             continue
         over = [run.gathered() if part == "gather" else run.counted(counts) for run in runs]
         x = _joined(over, weights)[0]
-        regression[constant], regression[slope], errors[constant], errors[slope], told = line(x, y, weight)
-        if not told:
+        regression[constant], regression[slope], errors[constant], errors[slope], identifiable = line(x, y, weight)
+        if not identifiable:
             doubts.append(f"{constant} and {slope}: all minibatches are of the same size")
     y, weight = _joined(
         [
@@ -68,14 +68,14 @@ def line(
     weight = np.full(len(x), 1 / len(x)) if weight is None else weight
     mean, total = float((weight * x).sum()), float((weight * x * x).sum())
     spread = float(np.sqrt(max(total - mean**2, 0.0)))
-    told = bool(spread > LEAST_SPREAD * abs(mean))
+    identifiable = bool(spread > LEAST_SPREAD * abs(mean))
     through = float((weight * x * y).sum()) / total if total else 0.0
     many = 1 / float((weight**2).sum())  # as many values of equal weight tell as much
     if not total:
-        return float((weight * y).sum()), 0.0, 0.0, 0.0, told
-    if not told:
+        return float((weight * y).sum()), 0.0, 0.0, 0.0, identifiable
+    if not identifiable:
         left = float((weight * (y - through * x) ** 2).sum())
-        return 0.0, through, 0.0, float(np.sqrt(left / total / many)), told
+        return 0.0, through, 0.0, float(np.sqrt(left / total / many)), identifiable
     slope = float((weight * (x - mean) * y).sum() / spread**2)
     intercept = float((weight * y).sum()) - slope * mean
     left = float((weight * (y - slope * x - intercept) ** 2).sum())
@@ -85,4 +85,4 @@ def line(
         intercept, slope = float((weight * y).sum()), 0.0
     elif intercept < 0:
         intercept, slope = 0.0, through
-    return intercept, slope, intercept_error, slope_error, told
+    return intercept, slope, intercept_error, slope_error, identifiable

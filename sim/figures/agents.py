@@ -25,9 +25,11 @@ def regret(judged: pl.DataFrame, axis: Axes) -> Axes:
     places = np.arange(agents.height)
     axis.barh(places, agents["regret_rows"], 0.6, color=BLUE, label="agent")
     controls = dict(means.filter("control").select("agent", "regret_rows").iter_rows())
-    shown = [(controls[agent], place) for place, agent in enumerate(agents["agent"]) if agent in controls]
-    if shown:
-        axis.plot(*zip(*shown, strict=True), "D", color=VERMILLION, mec="white", label="random gate of the same rate")
+    controls_drawn = [(controls[agent], place) for place, agent in enumerate(agents["agent"]) if agent in controls]
+    if controls_drawn:
+        axis.plot(
+            *zip(*controls_drawn, strict=True), "D", color=VERMILLION, mec="white", label="random gate of the same rate"
+        )
     for place, (agent, rows, share) in enumerate(agents.select("agent", "regret_rows", "right").iter_rows()):
         end = max(rows, controls.get(agent, 0.0))
         axis.annotate(

@@ -103,9 +103,9 @@ def epoch_times(board: pl.DataFrame, axis: Axes, named: int = 8) -> Axes:
     front = front.with_columns(name_of(front))
     x, y = front["buffer_bytes"].to_numpy() / 1e6, front["epoch_s_mean"].to_numpy()
     axis.plot(x, y, "D-", color=OTHERS[0], drawstyle="steps-post", label="Pareto front", zorder=3)
-    shown = set(np.linspace(0, front.height - 1, min(named, front.height)).round().astype(int).tolist())
+    labelled = set(np.linspace(0, front.height - 1, min(named, front.height)).round().astype(int).tolist())
     for number, name in enumerate(front["name"]):
-        if number in shown:
+        if number in labelled:
             axis.annotate(
                 name, (x[number], y[number]), xytext=(4, -4), textcoords="offset points", fontsize="x-small", va="top",
                 color=OTHERS[0],

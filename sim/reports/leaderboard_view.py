@@ -98,8 +98,8 @@ class LeaderboardView:
     folder: Path
     by: str
     groups: Sequence[str]
-    whole: pl.DataFrame
-    shown: pl.DataFrame
+    board: pl.DataFrame
+    selected: pl.DataFrame
     runs: int
     failed: pl.DataFrame
     notices: list[str]
@@ -110,12 +110,12 @@ class LeaderboardView:
     ) -> LeaderboardView:
         """Read a sweep. Raises `InputError` where there is none, and for columns that there are not."""
         table = leaderboard.where(leaderboard.read(folder), where)
-        whole = leaderboard.leaderboard(table, by)
-        shown = leaderboard.best_of(leaderboard.pareto(whole, by) if pareto else whole, groups, top)
+        board = leaderboard.leaderboard(table, by)
+        selected = leaderboard.best_of(leaderboard.pareto(board, by) if pareto else board, groups, top)
         notices = sorted(set(table["notice"].drop_nulls()) - {""}) if "notice" in table.columns else []
-        notices = [*notices, *idle_notices(whole)]
+        notices = [*notices, *idle_notices(board)]
         failed = table.filter(table["error"].is_not_null())
-        return cls(folder, by, groups, whole, shown, table.height, failed, notices)
+        return cls(folder, by, groups, board, selected, table.height, failed, notices)
 
     @property
     def title(self) -> str:
@@ -124,14 +124,14 @@ class LeaderboardView:
 
     def lines(self) -> list[dict[str, str]]:
         """What is shown, as text by column: columns in which all rows agree are left out."""
-        if self.shown.is_empty():
+        if self.selected.is_empty():
             return []
-        varied = [name for name in SHOWN if self.shown[name].n_unique() > 1]
-        known = {"decisions", *CREDIT} <= set(self.shown.columns)  # not in results of earlier versions
-        credit = CREDIT if known and self.shown["decisions"].sum() else ()
+        varied = [name for name in SHOWN if self.selected[name].n_unique() > 1]
+        known = {"decisions", *CREDIT} <= set(self.selected.columns)  # not in results of earlier versions
+        credit = CREDIT if known and self.selected["decisions"].sum() else ()
         named = dict.fromkeys([*self.groups, *(varied or ["agent"]), *RESULTS, *credit, self.by])
         rows = []
-        for row in self.shown.iter_rows(named=True):
+        for row in self.selected.iter_rows(named=True):
             texts = {name: text_of(name, row[name]) for name in named}
             if "usable_answers" in named:
                 texts["usable_answers"] = f"{row['usable_answers']:.0f} of {row['decisions']:.0f}"
@@ -148,7 +148,7 @@ class LeaderboardView:
 
     def csv(self) -> str:
         """All columns of what is shown, after the notices as comments."""
-        return "".join(f"# {one}\n" for one in self.notices) + self.shown.write_csv()
+        return "".join(f"# {one}\n" for one in self.notices) + self.selected.write_csv()
 
     def markdown(self) -> str:
         """What is shown as a Markdown table, after the notices."""

@@ -86,8 +86,8 @@ class Experiment:
         caption = "; ".join(filter(None, [*run.notices, self.describe(), f"seed {run.config.seed}"]))
         bound = None if run.bound is None else pl.Series(run.bound.missed_rows)
         epoch_s = {policy: one.row["epoch_s_mean"] for policy, one in self.runs.items()}
-        shown = {policy: self.runs[policy].minibatches for policy in dict.fromkeys(["pipeline", name])}
-        finish_figure = begin_figure(name, shown, epoch_s, bound, caption)
+        drawn = {policy: self.runs[policy].minibatches for policy in dict.fromkeys(["pipeline", name])}
+        finish_figure = begin_figure(name, drawn, epoch_s, bound, caption)
         identity = {"run": run.config.id} | run.config.model_dump()
         tables = {
             "runs": pl.DataFrame([identity | row for row in self.rows], infer_schema_length=None),

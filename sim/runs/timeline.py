@@ -32,8 +32,8 @@ def chrome_trace(simulated: Simulated, header: Header) -> dict[str, Any]:
     events: list[dict[str, Any]] = []
     for rank in range(len(simulated.times["start_s"])):
         host = header.cluster.hosts[header.partition_of(rank)]
-        shown = {"pid": rank + 1, "args": {"name": f"trainer {rank} on {host}"}}
-        events.append({"ph": "M", "name": "process_name"} | shown)
+        label = {"pid": rank + 1, "args": {"name": f"trainer {rank} on {host}"}}
+        events.append({"ph": "M", "name": "process_name"} | label)
         for row, (name, start, parts) in enumerate(
             (("prepare", "prepare_start_s", PREPARING), ("train", "start_s", TRAINING))
         ):
@@ -52,9 +52,9 @@ def chrome_trace(simulated: Simulated, header: Header) -> dict[str, Any]:
         for entry in decided:
             seen, answer = entry.observation, entry.decision
             asked_s = simulated.times["prepare_start_s"][seen.run.rank][seen.minibatch]
-            told = {"minibatch": seen.minibatch, "replace": answer.replace, "outcome": answer.outcome}
+            details = {"minibatch": seen.minibatch, "replace": answer.replace, "outcome": answer.outcome}
             events.append(
-                {"ph": "i", "s": "p", "name": "decision", "args": told, "ts": round(float(asked_s) * 1e6)}
+                {"ph": "i", "s": "p", "name": "decision", "args": details, "ts": round(float(asked_s) * 1e6)}
                 | {"pid": seen.run.rank + 1, "tid": 2 * seen.run.rank + 1}
             )
     return {"traceEvents": events, "displayTimeUnit": "ms"}

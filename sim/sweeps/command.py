@@ -78,8 +78,8 @@ def main(
     store = Store(out)
     table = store.read()
     done = set(table["run"]) if table.width else set()
-    told = Console(stderr=True, quiet=quiet or json)
-    told.print(_describe(plan, done))
+    stderr = Console(stderr=True, quiet=quiet or json)
+    stderr.print(_describe(plan, done))
     counts = {
         "combinations": plan.combinations,
         "runs": len(plan.configs),
@@ -94,7 +94,7 @@ def main(
     todo = [config for run, config in plan.configs.items() if run not in done]
     with store.writing():
         try:
-            for rows in _shown(_results(todo, plan, workers, ray), len(todo), quiet or json):
+            for rows in _with_progress(_results(todo, plan, workers, ray), len(todo), quiet or json):
                 store.append(rows)
         finally:
             store.compact()
@@ -102,8 +102,8 @@ def main(
     failed = table.filter(table["run"].is_in(list(plan.configs)) & table["error"].is_not_null()).height
     if json:
         print_json(counts | {"done": len(plan.configs), "failed": failed, "folder": out})
-    told.print(f"{len(todo):,} runs done; of all {len(plan.configs):,}, {failed:,} failed")
-    told.print(f"python -m sim.report {out}", soft_wrap=True)
+    stderr.print(f"{len(todo):,} runs done; of all {len(plan.configs):,}, {failed:,} failed")
+    stderr.print(f"python -m sim.report {out}", soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 
@@ -140,7 +140,7 @@ def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | No
     yield from run_local(batches(todo), opened, workers or usable_cores())
 
 
-def _shown(results: Iterator[list[dict[str, Any]]], total: int, quiet: bool) -> Iterator[list[dict[str, Any]]]:
+def _with_progress(results: Iterator[list[dict[str, Any]]], total: int, quiet: bool) -> Iterator[list[dict[str, Any]]]:
     """The same rows, with a progress bar on stderr that counts those that were taken in."""
     from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TimeRemainingColumn
     from rich.text import Text

@@ -159,7 +159,7 @@ def main(
         bar.update(task, description="training and recording, epochs", total=epochs)
         try:
             with sigterm_as_exception():
-                launch.capture(plan, out, on_progress=lambda whole: bar.update(task, completed=whole))
+                launch.capture(plan, out, on_progress=lambda finished: bar.update(task, completed=finished))
         except ClusterError as error:
             bar.stop()
             kept = f"\nthe whole epochs are kept in {out}, marked incomplete" if out.exists() else ""

@@ -147,20 +147,20 @@ def _partition_here(graph_dir: Path, parts: int, out_dir: Path) -> None:
     import torch
 
     graph = Graph.load(graph_dir)
-    whole: Any = dgl.graph((torch.tensor(graph.src), torch.tensor(graph.dst)), num_nodes=graph.num_nodes)
-    whole.ndata["feat"] = torch.from_numpy(graph.features)  # left in its file: rows are only gathered from it
-    whole.ndata["label"] = torch.tensor(graph.labels)
-    whole.ndata["train_mask"] = torch.tensor(graph.train_mask)
-    whole.ndata["val_mask"] = torch.tensor(graph.valid_mask)
-    whole.ndata["test_mask"] = torch.tensor(graph.test_mask)
+    dgl_graph: Any = dgl.graph((torch.tensor(graph.src), torch.tensor(graph.dst)), num_nodes=graph.num_nodes)
+    dgl_graph.ndata["feat"] = torch.from_numpy(graph.features)  # left in its file: rows are only gathered from it
+    dgl_graph.ndata["label"] = torch.tensor(graph.labels)
+    dgl_graph.ndata["train_mask"] = torch.tensor(graph.train_mask)
+    dgl_graph.ndata["val_mask"] = torch.tensor(graph.valid_mask)
+    dgl_graph.ndata["test_mask"] = torch.tensor(graph.test_mask)
     orig_nid, _ = dgl.distributed.partition_graph(
-        whole,
+        dgl_graph,
         graph.name,
         parts,
         str(out_dir),
         num_hops=1,
         part_method="metis",
-        balance_ntypes=whole.ndata["train_mask"],
+        balance_ntypes=dgl_graph.ndata["train_mask"],
         balance_edges=True,
         return_mapping=True,
     )

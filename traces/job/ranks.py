@@ -40,9 +40,9 @@ class Ranks:
         # gloo, as the job's own group may be one of GPUs; and a group of our own, as the job uses its own meanwhile
         rank, world_size, group = dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo")
         left = [fragments.exists()]
-        told: list[Any] = [None] * world_size
-        dist.all_gather_object(told, left[0], group=group)
-        if any(told):
+        gathered: list[Any] = [None] * world_size
+        dist.all_gather_object(gathered, left[0], group=group)
+        if any(gathered):
             raise InputError(f"{fragments}: left by a run that was killed; run again with --recover to keep it")
         token = [uuid.uuid4().hex, str(fragments)]
         dist.broadcast_object_list(token, src=0, group=group)
@@ -52,8 +52,8 @@ class Ranks:
             (fragments / token[0]).touch()
         dist.barrier(group=group)
         sees = (fragments / token[0]).exists()
-        dist.all_gather_object(told, sees, group=group)
-        shared = all(told)
+        dist.all_gather_object(gathered, sees, group=group)
+        shared = all(gathered)
         if not shared and rank:
             fragments = fragments.with_name(f"{fragments.name}.rank{rank}")
             _make(fragments)

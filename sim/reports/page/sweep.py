@@ -34,7 +34,7 @@ NAMES = 16
 
 def page(view: LeaderboardView, out: Path) -> Page:
     """The page of a sweep's whole leaderboard, which will be `out`. Raises `InputError` where no run is finished."""
-    board, folder, by, notices = view.whole, view.folder, view.by, view.notices
+    board, folder, by, notices = view.board, view.folder, view.by, view.notices
     if board.is_empty():
         raise InputError(f"{folder}: there is no finished run to show")
     varied = [name for name in SHOWN if board[name].n_unique() > 1] or ["agent"]

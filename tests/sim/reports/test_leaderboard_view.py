@@ -92,5 +92,5 @@ def test_traces_of_one_name_are_not_repetitions(folder):
     )
     with Store(folder).writing() as store:
         store.append(other.to_dicts())
-    board = view_of(folder).whole.filter(agent="none", scenario="")
+    board = view_of(folder).board.filter(agent="none", scenario="")
     assert sorted(board["epoch_s_mean"]) == [10.0, 30.0]
