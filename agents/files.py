@@ -10,9 +10,10 @@ LARGEST_BYTES = 256 * 2**20
 
 
 def read_file(spec: str, path: str) -> bytes:
-    """The file's content. Raises `InputError`, which begins with the spec's name, for what is no file or too large.
+    """The file's content. Raises `InputError`, with the spec's name in front, for what is not a plain file or too
+    large.
 
-    Libraries that take a path may take an address, a pattern or a device too; what is read here can be neither.
+    Only plain files are read: where a path is expected, many libraries also accept a URL, a pattern or a device.
     """
     try:
         if not Path(path).is_file():

@@ -1,4 +1,4 @@
-"""The options by which a command is told how to reach a language model (`agents.registry.ModelOptions`)."""
+"""Command-line options for reaching a language model (`agents.registry.ModelOptions`)."""
 
 from __future__ import annotations
 

@@ -8,15 +8,15 @@ from agents.policy import Decision, Observation, RunFacts
 from traces.errors import InputError
 
 Foresight = Callable[[int, int], tuple[int, int]]
-"""Rows that so many minibatches from a first one on fetch after replacing there, and after skipping; with no
-replacement after."""
+"""Maps (first minibatch, number of minibatches) to the rows fetched in them if the buffer is replaced at the first one,
+and if it is not. No other replacement follows."""
 
 
 class Oracle:
     """Always takes the branch that fetches fewer rows over the next HORIZON minibatches; skips where they are equal.
 
-    Whoever runs it gives it `foresee` before `reset`: the simulator can look into the future of a copy of the buffer.
-    It is the best gate for decisions that last HORIZON minibatches, not the best sequence of decisions.
+    The simulator sets `foresee` before `reset`: it can replay a copy of the buffer over the minibatches to come. It is
+    the best gate for decisions that last HORIZON minibatches, not the best sequence of decisions.
     """
 
     foresee: Foresight | None = None
@@ -28,7 +28,7 @@ class Oracle:
         self.name = f"oracle:{horizon}"
 
     def reset(self, run: RunFacts, seed: int) -> None:
-        """Raises `InputError` where nobody can tell the future."""
+        """Raises `InputError` where `foresee` wasn't given."""
         if self.foresee is None:
             raise InputError(f"{self.name} knows the future: it is a bound for the simulator, not for a live run")
 

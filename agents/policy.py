@@ -1,4 +1,4 @@
-"""The contract between a prefetching policy and whoever runs it: simulator or live cluster.
+"""The contract between a prefetching policy and what runs it: the simulator or a live cluster.
 
 A policy sees an `Observation` after every window of minibatches and answers with a `Decision`. The same object
 decides in both worlds. It knows no clock: its caller says how long things took, and applies a decision only when

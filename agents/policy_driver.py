@@ -1,7 +1,7 @@
-"""Between a trainer and its policy: fills windows, remembers decisions and their effect, says what applies when.
+"""Drives a policy for one trainer: fills windows, asks, logs decisions with their effect, and says when each applies.
 
-The same object serves the simulator and the live loader; only what makes time pass differs. A trainer calls `take`
-before it looks a minibatch up and `after` afterwards; between an observation and its answer training may go on.
+The simulator and the live loader use the same class; only the clock differs. A trainer calls `take` before it looks a
+minibatch up in its buffer, and `after` afterwards. Training may go on between an observation and its answer.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Protocol
 from agents.policy import Decision, Observation, PastDecision, Policy, RunFacts, WindowCounts
 
 HISTORY = 5
-"""Past decisions that a policy is shown."""
+"""Number of past decisions in an observation."""
 
 
 class Buffer(Protocol):
-    """What an observation tells of a buffer, in rows (`sim.caches.cache.Cache`)."""
+    """The state of a buffer that goes into an observation, in rows (`sim.caches.cache.Cache`)."""
 
     @property
     def occupied_rows(self) -> int: ...
@@ -41,8 +41,9 @@ class LoggedDecision:
 class PolicyDriver:
     """One trainer's policy in operation.
 
-    After a decision has been applied (or at the start) a window fills; when it is full the policy is asked, once.
-    While it thinks, further minibatches belong to no window. `resets` the policy with `seed`.
+    A window starts filling when a decision has been applied (or at the start of the run). When it is full, the policy
+    is asked once. Minibatches that run before the answer comes belong to no window. The constructor resets the policy
+    with `seed`.
     """
 
     def __init__(self, policy: Policy, run: RunFacts, seed: int) -> None:
@@ -84,9 +85,10 @@ class PolicyDriver:
         hit_rows: int,
         replacement_rows: int,
     ) -> Observation | None:
-        """Count a minibatch that was looked up. Where that fills the window, returns the question for the policy.
+        """Count a minibatch that has been looked up. If this fills the window, returns the observation to ask the
+        policy about.
 
-        The question is open until `answer`; minibatches meanwhile are not counted.
+        Minibatches are not counted until `answer` is called.
         """
         if self._asked is not None:
             return None
@@ -129,11 +131,12 @@ class PolicyDriver:
         return self._asked
 
     def answer(self, decision: Decision) -> None:
-        """The time that deciding took has passed: the decision applies to the next minibatch."""
+        """Hand in the policy's answer, once the time that deciding took has passed. It applies to the next
+        minibatch."""
         self._answer = decision
 
     def close(self) -> list[LoggedDecision]:
-        """The whole log, with the question that was still open when the run ended."""
+        """The whole log, with an answer that came too late to be applied, if there is one."""
         if self._asked is not None and self._answer is not None:
             self.log.append(LoggedDecision(self._asked, self._answer, None))
         return self.log

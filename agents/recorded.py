@@ -1,4 +1,4 @@
-"""Decisions of an earlier run, taken from its log: a model's run is repeated exactly, and without the model."""
+"""Repeats the decisions of an earlier run from its log: exactly, and without the model that made them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LATER = ("answered_by",)
 class Recorded:
     """Gives, after the same minibatch of the same trainer, the decision that `decisions.parquet` holds.
 
-    Latencies are recorded too, so decisions apply when they did, and all that follows is the same. A question that was
-    not asked then is answered with "skip" and counted as failed: the run differs from the recorded one.
+    Latencies are recorded too, so decisions apply when they did, and the whole run is the same. If the policy is asked
+    at a minibatch that the log lacks, this run differs from the recorded one; the answer is "skip", counted as failed.
     """
 
     def __init__(self, path: str) -> None:

@@ -1,6 +1,6 @@
 """Policies by name. A new one is a file of its own, and an entry in `POLICIES`.
 
-Nothing is imported before its name is asked for, so that a listing costs nothing and needs no extra installed.
+A policy's module is imported when the policy is made, so that listing them is fast and needs no extras.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ class ModelOptions:
 
 
 UNASKED = ModelOptions(host="http://127.0.0.1")
-"""For plans of runs that are over: some models must have a host, but nobody asks them again."""
+"""For the plans of past runs: some models need a host to be made at all, but are not asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyPlan:
-    """A policy chosen, and what it asks of the run around it.
+    """A policy, and what it needs from the run.
 
     `name` is the canonical spec string. Without `pipelined`, a minibatch is prepared only when the one before it is
     done; without `buffered`, trainers keep no remote rows. `calls_model` says that decisions take a language model's
-    time, `model` how to reach it (None for a policy that calls none). Without `timed`, a policy decides at once, and by
-    what it counts alone: the same whatever time anything takes. `sha256` is the checksum of a user's own source, "" for
-    a policy of ours, and for an object that has none. Plans with equal policies are equal.
+    time, `model` how to reach it (None for a policy that calls none). Without `timed`, a policy answers at once and
+    looks at counts only, so that its decisions don't depend on time. `sha256` is the checksum of a user's own source,
+    "" for a policy of ours, and for an object that has none. Plans with equal policies are equal.
     """
 
     name: str
@@ -231,7 +231,7 @@ RENAMES = Renames({"trickle": "partial", "climb": "hill-climb", "benefit": "cost
 NAMES = Names("policy", {name: entry.usage for name, entry in POLICIES.items()}, RENAMES, "rudder_twin.policies")
 
 OF_A_USER = Entry(target="", usage="FILE.py:CLASS", summary="a policy of your own", source="", timed=True)
-"""What is known of a user's own policy before its code is loaded."""
+"""The entry of a user's policy; nothing more is known before its code is loaded."""
 
 
 def entry_of(text: str) -> Entry:
@@ -241,7 +241,8 @@ def entry_of(text: str) -> Entry:
 
 
 def plan_of_past(text: str) -> PolicyPlan:
-    """The plan of a captured run: it asks no model, and code of a user's own is not loaded, so that it makes none."""
+    """The plan of a captured run's policy. It asks no model and doesn't load users' code, so it can't make such a
+    policy."""
     if NAMES.user_code(text) is None:
         return resolve(text, UNASKED)
 
@@ -256,9 +257,9 @@ def plan_of_past(text: str) -> PolicyPlan:
 def resolve(policy: str | type[Policy] | Policy, model: ModelOptions | None = None, sha256: str = "") -> PolicyPlan:
     """The plan that a spec string names (`every:16`, `ollama:llama3.2:3b`, `mine.py:Mine:3`), a class, or an object.
 
-    `model` says how policies that call a language model reach it, `sha256` with which source a configuration was made.
-    Code of a user's own is run by this. Raises `InputError` for a name that isn't there, for options that are unknown,
-    missing or out of range, and for another source.
+    `model` says how policies that call a language model reach it; `sha256` is the checksum of a user's source that a
+    configuration was made with. This runs users' code. Raises `InputError` for a name that isn't there, for options
+    that are unknown, missing or out of range, and for another source.
     """
     if isinstance(policy, type):
         policy = spec_of(policy)
@@ -280,7 +281,7 @@ def resolve(policy: str | type[Policy] | Policy, model: ModelOptions | None = No
     arguments = {"name": spec.rest, "model": model} if entry.calls_model else options(spec, target)
     factory = partial(target, **arguments)
     return PolicyPlan(
-        name=factory().name,  # made once here, so that wrong options show up now and not in the first trainer
+        name=factory().name,  # made once, so that wrong options show up now and not in the first trainer
         pipelined=entry.pipelined,
         buffered=entry.buffered,
         calls_model=entry.calls_model,

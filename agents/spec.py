@@ -27,7 +27,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Renames:
-    """Names that entries had, each with today's name. Old names stay valid, as they stand in files of results."""
+    """Former names of entries, each with today's name. Former names stay valid, because result files contain them."""
 
     today: Mapping[str, str]
 
@@ -36,7 +36,7 @@ class Renames:
         return _renamed(text, self.today)
 
     def at_first(self, text: str) -> str:
-        """A spec string under the name that the entry had first: what ids of runs are made of."""
+        """A spec string under the entry's first name, from which ids of runs are made."""
         return _renamed(text, {new: old for old, new in self.today.items()})
 
     def with_former(self, name: str, text: str) -> str:

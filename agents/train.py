@@ -42,8 +42,8 @@ def main(
 ) -> None:
     """Train a classifier that says whether to replace.
 
-    Whole runs are held out, not rows: rows of one run resemble each other. Features are scaled by what the training
-    part says alone. Prints accuracies on the part held out, and on the runs of --test.
+    Whole runs are held out, since rows of one run resemble each other. Features are scaled by the training part alone.
+    Prints the accuracy on the runs held out, and on those of --test.
     """
     from rich.table import Table
 

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 CODE = re.compile(r"(?P<source>.+?\.py|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*(\.\w+)*)(:(?P<rest>.*))?")
 OBJECT = "object"
 DIGITS = 16
-"""Of a checksum, so many are shown."""
+"""Digits of a checksum that messages show."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserSpec:
-    """A spec string that names code of a user's own: the code, and the spec with its options."""
+    """A spec string that names a user's code: the code, and the spec with its options."""
 
     code: UserCode
     spec: Spec
@@ -47,10 +47,10 @@ class UserSpec:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What spec strings may name: things of ours, and code of a user's own.
+    """The names that spec strings may use: ours, and those of users' code.
 
-    `kind` is the word for them in messages, `ours` has how each is written, `formerly` their former names, `group` the
-    entry points of other packages.
+    `kind` is the noun in messages, `ours` maps our names to their usage, `formerly` holds former names, and `group` is
+    the entry-point group of other packages.
     """
 
     kind: str
@@ -59,7 +59,7 @@ class Names:
     group: str
 
     def user_spec(self, text: str) -> UserSpec | None:
-        """The code of a user's own that a spec string names, None where it names ours or an object.
+        """The user's code that a spec string names; None if it names something of ours or an object.
 
         Nothing of it is run. Raises `InputError` for a name that there is not.
         """
@@ -79,7 +79,7 @@ class Names:
         )
 
     def user_code(self, text: object) -> UserCode | None:
-        """The code of a user's own that a spec string names; None for all else, also for what there is not."""
+        """The user's code that a spec string names; None for anything else, names that don't exist included."""
         try:
             found = self.user_spec(text) if isinstance(text, str) else None
         except InputError:
@@ -87,7 +87,7 @@ class Names:
         return found.code if found is not None else None
 
     def registered(self) -> dict[str, EntryPoint]:
-        """What installed packages register, by name, but for names of ours, which can't be taken."""
+        """Entry points of installed packages by name. One that has a name of ours is left out."""
         from importlib.metadata import entry_points  # takes longer than all else here
 
         found = sorted(entry_points(group=self.group), key=lambda one: one.name)
@@ -95,7 +95,7 @@ class Names:
 
 
 def spec_of(defined: type) -> str:
-    """The spec string of a class. Raises `InputError` for one that can't be found again."""
+    """The spec string of a class. Raises `InputError` for a class that can't be imported by name."""
     if "<locals>" in defined.__qualname__:
         raise InputError(f"{defined.__qualname__}: is defined inside of a function; define it outside of it")
     module = sys.modules[defined.__module__]
@@ -104,7 +104,7 @@ def spec_of(defined: type) -> str:
 
 
 def object_sha256(made: object) -> str:
-    """The checksum of an object: of its class's source and of what it holds; "" where either can't be told."""
+    """The checksum of an object's class and state; "" where the class has no source or the state can't be pickled."""
     source = source_sha256(type(made))
     try:
         state = pickle.dumps(vars(made), protocol=4)
@@ -114,7 +114,7 @@ def object_sha256(made: object) -> str:
 
 
 def check_source(spec: str, now: str, recorded: str) -> None:
-    """Raise `InputError` where a configuration was made with another source than is there now."""
+    """Raise `InputError` where the source has changed since the configuration was made."""
     if recorded and now != recorded:
         raise InputError(
             f"{spec}: its source has the checksum {now[:DIGITS]}, and the configuration was made with "
@@ -123,7 +123,7 @@ def check_source(spec: str, now: str, recorded: str) -> None:
 
 
 def require_trust(where: str, specs: Collection[str], trust: bool) -> None:
-    """Raise `InputError` where a file names code of a user's own and nobody said that it is to be trusted."""
+    """Raise `InputError` where a file names users' code and `trust` wasn't given."""
     if specs and not trust:
         raise InputError(
             f"{where}: names code that would run here, {' and '.join(specs)}; look at it, then add --trust "

@@ -16,7 +16,7 @@ from traces.user_code import UserCode
 
 @dataclass(frozen=True)
 class Loaded:
-    """Makes policies of a user's class, in this process and, pickled, in others that find the same source there."""
+    """Makes policies of a user's class. It can be pickled: another process makes them if it finds the same source."""
 
     code: UserCode
     sha256: str
@@ -48,7 +48,7 @@ def plan_of_spec(found: UserSpec, recorded: str = "") -> PolicyPlan:
         raise InputError(f"{found.code}: is no class, but {target!r}")
     name, arguments = found.arguments(target)
     factory = Loaded(found.code, sha256, arguments)
-    factory()  # made once here, so that what is wrong shows up now and not in the first trainer
+    factory()  # made once, so that errors show up now and not in the first trainer
     return PolicyPlan(
         name=name,
         pipelined=True,

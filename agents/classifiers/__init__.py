@@ -1,1 +1,1 @@
-"""Trained classifiers as policies: one set of features, models as data, and training that service has no part in."""
+"""Trained classifiers as policies: one set of features for training and inference, and models stored as data."""

@@ -1,7 +1,7 @@
-"""What a classifier sees of an observation: the same numbers in training and in service.
+"""A classifier's features of an observation: the same in training and in inference.
 
-All are shares or ratios, so that what was learned on one graph means something on another one. (Rudder's public code
-feeds its classifiers absolute counts, and other features in service than in training.)
+All are shares or ratios, so that a model trained on one graph can be used on another. (Rudder's public code uses
+absolute counts, and other features in inference than in training.)
 """
 
 from __future__ import annotations

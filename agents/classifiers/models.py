@@ -1,7 +1,7 @@
 """Trained models as data: numbers in JSON, and the few lines of numpy that evaluate them.
 
-Whatever trained them, serving takes neither its library nor code out of the file. Every model maps standardised
-features, shape (features,), to a margin: above 0 means "replace".
+Inference needs neither the library that trained a model nor code from its file. Every model maps standardised features,
+shape (features,), to a margin: above 0 means "replace".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Row = list[float]
 
 
 class Data(BaseModel):
-    """Validated strictly: numbers are finite, and there is nothing that is not known."""
+    """Validated strictly: all numbers are finite, and unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 

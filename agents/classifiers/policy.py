@@ -14,9 +14,10 @@ from traces.errors import InputError
 class Classifier:
     """Replace all stale rows where the model of FILE says so.
 
-    With a `tune` above 0 a logistic regression goes on learning in the run, at that rate: once the effect of a decision
-    is known, it moves towards the decision if the hit rate rose by more than replacements cost, and away from it
-    otherwise. That is the paper's kind of proxy; in a live run nobody knows the other branch.
+    With `tune` above 0, a logistic regression goes on learning during the run, at that rate. Once the effect of a
+    decision is known, the model moves towards the decision if the hit rate rose by more than the share of rows that
+    replacements fetched, and away from it otherwise. The paper uses the same kind of proxy, because a live run doesn't
+    show what the other choice would have done.
     """
 
     def __init__(self, file: str, tune: float = 0.0) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Array = NDArray[np.float64]
 ROOT_HALF = 0.5**0.5
 RELAXATION = 1.5
-"""How much a feature that was attended to may be attended to again (gamma in the paper)."""
+"""How strongly a feature may be attended to again (gamma in the paper)."""
 
 
 class Affine(BaseModel):

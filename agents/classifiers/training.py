@@ -52,8 +52,8 @@ def split(data: pl.DataFrame, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
 def train(data: pl.DataFrame, model: str, label: str, seed: int, sources: list[str]) -> ClassifierFile:
     """A classifier out of the rows of `data` that have the label; its scaling comes from these rows alone.
 
-    Both answers weigh alike, however rare one of them is. Raises `InputError` where all rows have the same answer, or a
-    library is missing.
+    Both classes have the same total weight. Raises `InputError` where all rows have the same answer, or a library is
+    missing.
     """
     data = data.drop_nulls(label)
     x, y = data.select(FEATURES).to_numpy().astype(np.float64), data[label].to_numpy()
@@ -89,8 +89,7 @@ def train(data: pl.DataFrame, model: str, label: str, seed: int, sources: list[s
 
 
 def accuracy(classifier: ClassifierFile, data: pl.DataFrame) -> tuple[float, float, float]:
-    """Share of rows on which the better branch is taken; the same with both answers weighing alike; share of rows on
-    which replacing is the better branch."""
+    """Accuracy, balanced accuracy, and the share of rows on which replacing is the better branch."""
     truth = data["better"].to_numpy()
     answers = np.array([classifier.margin(x) > 0 for x in data.select(FEATURES).to_numpy().astype(np.float64)])
     right = answers == truth
@@ -157,7 +156,7 @@ def _xgboost(x: Array, y: NDArray[np.bool_], weights: Array, seed: int) -> Model
         left = np.array(tree["left_children"])
         splits = np.array(tree["split_conditions"], np.float32)
         leaf = left < 0
-        # XGBoost goes left below the threshold; at or below the number before it is the same.
+        # XGBoost goes left below its threshold, trees here at or below theirs: the next smaller number.
         before = np.nextafter(splits, np.float32(-np.inf))
         feature = np.where(leaf, -1, tree["split_indices"])
         right = np.array(tree["right_children"])

@@ -12,17 +12,17 @@ from traces.errors import InputError
 INTERVALS = (1, 4, 16)
 RANKINGS: tuple[Ranking, ...] = ("misses", "recent", "degree")
 PRIOR_SD = 0.05
-"""How much arms are thought to differ, in shares of the remote rows, before anything was tried."""
+"""Prior standard deviation of an arm's reward, as a share of the remote rows."""
 NOISE_SD = 0.02
-"""How much one trial of an arm differs from the next."""
+"""Standard deviation of a single trial's reward."""
 
 
 class Bandit:
     """Thompson sampling with normal rewards (Thompson 1933; Russo et al., A Tutorial on Thompson Sampling, 2018).
 
     An arm is an interval and a ranking, and is played for TRIAL minibatches; its reward is the share of the remote rows
-    that did not have to be fetched, less what replacements fetched. Arms not tried yet are expected to do as well as
-    the trials so far did on average.
+    that did not have to be fetched, less what replacements fetched. Untried arms are expected to earn the mean reward
+    so far.
     """
 
     def __init__(self, trial: int = 16) -> None:
@@ -59,7 +59,7 @@ class Bandit:
         return Decision(replace=due, ranking=ranking)
 
     def _drawn(self) -> int:
-        """The arm that is best by a draw of what every one may be worth."""
+        """The arm with the highest reward in one draw from all posteriors."""
         prior = self._rewards.sum() / max(self._trials.sum(), 1)
         precision = 1 / PRIOR_SD**2 + self._trials / NOISE_SD**2
         mean = (prior / PRIOR_SD**2 + self._rewards / NOISE_SD**2) / precision

@@ -6,18 +6,17 @@ from agents.policy import Decision, Observation, RunFacts
 from traces.errors import InputError
 
 WEIGHT = 0.25
-"""Of the newest figure in a moving average."""
+"""Weight of the newest figure in the moving averages."""
 
 
 class CostBenefit:
     """A cost-benefit rule over HORIZON minibatches.
 
-    What replacing saves is what the buffer has lost since its last replacement, its hit rate then against the hit rate
-    now, for as long as a replacement is counted on (HORIZON, or to the end of the run). A saved row is worth what a row
-    costs usually: the seconds of the cost model (`RunFacts.row_s`), or without one the stall a row has caused so far.
-    What replacing costs is the rows that replacements took so far, at what a row costs now: the stall a row caused in
-    the last window. So it waits while links are congested, and always replaces what comes for nothing. Without a
-    replacement for HORIZON minibatches it makes one, to learn anew.
+    The benefit is the drop of the hit rate since the last replacement, times the rows of the next HORIZON minibatches
+    (or of those left), times the usual seconds a row: those of the cost model (`RunFacts.row_s`), or without one the
+    mean stall a row so far. The cost is the mean number of rows of a replacement, times the stall a row caused in the
+    last window. So it waits while links are congested, and replaces whenever rows cost nothing. After HORIZON
+    minibatches without a replacement it makes one, to measure again.
     """
 
     def __init__(self, horizon: int = 32) -> None:
@@ -34,7 +33,7 @@ class CostBenefit:
         self._replaced_at: int | None = None
 
     def decide(self, observation: Observation) -> Decision:
-        """Weigh one against the other."""
+        """Replace if the benefit exceeds the cost."""
         window, run = observation.window, observation.run
         self._stall_s += window.stall_s
         self._fetched += window.fetched_rows

@@ -1,8 +1,8 @@
 """Policies that look at nothing, or only at the count of minibatches.
 
-`NoPipeline` and `NoBuffer` decide like `Never`; what sets them apart is in their `PolicyPlan`: a run prepares no
-minibatch ahead for the one and gives neither a buffer. Side by side they separate what pipelining brings from what
-caching brings.
+`NoPipeline` and `NoBuffer` decide like `Never`; they differ in their `PolicyPlan`: neither has a buffer, and
+`NoPipeline` prepares no minibatch ahead. Compared with each other they separate the gain of pipelining from that of
+caching.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Every:
 class Partial:
     """Replace a small part of the stale rows after every window.
 
-    Only the best candidates come in, and what they displace has had time to prove itself: a row that was asked for
-    twice by chance doesn't displace one that is asked for now and then.
+    Only the best candidates come in. So a row that happened to be asked for twice doesn't displace one that is asked
+    for regularly.
     """
 
     def __init__(self, share: float = 0.05) -> None:

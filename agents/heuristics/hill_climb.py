@@ -12,8 +12,8 @@ LONGEST = 1024
 class HillClimb:
     """Replace every N minibatches; after every trial of TRIAL minibatches, double or halve N.
 
-    What counts is the share of the remote rows that had to be fetched, replacements included, in the trial. While it
-    falls the search keeps its direction; when it rises it turns round. Starts at START and towards shorter intervals.
+    The search minimises the share of remote rows that a trial fetches, replacements included. While the share falls,
+    the direction is kept; when it rises, it is reversed. The first interval is START, the first direction shorter.
     """
 
     def __init__(self, start: int = 16, trial: int = 16) -> None:

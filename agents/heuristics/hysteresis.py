@@ -23,6 +23,6 @@ class Hysteresis:
         self._replacing = True
 
     def decide(self, observation: Observation) -> Decision:
-        """Compare with whichever threshold is due."""
+        """Compare with HIGH while replacing, with LOW while resting."""
         self._replacing = observation.hit_rate < (self.high if self._replacing else self.low)
         return Decision(replace=self._replacing)

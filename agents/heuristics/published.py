@@ -25,7 +25,7 @@ class MassiveGNN:
         _check_run(self.name, run, self.minibatches)
 
     def decide(self, observation: Observation) -> Decision:
-        """Replace where the next minibatch, to which this applies, is an Nth."""
+        """Replace if the next minibatch, to which the decision applies, is an Nth."""
         return Decision(replace=(observation.minibatch + 2) % self.minibatches == 0)
 
 
@@ -46,7 +46,7 @@ class RudderEvery:
         _check_run(self.name, run, None if self.minibatches == 1 else self.minibatches)
 
     def decide(self, observation: Observation) -> Decision:
-        """Replace where the next minibatch, to which this applies, follows a window."""
+        """Replace if the next minibatch, to which the decision applies, follows a window."""
         return Decision(replace=(observation.minibatch + 2) % (self.minibatches + 1) == 0)
 
 

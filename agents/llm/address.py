@@ -1,4 +1,4 @@
-"""Addresses of model servers, and the secrets that they may hold: what is shown, logged or kept has none.
+"""Addresses of model servers. Their secrets are removed from whatever is shown, logged or stored.
 
 ollama   HOST, HOST:PORT, http://HOST, https://HOST:PORT/PATH, :PORT, ::1, [::1]:PORT, as OLLAMA_HOST takes them: port
          11434 where nothing is said, 80 and 443 after http:// and https://; 0.0.0.0 and [::], where a server listens
@@ -24,7 +24,7 @@ HOST = re.compile(r"[A-Za-z0-9._:-]+")
 """A host's name or address; libraries let more through."""
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""What servers listen on, and where that is reached."""
+"""Wildcard addresses that servers listen on, and the addresses that reach them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class Address:
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     def with_key(self, key: str, variable: str) -> Address:
-        """The same, with a key sent as a bearer's, unless the address itself says who asks. Raises `InputError`."""
+        """The same with a bearer token, unless the address has credentials of its own. Raises `InputError` for a key
+        that can't be sent."""
         key = key.strip()
         if not key:
             return self
@@ -55,7 +56,7 @@ class Address:
 def address_of(texts: str, run: RunFacts) -> str:
     """The address that this trainer asks, of one or several with commas between.
 
-    Raises `InputError` where there are more than trainers, so that some would never be asked.
+    Raises `InputError` where there are more addresses than trainers, as some would never be used.
     """
     there_are = [text.strip() for text in texts.split(",") if text.strip()] or [""]
     if len(there_are) > run.trainers:

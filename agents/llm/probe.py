@@ -1,7 +1,7 @@
 """Finding out, before a run, how a model on a server gives answers that can be used.
 
-Servers differ: one forgets the JSON schema when it is told not to think, another thinks until its tokens are spent, a
-third knows no schema at all. So the ways of asking are tried in order, and the first that brings a usable answer stays.
+Servers differ: one ignores the JSON schema when thinking is off, another thinks until its tokens are used up, a third
+has no schemas at all. So the ways of asking are tried in order, and the first one that gives a usable answer is used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a model is told: facts of the run once, then each window's measurements in words and in numbers.
+"""The prompts: facts of the run once, then each window's measurements in words and numbers.
 
 Small models act on "hit rate is LOW (12 %)" where they don't on "0.12", so every figure that matters carries a verdict.
 The rules follow the public prompt of Rudder (arXiv 2602.23556) in content; words and layout are this project's.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from agents.policy import Observation, PastDecision, RunFacts, WindowCounts
 
 HISTORY = 5
-"""Past decisions that a model is shown, as in Rudder."""
+"""Number of past decisions in a prompt, as in Rudder."""
 
 _RULES = """\
 You steer a buffer of remote node features on one trainer of a distributed GNN training run.

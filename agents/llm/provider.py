@@ -1,4 +1,4 @@
-"""What a policy needs of whoever runs the model. One file a provider sits beside this one."""
+"""The interface between the policy and a model's provider. Each provider has a file beside this one."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Provider(Protocol):
     answered_by: str
 
     def start(self, run: RunFacts) -> None:
-        """Make ready for the trainer of `run`: load the model, so that the first answer isn't charged for it, and find
-        out how it gives answers that can be used (`agents.llm.probe`).
+        """Get ready for the trainer of `run`: load the model, so that loading doesn't count as the first answer's
+        latency, and find out how to get usable answers (`agents.llm.probe`).
 
         Raises `InputError`, saying what to do, where it gives none. Calls `require_model_calls` first.
         """

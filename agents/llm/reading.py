@@ -1,4 +1,4 @@
-"""Finding the answer in what a server sends: one rule, whoever sends it.
+"""Finding the answer in a reply, by one rule for all servers.
 
 1. What stands before the last `</think>` is not looked at.
 2. In the rest the answer is the one JSON object that keeps the schema (`agents.llm.schema.Answer`), alone, in a
@@ -17,7 +17,7 @@ from agents.llm.schema import Answer
 from agents.policy import Outcome
 
 LONGEST = 2**16
-"""Characters in which an answer is looked for; schemas and limits of tokens keep texts far below."""
+"""Characters that are searched for an answer. Schemas and token limits keep replies far shorter."""
 
 END_OF_THOUGHTS = "</think>"
 

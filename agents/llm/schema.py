@@ -1,7 +1,7 @@
-"""What a model answers: JSON of this schema, which servers enforce while it is written.
+"""The JSON schema of an answer, which servers enforce while generating.
 
-Where a server doesn't, two things are taken for what they mean: a choice in capitals or with blanks around it, and a
-number as text, with a percent sign or without ("50 %" for 50). Nothing else is.
+Where a server doesn't enforce it, two deviations are accepted: a choice in capitals or with blanks around it, and a
+number as text, with or without a percent sign ("50 %" for 50).
 
 Choices are enumerated rather than ranges of numbers, since grammars can enforce only the former. Words come before the
 choice, so that a model reasons before it decides.
@@ -28,7 +28,7 @@ NUMBER = re.compile(r"\s*(\d{1,3})(?:\.0+)?\s*%?\s*")
 
 
 def one_line(text: str, longest: int = WORDS_MAX) -> str:
-    """Printable and short: what a model or its server says goes to logs and terminals."""
+    """The text in one printable line of limited length, for logs and terminals."""
     printable = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(printable.split())[:longest]
 

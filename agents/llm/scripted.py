@@ -1,4 +1,4 @@
-"""A model that says what a file says: for tests, and for trying a run without a model."""
+"""A stand-in for a model, which answers with the lines of a file: for tests, and for trying a run without a model."""
 
 from __future__ import annotations
 
