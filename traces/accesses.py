@@ -1,4 +1,4 @@
-"""What trainers ask for, as data frames: how popular nodes are, and how soon they are asked for again."""
+"""Accesses to remote rows as data frames: popularity of nodes, and reuse distances."""
 
 from __future__ import annotations
 

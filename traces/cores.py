@@ -1,4 +1,4 @@
-"""How many cores this process may use: those that it may run on, and no more than its containers are allowed."""
+"""How many cores this process may use, by its affinity and by the quotas of its control groups."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """The cores of this process: as many as are busy when so many processes of one thread each are started."""
+    """The number of cores that this process may use, rounded up: as many single-threaded workers as are worth
+    starting."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, math.ceil(min(cores, quota_cores())))
 
 
 def quota_cores(groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> float:
-    """The processor time a second that control groups allow this process, in cores; infinity where they don't limit it.
+    """The quota of processor time by control groups, in cores; infinity without a limit.
 
     `docker run --cpus`, Kubernetes and Slurm set it. A group's limit is that of all groups inside of it. `groups` lists
     those of the process, of version 2 (`0::/path`) or 1 (`4:cpu,cpuacct:/path`), which are folders in `mounted`.
@@ -28,7 +29,7 @@ def quota_cores(groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("
     for _, controllers, path in lines:
         if controllers == "" or "cpu" in controllers.split(","):
             root = mounted / controllers
-            group = root / path.lstrip("/")  # which a container that doesn't see its host's groups doesn't have
+            group = root / path.lstrip("/")  # missing in a container that doesn't see its host's groups
             least = min(least, *(_quota(folder) for folder in (group, *group.parents) if folder.is_relative_to(root)))
     return least
 
@@ -41,5 +42,5 @@ def _quota(group: Path) -> float:
         else:
             quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
         return float(quota) / float(period) if float(quota) > 0 else math.inf  # -1: no limit
-    except (OSError, ValueError):  # the root group has no such files, and "max" is no number
+    except (OSError, ValueError):  # the root group has no such files, and "max" is not a number
         return math.inf

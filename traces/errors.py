@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this", and how a command reports it."""
+"""`InputError`, the exception for everything that the user can fix, and how a command reports it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class InputError(Exception):
 
 
 class Terminated(BaseException):
-    """SIGTERM: ends what Ctrl-C ends, and in the same way. (Typer would take a `KeyboardInterrupt` for Ctrl-C.)"""
+    """SIGTERM as an exception; it ends a run as Ctrl-C does. (A `KeyboardInterrupt` would make Typer report Ctrl-C.)"""
 
 
 @contextmanager
 def sigterm_as_exception() -> Iterator[None]:
-    """Turn SIGTERM into `Terminated`, so that what is running is ended and what was kept so far is not lost."""
+    """Turn SIGTERM into `Terminated`, so that processes are ended and partial results are kept."""
 
     def terminate(number: int, frame: object) -> None:
         raise Terminated
@@ -33,7 +33,8 @@ def sigterm_as_exception() -> Iterator[None]:
 
 @contextmanager
 def ctrl_c_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C, in processes that are started meanwhile for ever: it reaches all of them, and one answers."""
+    """Ignore Ctrl-C in the block, and for ever in processes started in it: the terminal sends it to all of them, and
+    only the first should react."""
     if threading.current_thread() is not threading.main_thread():  # which alone may change what signals do
         yield
         return
@@ -53,7 +54,7 @@ def run_command(command: Callable[[], object]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.filename is None:  # no file's fault: a lost connection, say
+        if error.filename is None:  # not about a file, but a lost connection, for example
             raise
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(2)

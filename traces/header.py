@@ -1,4 +1,4 @@
-"""Where a trace comes from: the JSON header that travels in the parquet file's metadata under `rudder_twin`."""
+"""The header of a trace: JSON in the parquet file's metadata, under the key `rudder_twin`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from traces.errors import InputError
 
 FORMAT_VERSION = 2
-"""What is written. Version 1, without node types and with a value in every time, is read as well."""
+"""The version that is written. Version 1, which has no node types and no missing times, is read as well."""
 
 
 class _Frozen(BaseModel):
@@ -17,7 +17,7 @@ class _Frozen(BaseModel):
 
 
 class GraphInfo(_Frozen):
-    """The graph as it was given to the partitioner. `scale_note` says what a synthetic one is a model of."""
+    """The graph that was partitioned. `scale_note` says what a synthetic graph models."""
 
     name: str
     kind: Literal["real", "synthetic", "unstated"]
@@ -55,7 +55,7 @@ class NodeType(_Frozen):
 
     @property
     def written_bytes(self) -> int:
-        """Bytes of a row that training writes, so that they are fetched every time."""
+        """Bytes of a row that training updates; they can't be cached."""
         return sum(one.row_bytes for one in self.features if one.trainable)
 
 
@@ -75,7 +75,7 @@ class PartitionInfo(_Frozen):
 
 
 class ClusterInfo(_Frozen):
-    """The hosts that ran, one a partition. `link_bytes_per_s` is None where links were not shaped."""
+    """The hosts, one a partition. `link_bytes_per_s` is None where links were not shaped."""
 
     form: str
     hosts: tuple[str, ...]
@@ -114,11 +114,12 @@ class OverheadInfo(_Frozen):
 
 
 class Header(_Frozen):
-    """All that is known of a captured run beside its rows. `complete` is False where the run died early.
+    """Everything about a captured run except its rows. `complete` is False for a run that ended early.
 
-    `node_types` are empty where the graph has one, whose row has `graph.feature_bytes` bytes, none of them trainable.
-    `trainer_partitions` names the partition beside each trainer, where that isn't the order of ranks;
-    `trainer_minibatches` the minibatches an epoch of each, where they differ: `minibatches_per_epoch` is the most.
+    `node_types` is empty for a graph of one type, whose rows have `graph.feature_bytes` bytes that training doesn't
+    update. `trainer_partitions` gives each trainer's partition, where that doesn't follow from its rank.
+    `trainer_minibatches` gives each trainer's minibatches an epoch, where they differ; `minibatches_per_epoch` is then
+    their maximum.
     """
 
     format_version: Literal[1, 2] = FORMAT_VERSION  # type: ignore[assignment]
@@ -158,7 +159,7 @@ class Header(_Frozen):
         return self.partition.parts * self.cluster.trainers_per_host
 
     def partition_of(self, rank: int) -> int:
-        """The partition that trainer `rank` runs beside, which is also the number of its host."""
+        """The partition on the host of trainer `rank`; hosts have the same numbers."""
         return self.trainer_partitions[rank] if self.trainer_partitions else rank // self.cluster.trainers_per_host
 
     def minibatches_of(self, rank: int) -> int:
@@ -175,7 +176,7 @@ class Header(_Frozen):
 
     @property
     def notice(self) -> str:
-        """What a reader must know before anything else: empty for a real graph and a complete run."""
+        """The warning to print first, if the graph is synthetic or the run incomplete; else empty."""
         parts = []
         if self.graph.kind == "synthetic":
             note = self.graph.scale_note.removeprefix("synthetic, ") or self.graph.name

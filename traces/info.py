@@ -1,4 +1,4 @@
-"""`python -m traces.info FILE`: what a trace holds, where it comes from, and what a buffer could win on it."""
+"""`python -m traces.info FILE`: a trace's provenance and shape, and how much its accesses repeat."""
 
 from __future__ import annotations
 

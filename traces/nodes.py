@@ -1,4 +1,4 @@
-"""What a trace knows of the remote nodes of a partition."""
+"""The remote nodes of a partition, as a trace holds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another package `agents`, such as openai-agents, that Python finds before this project's own."""
+"""Detects a foreign package named `agents`, such as openai-agents, in the place of this project's."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 
 OWN = "policy_driver.py"
-"""A file of this project's package."""
+"""A file that only this project's package has."""
 
 
 class OtherAgents(ImportError):
-    """The package `agents` is another one."""
+    """`import agents` gives a foreign package."""
 
 
 def refuse_other_agents() -> None:

@@ -1,4 +1,4 @@
-"""Places that commands write to: looked at before the work begins, and written under a temporary name first."""
+"""Output files and folders: checked before the work begins, and written under a temporary name first."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """The name to write a file under, in a folder that is made if need be; it is renamed when the block ends well.
+    """Yields a temporary name to write a file under, and renames it to `path` when the block succeeds. Makes the folder
+    if necessary.
 
     Raises `InputError` where that can't be done.
     """
@@ -72,6 +73,7 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
 
 
 def parquet(table: pl.DataFrame) -> bytes:
-    """A table as a parquet file. Polars itself says of a full disk that the file is out of specification."""
+    """A table as the bytes of a parquet file. (Polars, writing to a full disk itself, reports an invalid file
+    instead.)"""
     table.write_parquet(content := BytesIO(), compression="zstd")
     return content.getvalue()

@@ -1,4 +1,5 @@
-"""Reading traces: lazily, by trainer and epoch, validated, so that a file larger than memory works."""
+"""Reading traces lazily, by trainer and epoch, so that files may be larger than memory; everything read is
+validated."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ class Epoch:
     """One epoch of one trainer. Minibatch m asked for `ids[offsets[m]:offsets[m + 1]]`, ascending and distinct.
 
     `columns` holds the counts (int64) and times (float64, seconds) of `traces.schema`, shape (minibatches,);
-    `owner_done_s` has shape (minibatches, partitions). Times that the run didn't tell are NaN throughout.
+    `owner_done_s` has shape (minibatches, partitions). Times that the run didn't record are NaN throughout.
     """
 
     rank: int
@@ -35,7 +36,7 @@ class Epoch:
 
 
 class Trace:
-    """A trace file, opened: its header is read, its rows are not.
+    """A trace file. Opening it reads the header, not the rows.
 
     Raises `InputError` for a file that is no parquet file, truncated, no trace, of another version, without a column,
     or empty; and, where rows are read, for values that can't be, naming file, row group and column.
@@ -69,14 +70,14 @@ class Trace:
 
     @property
     def remote_rows(self) -> int:
-        """Remote rows that all trainers asked for over the whole run, out of the row groups' statistics."""
+        """Remote rows requested by all trainers over the whole run, from the row groups' statistics."""
         metadata = self._file.metadata
         names = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
         column = next(i for i, name in enumerate(names) if name.startswith("remote_ids"))
         return sum(metadata.row_group(group).column(column).num_values for group in self._epochs.values())
 
     def ids(self, rank: int, epoch: int) -> NDArray[np.int64]:
-        """The remote ids of one epoch of one trainer, minibatch after minibatch, and nothing else of it."""
+        """Only the remote ids of one epoch of one trainer, minibatch after minibatch."""
         return _lists(self._read([self._epochs[rank, epoch]], ["remote_ids"]).column("remote_ids"))[0]
 
     def nodes(self, partition: int) -> Nodes:
@@ -154,7 +155,7 @@ class Trace:
                 raise InputError(f"{self.path}: column {field.name} is of type {kind}; it must be {field.type}")
 
     def _index(self) -> tuple[dict[int, list[int]], dict[tuple[int, int], int]]:
-        """Which row group holds what, out of the row groups' statistics."""
+        """Find the row groups of each record, partition, rank and epoch, from the row groups' statistics."""
         nodes: dict[int, list[int]] = {}
         epochs: dict[tuple[int, int], int] = {}
         metadata = self._file.metadata

@@ -1,4 +1,4 @@
-"""`python -m traces.record --out t.parquet -- train.py ARGS`: record somebody's DistDGL job, whoever launches it."""
+"""`python -m traces.record --out t.parquet -- train.py ARGS`: record a user's DistDGL job under any launcher."""
 
 from __future__ import annotations
 

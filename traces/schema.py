@@ -1,4 +1,4 @@
-"""The columns of a trace, and what must hold of them. `traces/README.md` tells the same to people.
+"""The columns of a trace, and their constraints. `traces/README.md` describes them for people.
 
 One parquet file. First the row groups of `record = "nodes"`: the remote nodes of a partition. Then one row group an
 epoch a trainer with `record = "minibatch"`: its minibatches in order. Columns of the other record are null.
@@ -30,7 +30,8 @@ TIMES = {
     "update_s": "optimizer step",
     "step_s": "the whole minibatch, from start_s to the end of the update",
 }
-"""Every measured time of a minibatch, in seconds. What a run didn't tell is null in all minibatches of a row group."""
+"""Every measured time of a minibatch, in seconds. A time that the run didn't record is null in all minibatches of a row
+group."""
 
 COUNTS = {
     "seeds": "seed nodes",
@@ -97,7 +98,8 @@ def minibatch_fault(
     times: dict[str, NDArray[np.float64]],
     owner_lengths: NDArray[np.int64] | None,
 ) -> str | None:
-    """What is wrong with one epoch of one trainer, as "column: reason", or None. Times not told are left out."""
+    """What is wrong with one epoch of one trainer, as "column: reason", or None. Times that weren't recorded are left
+    out."""
     if not ascending(ids, offsets):
         return "column remote_ids: not strictly ascending within a minibatch"
     if fault := _remote_fault(header, partition, ids):

@@ -1,10 +1,10 @@
-"""`python -m traces.synthetic`: traces of any size with the statistics of a captured one, and no graph behind them.
+"""`python -m traces.synthetic`: traces of any size with the statistics of a captured one, without a graph.
 
-Every remote node of a captured trainer is taken with how often the run asked for it, its degrees, and whether it is in
-the halo; what is drawn anew is when. So popularity and halo are the captured ones. Reuse is fitted by one number, the
-*regularity*: nodes that are asked for once an epoch, whenever it is, come back after about an epoch; a share of the
-nodes spreads its accesses evenly over the epochs, the others at random. A larger trace has every node several times, a
-longer one repeats the captured counts at other moments, and so asks for no new nodes. The header says synthetic.
+Each remote node of a captured trainer keeps its number of accesses, its degrees, and its place in or outside the halo;
+only the minibatches of its accesses are drawn anew. So popularity and halo are those of the captured run. Reuse
+distances are fitted by one parameter, the *regularity*: the share of nodes whose accesses are spread evenly over the
+epochs; those of the other nodes are placed at random. A larger trace has copies of every node. A longer one repeats the
+captured counts at other times, and has no new nodes. The header marks the trace as synthetic.
 
 Not kept: which nodes are asked for together, and how popularity drifts.
 """

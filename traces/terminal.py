@@ -1,4 +1,4 @@
-"""What all commands have in common: two options, and where they print."""
+"""What all commands share: `--json` and `--quiet`, consoles, progress bars, and the record of the command line."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 PIPE_COLUMNS = 200
-"""In a pipe, a row of a table is a line, for `grep` and `less -S`."""
+"""Columns in a pipe: wide enough to keep a table's row on one line, for `grep` and `less -S`."""
 
 
 def console(quiet: bool = False) -> Console:
-    """Where tables and sentences go: stdout, or nowhere."""
+    """The console for tables and sentences: stdout, or nothing if `quiet`."""
     from rich.console import Console
 
     screen = Console(quiet=quiet, highlight=False)
@@ -29,7 +29,7 @@ def console(quiet: bool = False) -> Console:
 
 
 def progress(*columns: str | ProgressColumn, quiet: bool = False) -> Progress:
-    """A progress bar on stderr, gone when it is done; none where nobody looks."""
+    """A progress bar on stderr that disappears at the end; none if stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -42,7 +42,7 @@ ADDRESSES = ("--model-host", "--ollama-host")
 
 
 def command_line(module: str) -> str:
-    """The command as it was given, to be kept with what it made; without passwords in addresses."""
+    """The command line, to be stored with results; passwords in addresses are removed."""
     words, option = [], ""
     for word in sys.argv[1:]:
         name, equals, value = word.partition("=")

@@ -1,4 +1,4 @@
-"""Code that is named by its place, `path/to/file.py` or `package.module`: found, told by a checksum, and loaded.
+"""Users' code, named by file (`path/to/file.py`) or module (`package.module`): found, identified by a checksum, loaded.
 
 Nothing of it runs before `load` is called.
 """
@@ -23,7 +23,8 @@ from traces.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class UserCode:
-    """A thing in a file or module: `source` is `path/to/file.py` or `package.module`, `name` what is meant there."""
+    """An object in a file or module: `source` is `path/to/file.py` or `package.module`, `name` the object's name
+    there."""
 
     source: str
     name: str
@@ -38,12 +39,12 @@ class UserCode:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is such a file or module."""
+        """Whether the file or module exists."""
         return self.source == "__main__" or self.is_in_a_file
 
     @property
     def is_in_a_file(self) -> bool:
-        """Whether its file is there; what is defined in a notebook or at a prompt has none."""
+        """Whether it has a file that exists; code from a notebook or a prompt has none."""
         try:
             return self.file.is_file()
         except InputError:
@@ -67,7 +68,7 @@ class UserCode:
         return sha256_of(self.file)
 
     def load(self) -> Any:
-        """What it names, once the file has been run. Raises `InputError` where that fails."""
+        """Run the file or import the module, and return the object. Raises `InputError` where that fails."""
         try:
             found: Any = load_file(self.file) if self.is_file else import_module(self.source)
         except InputError:
@@ -81,7 +82,7 @@ class UserCode:
         return found
 
     def failed(self, what: str, error: Exception) -> InputError:
-        """What to raise for an exception of this code: in one line, with the line of the file that it came from."""
+        """The `InputError` for an exception of this code: one line, with the line number in the file."""
         name = self.file.name if self.is_in_a_file else ""
         lines = [frame.lineno for frame in extract_tb(error.__traceback__) if Path(frame.filename).name == name]
         lines += [error.lineno] if isinstance(error, SyntaxError) else []
@@ -91,10 +92,10 @@ class UserCode:
 
 
 def source_sha256(defined: type) -> str:
-    """The checksum of what a class is made of: its module's file, or else the source of its functions, as `inspect`
-    knows it of notebooks. "" where there is neither."""
+    """The checksum of a class's source: of its module's file, or for notebooks of its functions, as `inspect` finds
+    them. "" without either."""
     file = getattr(sys.modules.get(defined.__module__), "__file__", None)
-    if file is not None and Path(file).is_file():  # a script that came through a pipe calls it <stdin>
+    if file is not None and Path(file).is_file():  # the file of a script from a pipe is <stdin>
         return sha256_of(Path(file))
     try:
         functions = [inspect.getsource(one) for one in vars(defined).values() if inspect.isfunction(one)]
@@ -104,10 +105,10 @@ def source_sha256(defined: type) -> str:
 
 
 def load_file(path: Path) -> ModuleType:
-    """The module that a file is; run once as long as its content stays what it is.
+    """A file as a module. It is run again only when its content has changed.
 
-    What stands beside the file can be imported from it, after all that can be imported anyway. It is in `sys.modules`
-    under a name of its own, the same in every process, so that objects of its classes can be pickled.
+    The file can import what lies in its folder, which comes last on `sys.path`. Its name in `sys.modules` is unique and
+    the same in every process, so that objects of its classes can be pickled.
     """
     path, content = path.resolve(), path.read_bytes()
     name = f"{path.stem}_{hashlib.sha256(bytes(path) + b' ' + content).hexdigest()[:16]}"

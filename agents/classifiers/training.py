@@ -156,7 +156,7 @@ def _xgboost(x: Array, y: NDArray[np.bool_], weights: Array, seed: int) -> Model
         left = np.array(tree["left_children"])
         splits = np.array(tree["split_conditions"], np.float32)
         leaf = left < 0
-        # XGBoost goes left below its threshold, trees here at or below theirs: the next smaller number.
+        # XGBoost goes left below a threshold, `Tree` at or below it: so the next smaller number is taken
         before = np.nextafter(splits, np.float32(-np.inf))
         feature = np.where(leaf, -1, tree["split_indices"])
         right = np.array(tree["right_children"])

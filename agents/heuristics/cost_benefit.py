@@ -6,17 +6,18 @@ from agents.policy import Decision, Observation, RunFacts
 from traces.errors import InputError
 
 WEIGHT = 0.25
-"""Weight of the newest figure in the moving averages."""
+"""Weight of the newest figure in the moving average."""
 
 
 class CostBenefit:
     """A cost-benefit rule over HORIZON minibatches.
 
-    The benefit is the drop of the hit rate since the last replacement, times the rows of the next HORIZON minibatches
-    (or of those left), times the usual seconds a row: those of the cost model (`RunFacts.row_s`), or without one the
-    mean stall a row so far. The cost is the mean number of rows of a replacement, times the stall a row caused in the
-    last window. So it waits while links are congested, and replaces whenever rows cost nothing. After HORIZON
-    minibatches without a replacement it makes one, to measure again.
+    Replaces if benefit >= cost. The benefit is the drop from the best hit rate since the last replacement to the
+    present one, times the remote rows of the next HORIZON minibatches (or of those left), times the usual seconds a
+    row: those of the cost model (`RunFacts.row_s`), or without one the mean stall a fetched row so far. The cost is the
+    moving average of a replacement's rows, times the stall a fetched row caused in the last window. So the policy waits
+    while links are congested, and replaces whenever rows cost no time. After HORIZON minibatches without a replacement
+    it makes one, to measure again.
     """
 
     def __init__(self, horizon: int = 32) -> None:
@@ -33,7 +34,7 @@ class CostBenefit:
         self._replaced_at: int | None = None
 
     def decide(self, observation: Observation) -> Decision:
-        """Replace if the benefit exceeds the cost."""
+        """Compare benefit and cost."""
         window, run = observation.window, observation.run
         self._stall_s += window.stall_s
         self._fetched += window.fetched_rows

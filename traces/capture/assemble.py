@@ -22,7 +22,7 @@ from traces.writer import TraceWriter
 
 
 def whole_epochs(fragments: Path, trainers: int) -> int:
-    """How many epochs, from the first, every trainer finished."""
+    """The number of epochs that every trainer finished, counted from the first."""
     epoch = 0
     while all(fragment(fragments, rank, epoch).is_file() for rank in range(trainers)):
         epoch += 1
@@ -32,8 +32,8 @@ def whole_epochs(fragments: Path, trainers: int) -> int:
 def assemble(path: Path, header: Header, nodes: Iterable[Nodes], fragments: Path) -> Header:
     """Write the trace of all whole epochs in `fragments` to `path`, and return the header it got.
 
-    `header.epochs`, the minibatches of an epoch and `complete` are set to what is there: a run that died in its fifth
-    epoch leaves four, marked incomplete, as does one whose fifth epoch has fewer minibatches. Raises `InputError` where
+    Sets `header.epochs`, the minibatches of an epoch, and `complete` by the fragments: a run that died in its fifth
+    epoch, or whose fifth epoch has fewer minibatches, gives four epochs, marked incomplete. Raises `InputError` where
     there is no whole epoch.
     """
     epochs, ranks = whole_epochs(fragments, header.trainers), range(header.trainers)
@@ -66,9 +66,9 @@ def assemble(path: Path, header: Header, nodes: Iterable[Nodes], fragments: Path
 
 
 def _on_common_clock(tables: list[pa.Table], origin: float) -> Iterable[pa.Table]:
-    """Count starts from `origin`, and tell waiting for the slowest trainer from the all-reduce itself.
+    """Shift start times to begin at `origin`, and separate waiting for the slowest trainer from the all-reduce itself.
 
-    Where a trainer doesn't tell when its gradients were ready, neither is known of any.
+    If any trainer didn't record when its gradients were ready, both are unknown for all.
     """
     slowest = np.full(max(map(len, tables)), -np.inf)
     for table in tables:
@@ -101,7 +101,7 @@ def _minibatches(path: Path) -> int:
 
 
 def overhead(measured: dict[str, Any]) -> OverheadInfo | None:
-    """What recording cost, out of the step lengths of interleaved minibatches; None where there are too few pairs.
+    """The overhead of recording, from the step times of interleaved minibatches; None if there are too few pairs.
 
     The two lists are paired in order of time. The standard error is that of the mean difference over the mean plain
     step. The first pair, still warming up, is left out.

@@ -1,6 +1,6 @@
 """Message passing over a block's edges in plain PyTorch, for GPUs: PyPI's dgl computes on CPUs only.
 
-The functions take the parameters of `dgl.nn` convolutions and give what these give; on CPUs `dgl.nn` itself is faster.
+The functions use the parameters of `dgl.nn` convolutions and return the same; on CPUs, `dgl.nn` is faster.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ class BlockEdges:
         return BlockEdges(self.src.to(device), self.dst.to(device), self.dst_nodes)
 
     def record_stream(self, stream: torch.cuda.Stream) -> None:
-        """Keep the memory until what `stream` has been asked for by now is done."""
+        """Keep the memory until the work queued on `stream` is done."""
         self.src.record_stream(stream)
         self.dst.record_stream(stream)
 
 
 def sage_conv(conv: Any, edges: BlockEdges, features: torch.Tensor) -> torch.Tensor:
-    """What a mean-aggregating `dgl.nn.SAGEConv` gives: shape (destinations, width). No neighbours have mean 0."""
+    """The output of a mean-aggregating `dgl.nn.SAGEConv`: shape (destinations, width). The mean of no neighbours is
+    0."""
     shrinks = conv.fc_neigh.in_features > conv.fc_neigh.out_features  # then fewer numbers are summed after the product
     sent = conv.fc_neigh(features) if shrinks else features
     total = sent.new_zeros(edges.dst_nodes, sent.shape[1]).index_add(0, edges.dst, sent[edges.src])
@@ -54,7 +55,7 @@ def sage_conv(conv: Any, edges: BlockEdges, features: torch.Tensor) -> torch.Ten
 
 
 def gat_conv(conv: Any, edges: BlockEdges, features: torch.Tensor) -> torch.Tensor:
-    """What `dgl.nn.GATConv` without residual or dropout gives: shape (destinations, heads, width)."""
+    """The output of `dgl.nn.GATConv` without residual or dropout: shape (destinations, heads, width)."""
     _, heads, width = conv.attn_l.shape
     rows = conv.fc(features).view(-1, heads, width)
     of_src, of_dst = (rows * conv.attn_l).sum(-1), (rows[: edges.dst_nodes] * conv.attn_r).sum(-1)

@@ -1,4 +1,4 @@
-"""One clock for trainers on several hosts: how far each one's `perf_counter` is from that of rank 0."""
+"""Clock offsets between trainers on several hosts: each one's `perf_counter` against rank 0's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEVERAL_HOSTS = (
 def offset_s(rank: int, world_size: int, group: Any = None) -> float:
     """What to add to this trainer's `perf_counter` to get rank 0's; every trainer of the group must call it.
 
-    Cristian's algorithm: rank 0 answers with its time, which is taken to be half of the shortest round trip old. So the
+    Cristian's algorithm: rank 0 replies with its time, which is assumed to be half of the shortest round trip old. The
     error is at most half of that round trip.
     """
     import torch

@@ -32,5 +32,5 @@ def to_device(
         blocks = [block.to(device) for block in blocks]
     copying.synchronize()
     for one in [*features.values(), *([] if labels is None else [labels]), *blocks]:
-        one.record_stream(computing)  # else its memory may be given away while it is still in use
+        one.record_stream(computing)  # or its memory could be reused while the copy is still running
     return features, labels, blocks

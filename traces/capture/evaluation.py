@@ -1,4 +1,4 @@
-"""How good the trained model is on nodes that it was not trained on."""
+"""Evaluation of the trained model on validation and test nodes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def evaluate(connection: Connection, training: Training, split: Split, loader_op
     )
     loader = dgl.dataloading.DistNodeDataLoader(graph, nodes, shuffle=False, **loader_options)
     model, device = training.model.module, training.device
-    counted = torch.zeros(3, dtype=torch.float64)  # right, wrongly given, wrongly missing
+    counted = torch.zeros(3, dtype=torch.float64)  # true positives, false positives, false negatives
     model.eval()
     with torch.no_grad():
         for input_nodes, seeds, blocks in loader:
@@ -41,7 +41,8 @@ def evaluate(connection: Connection, training: Training, split: Split, loader_op
 
 
 def _count(scores: torch.Tensor, labels: torch.Tensor, multi_label: bool) -> torch.Tensor:
-    """A class for every node makes one error wrongly given and one wrongly missing, so F1 is then the accuracy."""
+    """True positives, false positives and false negatives. With one class a node, each error counts as one of the
+    latter two each, so that F1 is the accuracy."""
     if not multi_label:
         right = (scores.argmax(1) == labels).sum()
         return torch.stack([right, len(labels) - right, len(labels) - right])

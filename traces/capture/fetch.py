@@ -1,8 +1,8 @@
 """Fetching features from DistDGL's store, with the time of every part.
 
-DistDGL's own `pull` is one call into C++. This one does the same things in the same order (a request to every owner
-back-to-back, the local gather while they are on their way, then the responses as they come, scattered one after
-another) through DGL's public request classes, so that it can tell when each owner's rows were in place.
+DistDGL's own `pull` is one call into C++. This one does the same in the same order through DGL's public request
+classes, and records when each owner's rows were in place: it sends one request to each owner, gathers local rows
+meanwhile, and scatters the responses in the order in which they arrive.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from traces.job.lock import RPC
 
 @dataclass(slots=True)
 class FetchTimes:
-    """How one fetch went: seconds from its start, and what a buffer did for it (nothing, where there is none).
+    """The times of one fetch in seconds from its start, and the counts of a buffer (0 without one).
 
-    `buffer_s` is what looking up the buffer took before the fetch and filling its slots after it, `decide_s` how long
-    the fetch waited for a policy; neither counts as fetching.
+    `buffer_s` is the time of the buffer's look-up and of filling its slots, `decide_s` the time spent waiting for the
+    policy; neither counts as fetching.
     """
 
     local_gather_s: float = 0.0
@@ -51,7 +51,7 @@ Arrays = dict[str, NDArray[Any]]
 class FeatureSource(Protocol):
     """Where a trainer gets the features of its input nodes from.
 
-    `fetch` runs in the thread that prepares minibatches; the others are told from the thread that trains.
+    `fetch` runs in the thread that prepares minibatches; the other methods are called by the training thread.
     """
 
     def fetch(self, input_nodes: torch.Tensor) -> tuple[Rows, FetchTimes]:
@@ -78,7 +78,7 @@ def _in_order(at: NDArray[np.int64]) -> bool:
 
 
 class Sharded:
-    """A tensor of node data whose rows DGL's servers share out: what one process knows of it.
+    """One process's view of a tensor of node data that is sharded over DGL's servers.
 
     `key` is its name in the store, `local` this machine's rows (of any dtype that numpy knows), `policy` DGL's own
     partition policy, which says who owns a row.
@@ -96,7 +96,7 @@ class Sharded:
     ) -> None:
         """Put this machine's own rows in place."""
         if len(own) * 2 > len(rows) == len(at) and rows.flags.c_contiguous and _in_order(at):
-            # in one pass over memory; what lands in others' places is overwritten when their responses come
+            # in one pass over memory; the places of remote rows are overwritten when responses arrive
             every = np.zeros(len(rows), np.int64)
             every[own] = local_ids
             np.take(self.local, every, axis=0, out=rows, mode="clip")
@@ -109,7 +109,7 @@ class Sharded:
 
     @classmethod
     def of(cls, tensor: Any) -> Sharded:
-        """What this process knows of a DistTensor."""
+        """The view of a DistTensor."""
         return cls(tensor.kvstore_key, tensor.local_partition, tensor.part_policy)
 
     def empty(self, count: int) -> NDArray[Any]:
@@ -132,8 +132,9 @@ class Sharded:
         times: FetchTimes,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        """Put the row of `ids[i]` into place `at[i]` of `rows`. `owners` is what `by_owner` gave for the ids, `start`
-        when the fetch began, which may be of several tensors; `meanwhile` is called once the requests are on their way.
+        """Put the row of `ids[i]` into place `at[i]` of `rows`. `owners` is the result of `by_owner` for the ids,
+        `start` the start of the whole fetch, which may be of several tensors. `meanwhile` is called once the requests
+        have been sent.
         """
         of_part, local_ids = owners
         servers = rpc.get_num_server_per_machine()
@@ -181,8 +182,8 @@ class DistStore:
         at: NDArray[np.int64],
         meanwhile: Callable[[str], None] = lambda name: None,
     ) -> FetchTimes:
-        """Put the row of `ids[i]` into place `at[i]` of `rows`, one feature after another: a response doesn't say which
-        one it is of. `meanwhile(name)` is called once a feature's requests are on their way."""
+        """Put the row of `ids[i]` into place `at[i]` of `rows`, one feature after another, since responses don't name
+        their feature. `meanwhile(name)` is called once a feature's requests have been sent."""
         start = perf_counter()
         times = FetchTimes(owner_done_s=[0.0] * self._any.parts)
         owners = self._any.by_owner(ids)

@@ -1,4 +1,4 @@
-"""Running a capture on a cluster, and keeping what it recorded however it ends."""
+"""Running a capture on a cluster, and keeping its whole epochs however it ends."""
 
 from __future__ import annotations
 
@@ -43,18 +43,19 @@ ALL = -1
 """A fanout: all neighbours."""
 
 ENDINGS = (InputError, KeyboardInterrupt, Terminated, ClusterError)
-"""What ends a run after which nothing is left to recover."""
+"""Exceptions that end a run and leave nothing to recover."""
 
 Keep = Callable[[Path, Header], None]
-"""Takes what it wants of the fragments, out of which the trace with this header has just been made."""
+"""Called with the fragments' folder and the trace's header when the trace has been written; it may copy more from the
+fragments."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capture:
     """What to capture: DistDGL training a `model` on the partitions of `part_config` of the graph in `graph_dir`.
 
-    `fanout` is in DGL's order, the last entry being the hop of the seeds. `policy` is what the run itself does about
-    prefetching, as the trace will say, and `depth` the number of minibatches that it prepares ahead. After every
+    `fanout` is in DGL's order, the last entry being the hop of the seeds. `policy` is the prefetching policy of the run
+    itself, which the trace records, and `depth` the number of minibatches that it prepares ahead. After every
     `evaluate_every` epochs and at the end the model is evaluated; 0: never. `entry` is the program of every process,
     `program` the command that the trace will name.
     """
@@ -90,7 +91,7 @@ class Capture:
 
 
 def fragments_of(out: Path) -> Path:
-    """Where the trainers write while the trace `out` is being captured."""
+    """The folder that trainers write to while the trace `out` is being captured."""
     return out.with_name(out.name + ".fragments")
 
 
@@ -106,20 +107,20 @@ def capture(
     on_progress: Callable[[int], None] = lambda _: None,
     keep: Keep = lambda fragments, header: None,
 ) -> Header:
-    """Run the capture and write its trace to `out`; `on_progress` hears the number of whole epochs as they come.
+    """Run the capture and write its trace to `out`; `on_progress` is called with the number of finished epochs.
 
-    `arguments` gives what the workers are told beside the plan; knowing the header and, in the fragments' folder, every
-    partition's nodes, it can still refuse. A run that dies or is interrupted leaves the trace of its whole epochs,
-    marked incomplete, and the exception goes on; without a whole epoch it leaves nothing. Either way `keep` is called
-    once the trace is there. Raises `ClusterError` for a run that died, `InputError` for options that can't be, and for
-    the leftovers of an earlier capture that was killed (see `recover`).
+    `arguments` is called with the fragments' folder, which holds every partition's nodes, and the header. It returns
+    further arguments of the workers, or raises to refuse the run. A run that dies or is interrupted leaves a trace of
+    its whole epochs, marked incomplete, and the exception is raised again; without a whole epoch it leaves nothing.
+    `keep` is called whenever a trace has been written. Raises `ClusterError` for a run that died, `InputError` for
+    options that can't be, and for the leftovers of an earlier capture that was killed (see `recover`).
     """
     fragments = fragments_of(out).resolve()
     if fragments.exists():
         raise InputError(f"{fragments}: left by a capture that was killed; run again with --recover to keep it")
     graph = Graph.load(plan.graph_dir)
     header = _header(plan, graph)
-    fragments.mkdir(parents=True, mode=0o700)  # for a live run it holds the key to the process that asks models
+    fragments.mkdir(parents=True, mode=0o700)  # a live run keeps the key of its agent process here
     cost: OverheadInfo | None = None
     ended_well = False
     try:
@@ -143,7 +144,7 @@ def capture(
 
 
 def _arguments(plan: Capture, graph: Graph, fragments: Path) -> dict[str, Any]:
-    """What `worker.run` is told."""
+    """The arguments of `worker.run`."""
     return {
         "fanout": plan.fanout,
         "batch_size": plan.batch_size,

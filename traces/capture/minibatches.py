@@ -1,4 +1,4 @@
-"""Preparing minibatches: sampling, fetching features and labels, in turn with training or ahead of it in a thread."""
+"""Preparing minibatches (sampling, features, labels), alternating with training or ahead of it in a thread."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Minibatches:
         return self._ahead(seed) if self.depth else self._prepare_all(seed)
 
     def prepare(self, start: float, input_nodes: torch.Tensor, seeds: torch.Tensor, blocks: list[Any]) -> Prepared:
-        """Fetch what a minibatch needs that has just been sampled, which began at `start`."""
+        """Fetch features and labels of a sampled minibatch, whose sampling began at `start`."""
         sampled = perf_counter()
         features, fetch = self.source.fetch(input_nodes)
         fetched = perf_counter()

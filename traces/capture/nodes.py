@@ -1,4 +1,4 @@
-"""What a trace tells of each partition's remote nodes: degrees, halo, and vertex inclusion probability."""
+"""Each partition's remote nodes for a trace: degrees, halo, and vertex inclusion probabilities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from traces.nodes import Nodes
 
 LISTED_FROM = 0.05
-"""A node outside the halo is listed where a trainer is expected to ask for it this often an epoch."""
+"""A node outside the halo is listed if a trainer is expected to request it at least so often an epoch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""What the commands that train on DistDGL check of their options, before any heavy import."""
+"""Checks of options by commands that train on DistDGL, before any heavy import."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def parse_fanout(text: str) -> tuple[int, ...]:
 
 
 def require_distdgl() -> None:
-    """One clear line instead of an import error deep inside."""
+    """Raise `InputError` if torch or dgl is missing, instead of a late import error."""
     for package in ("torch", "dgl", "packaging"):
         if find_spec(package) is None:
             here = f"{sys.version_info.major}.{sys.version_info.minor}"

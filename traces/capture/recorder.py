@@ -1,7 +1,7 @@
-"""Recording a trainer's run without disturbing it: during an epoch nothing is kept but clock readings and references.
+"""Recording a trainer's run with little overhead: during an epoch only clock readings and references are kept.
 
-All that costs time (finding the remote ids, sorting, compressing, writing) happens between epochs. Every epoch becomes
-a file of its own, renamed when whole, so that a crash costs at most the epoch in progress.
+Everything that takes time (finding the remote ids, sorting, compressing, writing) happens between epochs. Every epoch
+is written to a file of its own and renamed when complete, so that a crash loses at most the epoch in progress.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LOSS = "loss"
 """A column of fragments only: the loss of this trainer's seeds."""
 
 MODEL_FILE = "model.json"
-"""What rank 0 tells of the model, beside the fragments."""
+"""The file in which rank 0 describes the model, beside the fragments."""
 
 SCORES_FILE = "scores.jsonl"
-"""A line an evaluation: the epoch after which it was, and the score by split."""
+"""One line an evaluation: the epoch, and the score of each split."""
 
 
 READINGS = ("start_s", "prepare_start_s")
-"""Times of the schema that are readings of a clock, and not lengths."""
+"""Times of the schema that are clock readings, not durations."""
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class Recorder:
         path = fragment(self.directory, self.rank, epoch)
         partial = path.with_suffix(".partial")
         table = table.append_column(READY, ready).append_column(LOSS, loss)
-        pq.write_table(table, partial, compression="lz4")  # quick to write; the trace itself is packed closely
+        pq.write_table(table, partial, compression="lz4")  # fast to write; the trace itself is compressed better
         os.replace(partial, path)
         self._steps.clear()
 

@@ -24,7 +24,8 @@ FEATURE, LABEL = "feat", "label"
 
 
 class Training:
-    """Ready to run steps. Labels of one dimension are classes; those of two say of each class whether it applies."""
+    """One trainer's model, loss and optimizer. Labels are classes (one dimension) or indicators of every class
+    (two)."""
 
     def __init__(self, connection: Connection, arguments: dict[str, Any]) -> None:
         graph = connection.graph
@@ -61,7 +62,7 @@ class Training:
         return allreduce_hook(world, bucket)
 
     def _clock(self) -> float:
-        """Now, with all that was asked of a GPU done: else its work would be counted where somebody waits for it."""
+        """`perf_counter` once the GPU has finished its queue; otherwise its work would be counted in a later part."""
         if self.device != CPU:
             torch.cuda.synchronize(self.device)
         return perf_counter()
@@ -103,7 +104,7 @@ class Training:
             "copy_s": minibatch.copy_s,
             "forward_s": forward - prepared,
             "backward_s": ready - forward,
-            "allreduce_s": backward - ready,  # waiting included; the trainers' clocks tell them apart later
+            "allreduce_s": backward - ready,  # includes waiting, which `assemble` separates by the trainers' clocks
             "update_s": end - backward,
             "step_s": end - start,
         }

@@ -1,6 +1,6 @@
 """The training program that a capture runs in every process of the cluster: a GNN with DistDGL, recorded.
 
-A live run is the same program with something else in the place of DistDGL's own feature fetch (`replay.worker`).
+A live run is the same program with a buffer in the place of DistDGL's own feature fetch (`replay.worker`).
 """
 
 # no `from __future__ import annotations`, as in `training`
@@ -23,7 +23,7 @@ from traces.cluster.process import Connection, connect
 
 
 def run(arguments: dict[str, Any], make_source: MakeSource | None = None) -> dict[str, Any]:
-    """Train and record; `make_source` puts something else in the place of DistDGL's own feature fetch.
+    """Train and record; `make_source` may replace DistDGL's own feature fetch.
 
     Returns the step lengths of `_overhead`.
     """
