@@ -1,4 +1,4 @@
-"""Forking the servers and trainers of a job off a process that has imported torch and dgl, and seeing them end."""
+"""Forking a job's servers and trainers from a process that has imported torch and dgl, and reaping them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ TCP_LISTEN = "0A"
 
 
 def import_once() -> None:
-    """Import what all processes need, before they are forked: it takes seconds."""
+    """Import what all processes need once, before forking, as it takes seconds."""
     import dgl  # noqa: F401
     import torch._dynamo  # DistributedDataParallel imports it
     import torch.distributed  # noqa: F401
 
 
 def fork(job: Job, process: Process, enter: Callable[[int], None]) -> int:
-    """The process id of a new child that is `process`; `enter(machine)` makes it one of its machine."""
+    """Fork a child that runs `process`, and return its process id. The child calls `enter(machine)` to join its
+    machine."""
     child = os.fork()
     if child:
         return child
@@ -49,7 +50,7 @@ def fork(job: Job, process: Process, enter: Callable[[int], None]) -> int:
 
 
 def listens(child: int, port: int) -> bool:
-    """Whether anything in the network of `child` listens at `port`; not if `child` has ended."""
+    """Whether a process in the network namespace of `child` listens at `port`; False if `child` has ended."""
     try:
         sockets = [line.split() for line in Path(f"/proc/{child}/net/tcp").read_text().splitlines()[1:]]
     except OSError:
@@ -64,6 +65,6 @@ def reap(children: dict[int, Process]) -> list[tuple[Process, int]]:
         child, status = os.waitpid(-1, os.WNOHANG)
         if child == 0:
             break
-        if child in children:  # else an orphan that process 1 inherited
+        if child in children:  # otherwise an orphan that process 1 has inherited
             ended.append((children.pop(child), os.waitstatus_to_exitcode(status)))
     return ended

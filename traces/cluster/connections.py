@@ -1,4 +1,5 @@
-"""Open connections to the program on each host (`traces.cluster.host`): questions, answers, events, and their loss."""
+"""Connections to the program on each host (`traces.cluster.host`): requests, responses, events, and lost
+connections."""
 
 from __future__ import annotations
 
@@ -19,16 +20,16 @@ from traces.cluster.outcome import last_lines
 from traces.errors import InputError
 
 ALIVE_S = 10.0
-"""How often the hosts are told that the launcher is still there."""
+"""Interval of keep-alive messages to the hosts."""
 STOP_S = 5.0
-"""How long the hosts may take to end what they started, before their connections are cut."""
+"""How long hosts may take to end their processes before their connections are closed."""
 NO_CONNECTION = 255
-"""What ssh ends with where it, and not the command there, has failed."""
+"""Exit code of ssh when ssh itself has failed, and not the remote command."""
 NO_COMMAND = 127
 NO_REASON = re.compile(
     r"srun: (error: .*: task \d+: |Terminating |Job step aborted|cluster configuration)|slurmstepd: "
 )
-"""What srun says besides."""
+"""Lines of srun that don't give a reason."""
 
 
 class Connections:
@@ -86,7 +87,7 @@ class Connections:
             try:
                 machine, message = self._received.get(timeout=min(left_s, ALIVE_S))
             except queue.Empty:
-                self.tell_alive()  # to those that have answered and wait for others
+                self.tell_alive()  # to hosts that have answered and wait for the others
                 continue
             if message is None:
                 lost[machine] = self.why_lost(machine)
@@ -115,12 +116,12 @@ class Connections:
                 return machine, message
 
     def tell_alive(self) -> None:
-        """Let the hosts know that the launcher is still there."""
+        """Send a keep-alive message to all hosts."""
         for machine in range(len(self.names)):
             self._send(machine, {})
 
     def why_lost(self, machine: int) -> str:
-        """In a line, why the connection to a machine ended: what ssh, srun or the program there said last."""
+        """Why the connection to a machine ended, in one line: the last message of ssh, srun or the program there."""
         returncode = self._programs[machine].wait()
         lines = [line for line in last_lines(self.log_path(machine)) if line and not NO_REASON.match(line)]
         said = lines[-1] if lines else f"code {returncode}"
@@ -137,7 +138,7 @@ class Connections:
     def _send(self, machine: int, message: dict[str, Any]) -> None:
         stdin = self._programs[machine].stdin
         assert stdin is not None  # it was opened as a pipe
-        with contextlib.suppress(OSError):  # `_read` tells of the loss
+        with contextlib.suppress(OSError):  # `_read` reports the loss
             stdin.write(json.dumps(message).encode() + b"\n")
             stdin.flush()
 

@@ -1,4 +1,4 @@
-"""A job, its processes and the environment that makes each of them what it is, for any launcher."""
+"""A job, its processes, and the environment variables of each, for any launcher."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Host:
     interface: str
     """The network interface that has the address; gloo uses it."""
     name: str = ""
-    """What the user calls a real host; machines of a local cluster have no names."""
+    """The user's name of a real host; machines of a local cluster have none."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Job:
-    """What all processes of a job run, and on what; machine i holds partition i."""
+    """A job: the program of all processes, its arguments, and the machines; machine i holds partition i."""
 
     entry: str
     """`module:function` or `path/to/file.py:function`."""
@@ -121,7 +121,7 @@ class Job:
         }
 
     def write(self) -> None:
-        """Leave the job and DGL's list of servers in `run_dir`."""
+        """Write the job and DGL's list of servers to `run_dir`."""
         self.ip_config_path.write_text("".join(f"{host.address} {host.port}\n" for host in self.hosts))
         Path(self.run_dir, "job.json").write_text(json.dumps(asdict(self), indent=2) + "\n")
 

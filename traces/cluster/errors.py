@@ -1,4 +1,4 @@
-"""What a launcher raises when a job fails."""
+"""The exception of a job that failed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What runs on each host of a remote job: answers the launcher, forks the machine's servers and trainers, ends them.
+"""The program on each host of a remote job: it serves the launcher's requests, and forks and ends servers and trainers.
 
-`remote.py` starts it through ssh or srun. Questions come as JSON lines on standard input, answers and events go as JSON
-lines to standard output. The end of the input, or none for `SILENCE_S`, means that the launcher is gone; then
-nothing is left running here or lying in /dev/shm, however this process ends.
+`remote.py` starts it by ssh or srun. Requests are JSON lines on standard input; responses and events are JSON lines on
+standard output. If the input ends, or is silent for `SILENCE_S`, the launcher is gone. However this program ends, it
+leaves no process and nothing in /dev/shm.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class Host:
-    """One machine of a job. Its public methods are the questions that it answers."""
+    """One machine of a job. Its public methods are the requests that it serves."""
 
     def __init__(self, answers: TextIO) -> None:
         self._answers = answers
@@ -55,7 +55,7 @@ class Host:
         return facts_here(folder, files, run_dir)
 
     def listen(self, address: str, ports: list[int]) -> dict[str, Any]:
-        """Listen where the servers will, and at one port more, which the trainers meet at; what can't be used."""
+        """Listen at the servers' ports and at the one where the trainers meet. Returns the ports that can't be used."""
         problems, free_port = [], 0
         for port in (*ports, 0):
             listener = socket.socket()
@@ -70,8 +70,8 @@ class Host:
         return {"problems": problems, "free_port": free_port}
 
     def reach(self, others: list[tuple[str, int]]) -> list[str]:
-        """Connect to the ports that other hosts listen at; what couldn't be reached."""
-        with ThreadPoolExecutor(64) as pool:  # a firewall may keep each waiting
+        """Connect to the ports that other hosts listen at. Returns those that can't be reached."""
+        with ThreadPoolExecutor(64) as pool:  # a firewall may let each attempt time out
             return [problem for problem in pool.map(_unreachable, others) if problem]
 
     def servers(self, job: dict[str, Any], machine: int, environment: dict[str, str]) -> None:
@@ -90,12 +90,12 @@ class Host:
         self._unfinished = self._fork("trainer")
 
     def serve(self) -> None:
-        """Answer questions and tell of events until the launcher has gone."""
+        """Serve requests and report events until the launcher is gone."""
         lines, wake = _Lines(sys.stdin.fileno()), os.pipe()
         os.set_blocking(wake[1], False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake[1], warn_on_full_buffer=False)
-        # counted in ticks and not by a clock, which goes on while this process is stopped
+        # in ticks, as a clock goes on while this process is stopped
         silent_ticks = 0
         while silent_ticks * TICK_S < SILENCE_S:
             ready, _, _ = select.select([lines.descriptor, wake[0]], [], [], TICK_S)
@@ -108,12 +108,12 @@ class Host:
             silent_ticks = 0
             if (asked := lines.read()) is None:
                 return
-            for question in filter(None, asked):  # an empty one only says that the launcher is there
+            for question in filter(None, asked):  # an empty line is a keep-alive message
                 answer = getattr(self, question["ask"])(**question["with"])
                 self._tell({"answer": answer})
 
     def end(self) -> None:
-        """Kill all that was started here, with what that may have started."""
+        """Kill all processes started here, and their descendants."""
         for child in self._started:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child, signal.SIGKILL)
@@ -157,7 +157,7 @@ class _Lines:
         self._partial = b""
 
     def read(self) -> list[Any] | None:
-        """What has come; None at the end."""
+        """The lines that have arrived; None at the end of the input."""
         if not (chunk := os.read(self.descriptor, 1 << 16)):
             return None
         *lines, self._partial = (self._partial + chunk).split(b"\n")
@@ -165,7 +165,7 @@ class _Lines:
 
 
 def _enter(machine: int, token: str, parent: int) -> None:
-    """Let a new child die with its parent, and give it names of its job's own in shared memory."""
+    """In a new child: die with the parent, and use the job's own names in shared memory."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
@@ -182,7 +182,7 @@ def _unreachable(other: tuple[str, int]) -> str | None:
 
 
 def _user_of(port: int) -> str:
-    """Which process listens at a port, where this user may know."""
+    """The process that listens at a port, if this user may see it."""
     import psutil
 
     with contextlib.suppress(psutil.Error):
@@ -199,7 +199,7 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Be a host until the launcher has gone."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print must not get between the answers
+    os.dup2(2, 1)  # so that output of libraries doesn't mix with responses
     signal.signal(signal.SIGTERM, _terminated)
     host = Host(answers)
     try:

@@ -10,7 +10,7 @@ from traces.cluster.environment import PORT
 from traces.errors import InputError
 
 NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?", re.ASCII)
-"""An IPv4 address or a host's name; nothing that a shell or ssh would take for anything else."""
+"""An IPv4 address or a host name, without characters that a shell or ssh would interpret."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class HostLine:
 
 
 def read_hosts(path: Path) -> tuple[HostLine, ...]:
-    """The hosts in DGL's ip_config format: an address or name a line, a port behind it or not; `#` starts a comment.
+    """Read hosts in DGL's ip_config format: a line has an address or name and perhaps a port; `#` starts a comment.
 
     Host i gets partition i. Raises `InputError` with the line that can't be used.
     """

@@ -1,4 +1,4 @@
-"""What every launcher offers: a cluster that can run a job, whether its machines are namespaces or real hosts."""
+"""The interface of all launchers: a cluster that can run a job, on namespaces or on real hosts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from traces.cores import usable_cores
 
 @dataclass(frozen=True)
 class JobRun:
-    """What came of a job that succeeded."""
+    """The result of a job that succeeded."""
 
     form: str
     """What the machines were: `namespaces`, `userns` or `loopback` on one host, else the launcher's name."""
     values: list[Any]
     """What each trainer's entry function returned, by rank."""
     traffic: list[Traffic] | None
-    """By machine; None where nobody counted it."""
+    """Traffic of each machine; None where it isn't counted."""
     wall_s: float
     cores: int = field(default_factory=usable_cores)
-    """Of a machine: of the host that has the fewest, or of the one host that all machines share."""
+    """Cores of a machine: those of the host with the fewest, or of the one host that all machines share."""
 
 
 class Cluster(Protocol):
@@ -54,7 +54,7 @@ class Cluster(Protocol):
         """Whether `perf_counter` is one clock for all processes."""
 
     def check(self) -> None:
-        """Raise `InputError` for machines that can't be used, as far as it can be told without a partition."""
+        """Raise `InputError` for machines that can't be used. Checks what doesn't need a partition."""
 
     def run(self, part_config: Path, entry: str, arguments: dict[str, Any], run_dir: Path, seed: int = 0) -> JobRun:
         """Run `entry` in every trainer, and wait for the end; see `local.run_local` for what it raises and leaves.

@@ -1,4 +1,4 @@
-"""Link rates as people and `tc` write them."""
+"""Parsing of link rates, as in `tc`."""
 
 from __future__ import annotations
 

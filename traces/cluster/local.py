@@ -41,7 +41,7 @@ class LocalCluster:
     link: str | None = None
     """Rate of each machine's link in either direction, as `parse_link` reads it; None: unshaped."""
     form: Form | Literal["auto"] = "auto"
-    """What a machine is made of. `namespaces` needs root; `userns` is the same without; `loopback`, where neither is
+    """How machines are separated. `namespaces` needs root; `userns` is the same without; `loopback`, where neither is
     granted, can't shape links. `auto` takes the first that works here."""
     timeout_s: float = 600.0
     """From the start of the launcher to the end of the last process."""
@@ -75,7 +75,7 @@ class LocalCluster:
         return True
 
     def check(self) -> None:
-        """Raise `InputError` for what the kernel won't grant here."""
+        """Raise `InputError` where the kernel doesn't permit machines of this form."""
         _choose_form(self)
 
     def run(self, part_config: Path, entry: str, arguments: dict[str, Any], run_dir: Path, seed: int = 0) -> JobRun:
@@ -128,7 +128,7 @@ def run_local(
 
 
 def _choose_form(cluster: LocalCluster) -> tuple[Form, str]:
-    """The form that works here, and what the user should know of it."""
+    """The form that works here, and a warning for the user if it is limited."""
     if cluster.form == "loopback":
         refusals = ["the loopback form was asked for"]
     else:
@@ -190,7 +190,7 @@ def _job(
 
 @contextmanager
 def _started(job: Job, form: Form, link_bytes_per_s: float) -> Iterator[subprocess.Popen[bytes]]:
-    """The zygote of the job, with nothing left of it and its descendants afterwards."""
+    """Start the job's zygote; at the end of the block it and all its descendants are gone."""
     token = shared_memory.new_token()
     zygote = [sys.executable, "-m", "traces.cluster.zygote", job.run_dir, form, str(link_bytes_per_s), token]
     command = zygote if form == "loopback" else [*namespaces.unshare_command(form), *zygote]
@@ -200,7 +200,7 @@ def _started(job: Job, form: Form, link_bytes_per_s: float) -> Iterator[subproce
         "DGLBACKEND": "pytorch",
         "OMP_NUM_THREADS": str(job.omp_threads),
     }
-    alive, held = os.pipe()  # all descendants inherit `held`: the end of `alive` is the end of the last of them
+    alive, held = os.pipe()  # all descendants inherit `held`, so `alive` reads its end when the last of them is gone
     with open(Path(job.run_dir, "zygote.log"), "wb") as log:
         # A session of its own: a terminal's Ctrl-C reaches only this process, which then ends the job.
         launched = subprocess.Popen(
@@ -217,7 +217,7 @@ def _started(job: Job, form: Form, link_bytes_per_s: float) -> Iterator[subproce
         yield launched
     finally:
         assert launched.stdin is not None
-        launched.stdin.close()  # the zygote takes it for the end
+        launched.stdin.close()  # the end of its input tells the zygote to stop
         if not _ended(alive, STOP_S):
             os.killpg(launched.pid, signal.SIGKILL)
             _ended(alive, STOP_S)

@@ -1,4 +1,4 @@
-"""Machines that are only told apart by port: for places where the kernel grants no namespaces.
+"""Machines that differ only in their ports, where the kernel doesn't permit namespaces.
 
 All share 127.0.0.1 and the host's /dev/shm. DGL finds out which machine it is on by IP address, and its names in
 /dev/shm are the same on all machines, so both are overridden in every process. Nothing limits the link.

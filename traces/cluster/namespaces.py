@@ -21,11 +21,11 @@ Form = Literal["namespaces", "userns"]
 
 INTERFACE = "eth0"
 HIDDEN = (Path("/run"), Path("/dev/shm"))
-"""Folders that a machine has of its own, so that it doesn't see the host's."""
+"""Folders that are private to each machine."""
 TOOLS = {"ip": "iproute2", "tc": "iproute2", "unshare": "util-linux", "mount": "mount"}
 SUBNET = "10.77.0.0/16"
 QUEUE_BYTES = 32 << 20
-"""Deep enough that links drop nothing: after a loss, TCP may wait for 200 ms, which would be noise in every timing."""
+"""Queue length at which links drop nothing. After a loss TCP may wait for 200 ms, which would distort timings."""
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 
@@ -53,7 +53,7 @@ def unshare_command(form: Form) -> list[str]:
 
 
 def refusal(form: Form, shaped: bool) -> str | None:
-    """Why machines of this form can't be made here; None if they can, which is tried out."""
+    """Try to make machines of this form. Returns why they can't be made here, or None."""
     environment = tool_environment()
     for tool, package in TOOLS.items():
         if shutil.which(tool, path=environment["PATH"]) is None:
@@ -98,7 +98,7 @@ class Machines:
         folder = os.getcwd()
         _setns(self._networks[machine], CLONE_NEWNET)
         _setns(self._mounts[machine], CLONE_NEWNS)
-        os.chdir(folder)  # entering a mount namespace leads to its root
+        os.chdir(folder)  # entering a mount namespace changes the working folder to its root
 
     def traffic(self) -> list[Traffic]:
         """The counters of each machine's interface since it was made."""

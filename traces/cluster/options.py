@@ -1,4 +1,4 @@
-"""The options by which a command is told its cluster: local, hosts behind ssh, or a Slurm allocation."""
+"""Command-line options for the cluster: local machines, hosts by ssh, or a Slurm allocation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of a job, from what its processes left in its folder."""
+"""The outcome of a job, from the files in its folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOG_LINES = 20
 
 
 def outcome_of(job: Job) -> dict[str, Any]:
-    """What the zygote left; raises `ClusterError` if that is a failure, or nothing."""
+    """The outcome that the zygote wrote. Raises `ClusterError` if it is a failure, or missing."""
     path = Path(job.run_dir, "outcome.json")
     if not path.exists():
         log = Path(job.run_dir, "zygote.log")
@@ -30,7 +30,7 @@ def outcome_of(job: Job) -> dict[str, Any]:
 
 
 def death(job: Job, process: Process, returncode: int, log_lines: Sequence[str]) -> ClusterError:
-    """The error that says how `process` ended before the work was done."""
+    """The error for a `process` that ended too early."""
     if returncode < 0:
         how = f"was killed by {signal.Signals(-returncode).name}"
     else:
@@ -45,7 +45,7 @@ def death(job: Job, process: Process, returncode: int, log_lines: Sequence[str])
 
 
 def overdue(job: Job, timeout_s: float) -> ClusterError:
-    """The error that names the trainers which were not done in time."""
+    """The error for a time-out, which names the trainers that weren't done."""
     unfinished = [p for p in job.processes() if p.role == "trainer" and not job.value_path(p).exists()]
     if not unfinished:
         return ClusterError(f"not ended after {timeout_s:g} s, though all trainers are done")

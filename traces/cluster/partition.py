@@ -20,12 +20,12 @@ from traces.errors import InputError
 from traces.graphs.graph import Graph
 
 PART_FILES = ("part_graph", "node_feats", "edge_feats")
-"""What DGL's configuration names for each part, by paths from its own folder."""
+"""Keys of each part's files in DGL's configuration; paths are relative to its folder."""
 
 
 @dataclass(frozen=True)
 class PartitionFacts:
-    """What a partition is, beyond what DGL reads of it; n nodes, p parts."""
+    """Facts of a partition that DGL's configuration lacks; n nodes, p parts."""
 
     graph_name: str
     graph_checksum: str
@@ -120,7 +120,7 @@ def _edge_cut(graph: Graph, orig_nid: NDArray[np.int64], offsets: NDArray[np.int
 
 
 def _run_metis(graph_dir: Path, parts: int, out_dir: Path) -> None:
-    """Partition in a process of its own, whose memory and chatter go with it."""
+    """Partition in a process of its own, so that its memory is freed and its output goes to a log."""
     log = out_dir / "metis.log"
     command = [sys.executable, "-m", "traces.cluster.partition", str(graph_dir.resolve()), str(parts), str(out_dir)]
     environment = os.environ | {
@@ -148,7 +148,7 @@ def _partition_here(graph_dir: Path, parts: int, out_dir: Path) -> None:
 
     graph = Graph.load(graph_dir)
     dgl_graph: Any = dgl.graph((torch.tensor(graph.src), torch.tensor(graph.dst)), num_nodes=graph.num_nodes)
-    dgl_graph.ndata["feat"] = torch.from_numpy(graph.features)  # left in its file: rows are only gathered from it
+    dgl_graph.ndata["feat"] = torch.from_numpy(graph.features)  # stays memory-mapped: rows are only gathered from it
     dgl_graph.ndata["label"] = torch.tensor(graph.labels)
     dgl_graph.ndata["train_mask"] = torch.tensor(graph.train_mask)
     dgl_graph.ndata["val_mask"] = torch.tensor(graph.valid_mask)

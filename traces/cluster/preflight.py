@@ -1,4 +1,4 @@
-"""What must hold on every host before a job starts: found out there (`facts_here`), and judged here (`problems`)."""
+"""Checks of every host before a job starts: facts are gathered there (`facts_here`) and checked here (`problems`)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from traces.errors import InputError
 PACKAGES = ("dgl", "torch", "numpy", "rudder-twin")
 OWN_FOLDERS = ("traces", "agents", "sim", "replay")
 MIN_FREE_BYTES = 10**9
-"""Less than this in the folder of the output, and a run isn't begun."""
+"""Free space that a run needs in the folder of its output."""
 BLOCK_BYTES = 1 << 16
 BLOCKS = 64
 TOKEN_FILE = "launch.token"
 
 
 def versions_here() -> dict[str, str]:
-    """What must be the same on all hosts: Python, packages, and the sources of this one."""
+    """Versions that must agree on all hosts: Python, packages, and a checksum of this package's sources."""
     found = {"Python": ".".join(platform.python_version_tuple()[:2])} | {name: _version(name) for name in PACKAGES}
     digest = hashlib.sha256()
     root = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ def partition_files(part_config: Path, part: int) -> list[str]:
 def fingerprint(path: Path) -> str:
     """A checksum of a file's size and of up to 64 blocks of 64 KiB, spread evenly; "missing" where there is none.
 
-    Parts of large graphs hold gigabytes; those of another graph, or cut otherwise, differ all over.
+    A sample suffices: parts hold gigabytes, and those of another graph or partition differ everywhere.
     """
     try:
         with open(path, "rb") as file:
@@ -71,7 +71,7 @@ def fingerprint(path: Path) -> str:
 
 
 def facts_here(folder: str, files: list[str], run_dir: str) -> dict[str, Any]:
-    """What a host tells of itself; `files` of the partition lie in `folder`. JSON values only."""
+    """Facts of this host, as JSON values; `files` of the partition lie in `folder`."""
     import psutil
 
     paths = [Path(folder, file) for file in files]
@@ -100,7 +100,7 @@ def facts_here(folder: str, files: list[str], run_dir: str) -> dict[str, Any]:
 
 
 def differences(there: dict[str, str], here: dict[str, str]) -> list[str]:
-    """What isn't the same version on a host and here."""
+    """A sentence for each version that differs between a host and here."""
     return [
         f"{package} is {there.get(package, 'missing')}, here it is {version}; install the same on all hosts"
         for package, version in here.items()
@@ -109,7 +109,7 @@ def differences(there: dict[str, str], here: dict[str, str]) -> list[str]:
 
 
 def problems(facts: dict[str, Any], versions: dict[str, str], expected: dict[str, str], run_dir: Path) -> list[str]:
-    """What keeps a host from taking part, in words: its `facts` against the versions and fingerprints here."""
+    """A sentence for each problem of a host: its `facts` are compared with versions and fingerprints here."""
     found = differences(facts["versions"], versions)
     there = facts["fingerprints"]
     if missing := [path for path in expected if there[path] == "missing"]:
@@ -134,9 +134,9 @@ def _and_more(paths: list[str]) -> str:
 def address_of(name: str, addresses: Iterable[str], resolved_there: Iterable[str]) -> str:
     """The address of the host called `name`, out of those that its interfaces have.
 
-    DGL finds out which machine it is on by comparing addresses, so it must be one of these; and the other hosts must
-    reach it, so it can't be one of 127.*. What the name stands for here comes first, then what the host's own name
-    stands for there (`resolved_there`). Raises `InputError` where neither is one of its addresses.
+    DGL finds its machine by comparing addresses, so the address must be one of these. Other hosts must reach it, so it
+    can't be 127.*. Candidates are what the name resolves to here, then what the host's own name resolves to there
+    (`resolved_there`). Raises `InputError` if none of them is an address of the host.
     """
     own = [address for address in addresses if not address.startswith("127.")]
     is_address = name.replace(".", "").isdigit()
@@ -152,7 +152,7 @@ def address_of(name: str, addresses: Iterable[str], resolved_there: Iterable[str
 
 
 def resolve(name: str) -> list[str]:
-    """The IPv4 addresses of a host; none for a name that only ssh's configuration or Slurm knows."""
+    """The IPv4 addresses of a host; empty for a name that only ssh's configuration or Slurm knows."""
     try:
         found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
     except OSError:

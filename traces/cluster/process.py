@@ -1,4 +1,4 @@
-"""What runs in each server and trainer: everything is taken from the environment that `Job.environment` builds."""
+"""The program of each server and trainer; everything comes from the environment variables of `Job.environment`."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ def load_entry(entry: str) -> Callable[[dict[str, Any]], Any]:
 
 
 def main() -> int:
-    """Be the process that the environment describes; the exit code.
+    """Run the process that the environment describes; returns the exit code.
 
-    A server loads the entry's module (which may register services) and serves until the trainers are done; a function
-    with an attribute `serves` is called there, too, and sees to that itself. A
-    trainer calls the entry function with the arguments, leaves what it returns as JSON, and only then says
-    goodbye to the servers: a job whose trainers all left a value has succeeded, even if DGL hangs at its exit.
+    A server loads the entry's module (which may register services) and serves until the trainers are done. If the entry
+    function has an attribute `serves`, a server calls it instead, and the function serves. A trainer calls the entry
+    function with the arguments, writes its return value as JSON, and only then disconnects from the servers. A job
+    whose trainers all wrote a value has succeeded, even if DGL hangs at its exit.
     """
     faulthandler.enable()
     try:
@@ -104,7 +104,7 @@ def main() -> int:
         print(exit.code, file=sys.stderr)
         return 1
     except BaseException:
-        # Without the exit functions: DGL's waits for all trainers, and they wait for this one.
+        # Skips the exit functions: DGL's waits for all trainers, which wait for this one.
         traceback.print_exc()
         return 1
     finally:

@@ -1,4 +1,4 @@
-"""A DistDGL job on real hosts, which are reached by ssh, or by srun inside a Slurm allocation."""
+"""A DistDGL job on real hosts, by ssh, or by srun inside a Slurm allocation."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ from traces.errors import InputError
 
 PREFLIGHT_S = 60.0
 START_S = 300.0
-"""For importing torch and dgl, and loading the partitions."""
+"""Time for importing torch and dgl and for loading the partitions."""
 CULPRIT_S = 0.5
-"""Others may die of the first one's death, and be heard of before it."""
+"""After a first failure, events of so many more seconds are read: the culprit's own may come later than those of
+processes that died of it."""
 GRACE_S = 5.0
 FORWARDED = ("DGL", "GLOO_", "NCCL_", "TORCH_", "CUDA_", "OLLAMA_", "OPENAI_", "RUDDER_")
-"""What environment variables begin with that hosts get from here."""
+"""Prefixes of environment variables that are passed on to the hosts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class RemoteCluster:
 
     @property
     def link(self) -> None:
-        """Real links have the rate that they have."""
+        """None: real links aren't shaped."""
 
     @property
     def form(self) -> str:
@@ -107,7 +108,7 @@ class RemoteCluster:
         return Connections({host: self._command(host) for host in self.hosts}, run_dir)
 
     def _command(self, host: str) -> list[str]:
-        # Folders of this Python's own packages would break another Python before it can say which one it is.
+        # Package folders of this Python would break another version before it can report its version.
         folders = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), str(Path(__file__).parents[2]), os.getcwd()]
         path = os.pathsep.join(folder for folder in folders if folder and "site-packages" not in folder)
         here = sys.version_info[:2]

@@ -1,6 +1,6 @@
-"""What DGL keeps in /dev/shm: names of a job's own, room for its partitions, and nothing left of it afterwards.
+"""DGL's pieces of /dev/shm: names for each job, a check of free space, and cleaning up.
 
-DGL's names there say neither which graph nor which job they are of, and stay when a server is killed.
+DGL's names there identify neither graph nor job, and remain when a server is killed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ FOLDER = Path("/dev/shm")
 
 
 def new_token() -> str:
-    """What the names of a new job's pieces begin with."""
+    """The prefix of the names of a new job."""
     return f"rudder-{uuid.uuid4().hex[:12]}"
 
 
 def check_room(files: Iterable[Path]) -> None:
     """Raise `InputError` if the partitions in `files` won't fit into /dev/shm, 64 MB in a container by default.
 
-    DGL doesn't look, and its servers would die of SIGBUS.
+    DGL doesn't check, and its servers would die of SIGBUS.
     """
     needed_bytes = sum(path.stat().st_size for path in files)
     free_bytes = shutil.disk_usage(FOLDER).free
@@ -51,7 +51,7 @@ def prefix_names(prefix: str) -> None:
 
 
 def hold(token: str) -> None:
-    """Mark the pieces of `token` as in use for as long as this process lives, and remove those of the dead."""
+    """Mark the pieces of `token` as in use while this process lives, and remove those of processes that are gone."""
     import fcntl  # which only systems have that run clusters
 
     for lock in FOLDER.glob("rudder-*.lock"):
@@ -71,7 +71,7 @@ def hold(token: str) -> None:
 
 
 def remove(token: str) -> None:
-    """Remove what the processes of a job left."""
+    """Remove a job's pieces."""
     for path in FOLDER.glob(f"{token}[-.]*"):
         path.unlink(missing_ok=True)
 

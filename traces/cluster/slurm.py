@@ -26,6 +26,7 @@ def slurm_hosts() -> tuple[HostLine, ...]:
 
 
 def srun_command(node: str, command: Sequence[str]) -> list[str]:
-    """`command` as the one task of a step on `node`, with all that the allocation has there."""
+    """The command that runs `command` as the only task of a step on `node`, with all resources of the allocation
+    there."""
     options = ["--nodes=1", "--ntasks=1", f"--nodelist={node}", "--overlap", "--mem=0", "--cpu-bind=none", "--mpi=none"]
     return ["srun", *options, "--quiet", "--", *command]

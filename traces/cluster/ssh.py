@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 CONNECT_S = 10
 SILENCE_S = 60
-"""A connection is given up after as many seconds without a sign of life; a shorter break does no harm."""
+"""A connection is given up after so many seconds of silence; shorter interruptions do no harm."""
 
 
 def ssh_command(ssh: Sequence[str], host: str, command: Sequence[str]) -> list[str]:
-    """`command` on `host`, with the user's own options (first, so that they win), and never a question asked."""
+    """The command that runs `command` on `host` without asking questions. The user's options come first, as ssh prefers
+    the first of several values."""
     options = {
         "BatchMode": "yes",
         "ConnectTimeout": CONNECT_S,

@@ -1,7 +1,7 @@
 """Process 1 of a local cluster: imports torch and dgl once, forks all servers and trainers, and watches them.
 
 Started by `local.run_local` as `python -m traces.cluster.zygote RUN_DIR FORM LINK_BYTES_PER_S TOKEN`; its standard
-input is a pipe that nothing is written to. The end of that pipe means that the launcher is gone, however it went.
+input is a pipe that nothing is written to, and that closes when the launcher is gone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WATCH_S = 0.2
 
 
 def main(run_dir: Path, form: str, link_bytes_per_s: float | None, token: str) -> None:
-    """Run the job in `run_dir` to its end and leave what became of it in `outcome.json`."""
+    """Run the job in `run_dir` to its end, and write `outcome.json`."""
     job = Job.read(run_dir)
     machines = None
     enter: Callable[[int], None] = partial(loopback.enter, token=token)
@@ -55,7 +55,7 @@ def main(run_dir: Path, form: str, link_bytes_per_s: float | None, token: str) -
 
 
 def _await_servers(job: Job, servers: dict[int, Process]) -> None:
-    """Wait until all servers listen, or one has ended: a DGL client that comes too early sleeps for 3 s."""
+    """Wait until all servers listen, or one has ended. (A DGL client that connects too early sleeps for 3 s.)"""
     while not all(listens(child, job.port(server)) for child, server in servers.items()):
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is not None or _launcher_is_gone():
@@ -84,7 +84,7 @@ def _watch(job: Job, children: dict[int, Process]) -> dict[str, Any] | None:
             continue
         failed = [(p, code) for p, code in ended if p.role == "server" or not job.value_path(p).exists()]
         if failed:
-            # Others may have died of the first one's death: its log fell silent first.
+            # others may have died because of the culprit, whose log ended first
             process, code = min(failed, key=lambda item: job.log_path(item[0]).stat().st_mtime_ns)
             return {"process": process.name, "machine": process.machine, "returncode": code}
         if _launcher_is_gone():

@@ -29,7 +29,7 @@ ARRAYS: dict[str, tuple[str, int]] = {  # name: (dtype, dimensions), in the orde
 HASHED_BYTES = 1 << 26
 
 Report = Callable[[str, float], None]
-"""How a source tells its progress: what it does now, and the share of that done, 0 to 1."""
+"""Called by a source with its current step, and the share of it that is done (0 to 1)."""
 
 
 @dataclass(frozen=True, eq=False)

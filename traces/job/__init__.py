@@ -1,4 +1,4 @@
-"""Any DistDGL job, seen from below its script: its minibatches, pulls and steps, recorded while it runs.
+"""Recording any DistDGL job by hooks in DGL and torch, below its script: minibatches, pulls and steps.
 
 Importing this package, or any module in it, imports neither torch nor dgl.
 """

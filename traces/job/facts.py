@@ -1,4 +1,4 @@
-"""What one trainer tells of itself beside its minibatches: kept with every epoch, put together when the run is over."""
+"""Facts of one trainer beside its minibatches; written with every epoch, and merged at the end of the run."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def facts_file(fragments: Path, rank: int) -> Path:
 
 
 def trainers_in(fragments: Path) -> int:
-    """How many trainers have left facts in a folder."""
+    """The number of trainers with facts in a folder."""
     return sum(1 for one in fragments.glob("rank*.json") if one.stem.removeprefix("rank").isdigit())
 
 
 def targets_file(fragments: Path, rank: int, epoch: int) -> Path:
-    """Where the nodes lie that a trainer's last layer computed in an epoch, with how often."""
+    """The file with the nodes that a trainer's last layer computed in an epoch, and how often."""
     return fragments / f"rank{rank}-epoch{epoch}.targets.npz"

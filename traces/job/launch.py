@@ -1,4 +1,4 @@
-"""Capturing somebody's script on a cluster that `traces.cluster` starts."""
+"""Capturing a user's script on a cluster that `traces.cluster` starts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def capture_job(
         update={
             "form": cluster.form_here if isinstance(cluster, LocalCluster) else cluster.form,
             "hosts": list(cluster.hosts),
-            "cores": usable_cores() if local else None,  # each host tells its own
+            "cores": usable_cores() if local else None,  # each host reports its own
             "link_bytes_per_s": parse_link(cluster.link) if cluster.link else provenance.link_bytes_per_s,
             "servers_per_host": cluster.servers_per_machine,
             "clock": clock.ONE_HOST if cluster.shared_clock else clock.SEVERAL_HOSTS,

@@ -1,7 +1,7 @@
-"""One lock round all of DGL's remote calls.
+"""One lock around all of DGL's remote calls.
 
-DGL's clients receive whatever response comes next. Two threads that call at once abort, or get each other's rows. With
-the lock a script may pull labels, evaluate, or use a DistEmbedding while a thread of ours samples and fetches.
+A DGL client takes the next response to be its own, so two threads that call at once abort, or get each other's rows.
+The lock lets a script pull labels, evaluate, or use a DistEmbedding while our thread samples and fetches.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _locked(original: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def lock_rpc() -> None:
-    """Let all of DGL's functions that make remote calls take `RPC`: once a process, however often it is asked for."""
+    """Make all of DGL's functions with remote calls take `RPC`. Further calls in a process do nothing."""
     from dgl.distributed import DistGraph, graph_services, rpc
     from dgl.distributed.kvstore import KVClient
 

@@ -1,4 +1,4 @@
-"""From what all trainers of a job recorded to one trace."""
+"""Merging the fragments of all trainers of a job into one trace."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PROVENANCE_FILE = "provenance.json"
 
 
 class Provenance(BaseModel):
-    """What the user says of a job, and what only its launcher knows. `scale_note` makes the graph a synthetic one."""
+    """Facts of a job from the user and its launcher. With a `scale_note`, the graph counts as synthetic."""
 
     part_config: str = ""
     scale_note: str | None = None
@@ -50,12 +50,12 @@ class Provenance(BaseModel):
     command: str = ""
     clock: str = clock.SEVERAL_HOSTS
     nodes_of: str = ""
-    """A trace that has the remote nodes: the one that a buffer was made by."""
+    """A trace to take the remote nodes from: the one that the run's buffer was made from."""
     date: str = ""
     versions: dict[str, str] = {}
 
     def with_config(self, config: Path) -> Provenance:
-        """With what is known once the job runs."""
+        """The same with what is known once the job runs."""
         found = {name: _version(name) for name in ("dgl", "torch", "numpy")} | {"python": platform.python_version()}
         date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         return self.model_copy(update={"part_config": str(config.resolve()), "versions": found, "date": date})
@@ -78,9 +78,9 @@ def _version(package: str) -> str:
 
 
 def merge(out: Path, fragments: Path, trainers: int) -> Header:
-    """Write the trace `out` of what `trainers` ranks left in `fragments`.
+    """Write the trace `out` from the fragments of `trainers` ranks.
 
-    Raises `InputError` where there is no whole epoch, or where they can't make one trace, saying why.
+    Raises `InputError` where there is no whole epoch, or the fragments don't fit together.
     """
     provenance = Provenance.load(fragments)
     if not whole_epochs(fragments, trainers):
@@ -187,7 +187,7 @@ def _types(facts: list[TrainerFacts], files: PartitionFiles) -> tuple[NodeType, 
 
 
 def _cached(header: Header, files: PartitionFiles) -> NDArray[np.bool_]:
-    """Which nodes have rows that a buffer may hold."""
+    """The mask of nodes whose rows a buffer may hold."""
     cached = np.zeros(int(files.offsets[-1]), np.bool_)
     for one in header.node_types:
         if one.cached_bytes:

@@ -19,7 +19,7 @@ Original = Callable[..., Any]
 
 
 class Observer(Protocol):
-    """What is told of a process, from whatever thread it happens in. Functions given are DGL's or torch's own."""
+    """Gets the events of a process, in whatever thread they happen. `original` is DGL's or torch's own function."""
 
     def next_minibatch(self, loader: Any, original: Original) -> Any:
         """In the place of a loader's `__next__`."""
@@ -59,13 +59,13 @@ class _Installed:
 
 
 def observer() -> Observer | None:
-    """Who is told, if anybody."""
+    """The present observer, or None."""
     return _Installed.observer
 
 
 def observe(observer: Observer | None, models: bool = True) -> None:
-    """Tell `observer` from now on, or nobody. Models that are in DistributedDataParallel already are told at once, but
-    for an observer that knows them."""
+    """Make `observer` (or nobody) get all events from now on. It is told at once of models that are already in
+    DistributedDataParallel, unless it knows them."""
     import gc
 
     from torch.nn.parallel import DistributedDataParallel
@@ -79,7 +79,7 @@ def observe(observer: Observer | None, models: bool = True) -> None:
 
 @cache
 def install() -> None:
-    """Put the hooks into DGL and torch: once a process. Without an observer they do nothing but take DGL's lock."""
+    """Install the hooks in DGL and torch, once a process. Without an observer they only take DGL's lock."""
     import torch.distributed
     from dgl.distributed import DistDataLoader, DistGraph
     from dgl.distributed.kvstore import KVClient
@@ -107,7 +107,7 @@ def _tell(what: str, *args: Any) -> Any:
 
 
 _inside = threading.local()
-"""Whether this thread is inside a loader's own function: a derived class calls its parent's."""
+"""Whether this thread is inside a loader's function: a derived class calls its parent's, which must not count twice."""
 
 
 def _outermost(what: str) -> Callable[[Original], Original]:
@@ -129,7 +129,7 @@ def _outermost(what: str) -> Callable[[Original], Original]:
 
 @contextmanager
 def untold(loader: Any) -> Iterator[None]:
-    """Let this thread use a loader without its observer."""
+    """In the block, this thread uses a loader without being observed."""
     before, _inside.loader = getattr(_inside, "loader", None), loader
     try:
         yield

@@ -1,4 +1,4 @@
-"""DGL's partitions as its tools leave them: who owns which nodes of which type, and the edges into each part.
+"""DGL's partition files: the owners of the nodes of each type, and the edges into each part.
 
 Reads what `dgl.distributed.partition_graph`, DGL's distpartitioning and GraphStorm's gconstruct write.
 """
@@ -29,10 +29,10 @@ class PartEdges:
 
 @dataclass(frozen=True, eq=False)
 class PartitionFiles:
-    """What DGL's configuration file `config` says. Ids are those of the graph with all node types taken as one.
+    """The partition that DGL's file `config` describes. Ids are homogeneous: all node types share one range of ids.
 
-    Such ids are contiguous a partition, and within it a node type. `node_ranges` has shape (parts, 2) for each node
-    type: partition p owns the nodes of that type from `[p, 0]` to `[p, 1] - 1`.
+    The ids of a partition are contiguous, and within it those of a node type. `node_ranges` has shape (parts, 2) for
+    each node type: partition p owns the nodes of that type from `[p, 0]` to `[p, 1] - 1`.
     """
 
     config: Path
@@ -79,7 +79,7 @@ class PartitionFiles:
         return ids - ranges[part, 0] + starts[part]
 
     def of_type(self, node_type: str, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which partition-global ids are nodes of a type."""
+        """The mask of partition-global ids that belong to nodes of a type."""
         ranges = self.node_ranges[node_type]
         part = np.searchsorted(self.offsets, ids, side="right") - 1
         return (ids >= ranges[part, 0]) & (ids < ranges[part, 1])

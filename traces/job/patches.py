@@ -1,4 +1,4 @@
-"""Putting a function of one's own in the place of a library's."""
+"""Replacing functions of a library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 Make = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""Makes the new function of the old one, which it may call."""
+"""Takes the old function and returns the new one, which may call it."""
 
 
 def patch(owner: Any, name: str, make: Make) -> None:

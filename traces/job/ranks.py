@@ -1,4 +1,4 @@
-"""The trainers of a job among themselves: one clock, one folder or several, and rank 0 gets what all recorded."""
+"""Coordination of a job's trainers: a common clock, and fragments gathered at rank 0."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from traces.errors import InputError
 
 @dataclass(eq=False)
 class Ranks:
-    """A trainer's place among all. `fragments` is the folder that it writes to, `shared` whether all write to the same
-    one. `clock_offset_s` makes rank 0's `perf_counter` of this trainer's."""
+    """A trainer's rank and folder. `fragments` is the folder that it writes to, `shared` whether all write to the same
+    one. `clock_offset_s` is added to this trainer's `perf_counter` to get rank 0's."""
 
     rank: int
     world_size: int
@@ -31,13 +31,13 @@ class Ranks:
 
     @classmethod
     def meet(cls, fragments: Path) -> Ranks:
-        """The process group that has just been made. Every rank must call it. Raises `InputError` on all of them for
-        leftovers of a run that was killed."""
+        """Meet all other ranks of the new process group; every rank must call this. Raises `InputError` on all of them
+        where a killed run left fragments."""
         import torch.distributed as dist
 
         from traces.capture.clock import offset_s
 
-        # gloo, as the job's own group may be one of GPUs; and a group of our own, as the job uses its own meanwhile
+        # a gloo group of our own: the job's may be for GPUs, and is in use meanwhile
         rank, world_size, group = dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo")
         left = [fragments.exists()]
         gathered: list[Any] = [None] * world_size
@@ -60,7 +60,7 @@ class Ranks:
         return cls(rank, world_size, fragments, shared, offset_s(rank, world_size, group), group)
 
     def share(self, value: Any) -> list[Any]:
-        """Everybody's value, by rank. Every rank must call this."""
+        """All ranks' values, by rank. Every rank must call this."""
         import torch.distributed as dist
 
         if self.group is None:
@@ -70,7 +70,7 @@ class Ranks:
         return values
 
     def gather(self) -> None:
-        """Wait until all are done, and see to it that rank 0's folder has everybody's files."""
+        """Wait until all are done, and copy all files to rank 0's folder."""
         import torch.distributed as dist
 
         if self.group is None:

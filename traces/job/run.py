@@ -1,4 +1,4 @@
-"""One process of a job that records itself, from the first of DGL's objects to the trace that rank 0 writes."""
+"""Recording one process of a job, from its first DGL object to the trace that rank 0 writes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class JobRecording:
             self.part_config = Path(named)
 
     def joined(self) -> None:
-        """Find out who the others are, and whether they see the same folder."""
+        """Meet the other ranks, and find out whether they see the same folder."""
         self.ranks = Ranks.meet(fragments_of(self.out).resolve())
 
     def _start(self) -> Any:
@@ -68,7 +68,7 @@ class JobRecording:
         return self.recorder
 
     def make_source(self, loader: Any) -> Source | None:
-        """What is to prepare a loader's minibatches ahead: nothing."""
+        """No source: the loader's minibatches are not prepared ahead."""
 
     def keep(self, fragments: Path, header: Header) -> None:
         """Called on rank 0 once the trace is written, before the fragments go."""
@@ -116,12 +116,12 @@ class JobRecording:
         return None if original is None else original()
 
     def leaving(self) -> None:
-        """Whoever destroys the process group is done with training."""
+        """Training is over when the process group is destroyed."""
         self.finish()
 
     def finish(self) -> None:
-        """Write what is left, gather it at rank 0, and there write the trace. Every rank must call this; only the first
-        call counts. Raises `InputError` on rank 0 where nothing was recorded."""
+        """Write the rest, gather everything at rank 0, and write the trace there. Every rank must call this; further
+        calls do nothing. Raises `InputError` on rank 0 where nothing was recorded."""
         observe(None)
         if self.ranks is None and self.recorder is None:
             raise InputError(f"{self.out}: the job ran no loader of DGL's, so there is nothing to record")

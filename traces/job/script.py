@@ -1,4 +1,4 @@
-"""Running somebody's script as Python would, with hooks in place."""
+"""Running a user's script as Python does, with hooks in place."""
 
 from __future__ import annotations
 

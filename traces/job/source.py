@@ -1,4 +1,4 @@
-"""Minibatches that come prepared: what somebody may put between a loader and its script."""
+"""Minibatches that are prepared ahead, between a loader and its script."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Source(Protocol):
     """Prepares the minibatches of one loader."""
 
     def begin(self) -> None:
-        """The loader has begun an epoch; what was left of the one before is dropped."""
+        """The loader has begun an epoch; minibatches left from the one before are dropped."""
 
     def take(self) -> Ready:
         """The next minibatch. Raises `StopIteration` at the end of the epoch."""
@@ -48,4 +48,4 @@ class Source(Protocol):
 
 
 MakeSource = Callable[[Any], "Source | None"]
-"""The source of a loader that is about to begin its first epoch, or None where it is to be left alone."""
+"""Makes the source of a loader before its first epoch, or returns None to leave the loader alone."""

@@ -1,4 +1,4 @@
-"""Node data by the names that DGL's store gives them, and a pull that tells how its parts went."""
+"""Node data by their keys in DGL's store, and a pull that times its parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from traces.capture.fetch import FetchTimes, Sharded
 
 @dataclass(frozen=True, slots=True)
 class StoredData:
-    """What a name in the store stands for: data of the nodes of a type."""
+    """Node data of one type, by its key in the store."""
 
     key: str
     node_type: str
@@ -24,7 +24,7 @@ class StoredData:
 
 
 def node_data(client: Any, key: str) -> StoredData | None:
-    """The node data that the store calls `key`; None for data of edges, or of nothing."""
+    """The node data of a `key`; None for edge data and other keys."""
     policies = client.all_possible_part_policy
     # a key is a policy, a sign, and a name: node~paper~feat, or node:paper:feat since dgl 2.0
     found = [one for one in policies if key.startswith(one) and not key[len(one) : len(one) + 1].isalnum()]
@@ -37,7 +37,7 @@ def node_data(client: Any, key: str) -> StoredData | None:
 def timed_pull(client: Any, data: StoredData, ids: torch.Tensor, original: Any) -> tuple[torch.Tensor, FetchTimes]:
     """The rows of `ids`, as DGL's `pull` gives them, and how long the parts took.
 
-    Data with a handler of the script's own, or of a dtype that numpy doesn't know, is pulled by DGL and told as one.
+    Data with a custom pull handler, or of a dtype that numpy lacks, is pulled by DGL and timed as a whole.
     """
     local = client.data_store[data.key]
     start = perf_counter()

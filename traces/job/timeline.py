@@ -1,4 +1,4 @@
-"""When the parts of one minibatch of somebody else's script began and ended."""
+"""When the parts of one minibatch of a user's script began and ended."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from traces.job.source import Ready
 class Timeline:
     """Readings of `perf_counter`; None for what hasn't happened.
 
-    `ready` is when this trainer's gradients were ready. Pulls are told by the phase of the step that they were made
-    in, so that they don't count twice: before the forward pass, in it, or from there to the update. Rows of input
-    nodes add up in `fetch`, everything else that the store was asked for before the update in `label_s`.
+    `ready` is when this trainer's gradients were ready. Pulls are kept by the phase of the step in which they happen
+    (before the forward pass, in it, or between it and the update), so that they don't count twice. Pulls of input
+    nodes' rows add up in `fetch`, all others before the update in `label_s`.
     """
 
     start: float
@@ -28,7 +28,7 @@ class Timeline:
     label_s: float = 0.0
     fetch: FetchTimes = field(default_factory=FetchTimes)
     ready_made: Ready | None = None
-    """What was prepared ahead, if it was. Rows that a step pulls itself then count as labels do."""
+    """The minibatch as it was prepared ahead, or None. Rows that a step then pulls itself count as labels."""
     _pulled_s: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
 
     @property
@@ -56,9 +56,10 @@ class Timeline:
             self._pulled_s[self._phase] += seconds
 
     def times(self, end: float) -> dict[str, float | None]:
-        """The columns of `traces.schema`, None for what this minibatch doesn't tell.
+        """The columns of `traces.schema`; None for times that aren't known.
 
-        `end` is when the script turned to whatever comes next: what it does after its optimizer counts as the update.
+        `end` is when the script went on to the next minibatch; what it does after the optimizer's step counts as
+        update.
         """
         before, during, after = self._pulled_s
         gathered_s = self.fetch.local_gather_s
@@ -82,7 +83,7 @@ class Timeline:
             return found
         found |= {
             "stall_s": self.forward_start - self.start + during + after,
-            # what a script does between its pulls and its model is, mostly, moving data to a device
+            # between its pulls and the forward pass, a script mostly moves data to a device
             "copy_s": max(0.0, self.forward_start - self.sampled - before) + (made.copy_s if made else 0.0),
             "forward_s": self.forward_end - self.forward_start - during,
         }

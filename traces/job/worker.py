@@ -1,4 +1,4 @@
-"""Somebody's script as the program of every process of a cluster that `traces.cluster` starts."""
+"""A user's script as the program of every process of a cluster that `traces.cluster` starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def filled_in(arguments: list[str]) -> list[str]:
 
 
 def run_recorded(make_run: Callable[[], JobRecording], arguments: dict[str, Any]) -> None:
-    """Run the script; in a trainer, recorded by what `make_run` makes."""
+    """Run the script; in a trainer, the recording that `make_run` makes observes it."""
     script, words = Path(arguments["script"]), filled_in(arguments["arguments"])
     if is_server():
         install()
