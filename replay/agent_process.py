@@ -1,8 +1,8 @@
-"""The process in which language models decide, outside of the cluster: a trainer's namespace reaches no model server.
+"""The process that asks language models, outside of the cluster, as trainers in namespaces can't reach a model server.
 
-It listens on a Unix socket, which trainers in network namespaces can still open, or for trainers on other hosts on a
-TCP port. Every connection is one trainer, with a policy object and a thread of its own. A model that crashes takes
-this process with it, but no trainer: those then count a failed answer after every window.
+It listens on a Unix socket, which trainers in network namespaces can open, or for trainers on other hosts on a TCP
+port. Each trainer has one connection, with its own policy object and thread. A model that crashes ends this process,
+but no trainer: trainers then count a failed answer after every window.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from traces.cluster.preflight import resolve as resolve_host
 from traces.errors import InputError
 
 GRACE_S = 1.0
-"""How much longer than a model's own time-out a trainer waits for the process that asks it."""
+"""How much longer than the model's time-out a trainer waits for an answer of this process."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the process listens: `where` has the path of a socket, or pairs of an address and a port, the likeliest
-    first. `key` (hexadecimal) tells friends apart."""
+    """Where the process listens: `where` has the path of a socket, or pairs of an address and a port, the most likely
+    first. Connections authenticate with `key` (hexadecimal)."""
 
     where: tuple[str | tuple[str, int], ...]
     key: str
@@ -45,7 +45,7 @@ class Address:
 
 @contextmanager
 def agent_process(agent: str, model: ModelOptions, hosts: Sequence[str] | None) -> Iterator[Address]:
-    """Run the process for policies `agent`, and end it. `hosts` are those of the trainers; None: this one."""
+    """Run the process for policies `agent` during the block. `hosts` are those of the trainers; None for this host."""
     folder = Path(tempfile.mkdtemp(prefix="rudder-"))  # a socket's path may have no more than 107 characters
     key = os.urandom(16).hex()
     context = get_context("spawn")
@@ -64,8 +64,8 @@ def agent_process(agent: str, model: ModelOptions, hosts: Sequence[str] | None) 
 
 
 def addresses_towards(hosts: Sequence[str]) -> list[str]:
-    """What `hosts` may reach this one by: the addresses that packets to them would leave from, then all others of its
-    own, as only ssh or Slurm may know where hosts are."""
+    """Addresses at which `hosts` may reach this host: first the source addresses of routes to them, then all others, as
+    some host names are known to ssh or Slurm only."""
     found = []
     for there in (address for host in hosts for address in resolve_host(host)):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unsent, suppress(OSError):
@@ -110,9 +110,9 @@ def _decide_for(trainer: Connection, agent: str, model: ModelOptions) -> None:
 
 
 class RemotePolicy:
-    """A policy that decides in the process at `address`; for the trainer it is a policy like any other.
+    """A policy that decides in the process at `address`.
 
-    `decide` raises what went wrong with the connection, and answers "late" where nothing comes within `timeout_s`.
+    `decide` raises errors of the connection, and gives a "late" decision if no answer comes within `timeout_s`.
     """
 
     def __init__(self, name: str, address: Address, timeout_s: float) -> None:
@@ -135,7 +135,7 @@ class RemotePolicy:
         return Client(last, authkey=key)
 
     def decide(self, observation: Observation) -> Decision:
-        """Ask, and skip where no answer comes in time; one that comes later is thrown away."""
+        """Ask, and skip if no answer comes in time; a later answer is discarded."""
         self._number += 1
         self._process.send((self._number, observation))
         deadline = perf_counter() + self._timeout_s + GRACE_S

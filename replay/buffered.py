@@ -1,4 +1,4 @@
-"""Features through a live buffer: the very cache and driver of the simulator, with rows in the slots they name."""
+"""A live feature buffer: the simulator's cache and driver choose the slots, and rows of features are kept in them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from traces.capture.fetch import DistStore, FetchTimes, Rows
 
 
 class BufferedStore:
-    """Serves minibatches from a buffer where it can, and pulls the rest, misses and replacements, in one go.
+    """Serves rows from a buffer, and pulls misses and replacements together.
 
     `features` are the DistTensors of node features by name, or a store of several node types'; `owned` is the range of
-    partition-global ids that this machine owns. The buffer is filled at once with what the cache holds at first, which
-    took `fill_s`. Whenever the driver's window is full, `ask` gets the question and sees to it that the driver hears
-    the answer. `ended` is called with every epoch that has ended.
+    partition-global ids that this machine owns. The constructor fills the buffer with the cache's initial rows, in
+    `fill_s` seconds. When the driver's window is full, `ask` gets the observation, and passes the answer to the driver.
+    `ended` is called after every epoch.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class BufferedStore:
         pulled = np.flatnonzero(missing)
         beside = access.beside(dense)
         wanted = np.concatenate([ids[pulled], self._universe.node_ids[beside]])
-        total = len(ids) + len(beside)  # rows beside the minibatch's own come last
+        total = len(ids) + len(beside)  # replacement rows come after the minibatch's own
         rows = self._store.empty(total)
 
         def copy_hits(name: str) -> None:
@@ -96,7 +96,7 @@ class BufferedStore:
         beside: NDArray[np.int32],
         minibatch_rows: int,
     ) -> NDArray[np.int64]:
-        """Where the rows of the inserted dense ids have been put: among the minibatch's, or behind them."""
+        """Positions of the inserted rows in the fetched rows: among the minibatch's own, or behind them."""
         behind = minibatch_rows + np.searchsorted(beside, inserted)
         if not len(dense):
             return behind
@@ -104,14 +104,15 @@ class BufferedStore:
         return np.where(dense[found] == inserted, places[found], behind)
 
     def _dense(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Dense ids of those of `ids` that may be cached, and which those are."""
+        """The dense ids of the cacheable ones among `ids`, and their mask."""
         nodes = self._universe.node_ids
         dense = np.searchsorted(nodes, ids)
         cacheable = nodes[np.minimum(dense, len(nodes) - 1)] == ids
         return dense[cacheable].astype(np.int32), cacheable
 
     def _count(self, remote_rows: int, halo_rows: int, hit_rows: int, replacement_rows: int) -> float:
-        """Tell the driver what happened, and ask where its window is full; returns the seconds that asking took."""
+        """Pass the counts to the driver, and ask the policy if the window is full. Returns the seconds that asking
+        took."""
         driver, minibatch, asking_s = self.driver, self._minibatch, 0.0
         while self._steps:
             driver.time(*self._steps.popleft())
@@ -132,13 +133,13 @@ class BufferedStore:
         return asking_s
 
     def idle(self) -> None:
-        """A minibatch in which this trainer asks for nothing, as it has fewer than others."""
+        """An empty minibatch, for a trainer that has fewer minibatches than others."""
         self.fetch(torch.empty(0, dtype=torch.int64))
 
     def stepped(self, stall_s: float, step_s: float) -> None:
-        """Kept until the thread that prepares looks: the driver is not made for two threads."""
+        """Queue a step's times for the preparing thread, as the driver is not thread-safe."""
         self._steps.append((stall_s, step_s))
 
     def end_epoch(self, epoch: int) -> None:
-        """Tell whoever keeps the decisions."""
+        """Call `ended`, which writes the decisions."""
         self._ended(epoch, self.driver)

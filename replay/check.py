@@ -1,4 +1,4 @@
-"""Holding every row that a buffer served against its owner's."""
+"""Comparing every row from a buffer with its owner's."""
 
 from __future__ import annotations
 

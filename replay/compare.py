@@ -47,8 +47,8 @@ def main(
 ) -> None:
     """Simulate a live run's own trace under its own policy, and compare.
 
-    Hits, replaced and fetched rows must be equal in every minibatch; a policy that looks at times, or takes time to
-    decide, is given its recorded decisions. With --fitted-on also epoch times are simulated, never with a cost model
+    Hits, replaced and fetched rows must be equal in every minibatch. The recorded decisions are used for a policy that
+    looks at times or takes time to decide. With --fitted-on also epoch times are simulated, never with a cost model
     fitted on the run itself. Exit code 1 where counts differ, or the epoch time by more than --within.
     """
     from replay.comparison import compare, fit_trace

@@ -1,8 +1,8 @@
-"""A live run against the simulation of its own trace: every minibatch's counts, and every epoch's time.
+"""Comparing a live run with the simulation of its own trace: counts of every minibatch, and times of every epoch.
 
-A policy that decides by counts alone decides again, as in any simulation. One that looked at times or was slow, as
-language models are, can't be expected to see the same times twice: its recorded decisions are applied at the
-minibatches that they applied from.
+A policy that decides by counts alone decides again, as in any simulation. A policy that looks at times, or takes time
+to decide as language models do, would not see the same times again; its recorded decisions are applied at the
+minibatches at which they were applied live.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class Comparison:
 
 
 def fit_trace(path: Path, trust: bool = False) -> Fitted:
-    """The cost model of another captured run: without buffers, or in the folder of a live run, which tells what they
-    held; `trust` as in `replay.launch.read_config`.
+    """The cost model of another captured run: one without buffers, or one in the folder of a live run, whose files say
+    what the buffers held; `trust` as in `replay.launch.read_config`.
 
     Raises `InputError` for one that it can't be fitted on, as one that ran with `--check`.
     """
@@ -130,7 +130,7 @@ def compare(folder: Path, cost: CostModel | None = None, trust: bool = False) ->
 def _serve_again(
     folder: Path, inputs: list[TrainerInput], header: Header, plan: PolicyPlan, config: RunConfig
 ) -> tuple[list[FetchCounts], bool]:
-    """What every trainer of a live run fetches, and whether the policy decided that anew."""
+    """What every trainer of a live run fetches, and whether the policy decided again."""
     fetch_counts = count_ahead(inputs, header, plan, config)
     if fetch_counts is not None:
         return fetch_counts, True
@@ -138,7 +138,7 @@ def _serve_again(
 
 
 def _simulated(twin: Twin, folder: Path, plan: PolicyPlan, config: RunConfig, fetch_counts: list[FetchCounts]) -> Run:
-    """The live run in time, with what it fetched; where trainers waited for answers, with the recorded latencies."""
+    """Simulate the times of the live run, with the rows that it fetched; in sync mode with the recorded latencies."""
     if plan.timed and config.mode == "sync":
         recorded = resolve(f"recorded:{folder / 'decisions.parquet'}")
         return twin.simulate(config, plan=recorded)

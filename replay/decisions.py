@@ -1,4 +1,4 @@
-"""What a live trainer keeps beside its record: decisions, an epoch a file, and how long its buffer took to fill."""
+"""A live trainer's decisions, one file an epoch, and the time of filling its buffer."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ ENTRIES = TypeAdapter(list[LoggedDecision])
 
 
 def fill_file(fragments: Path, rank: int) -> Path:
-    """Where a trainer tells how many seconds filling its buffer took."""
+    """The file with the seconds that filling a trainer's buffer took."""
     return fragments / f"rank{rank}-fill.json"
 
 
 class DecisionLog:
-    """Writes what was decided in each epoch of one trainer; the last one also gets the question still open."""
+    """Writes one trainer's decisions of each epoch; the last file also has an answer that came too late."""
 
     def __init__(self, fragments: Path, rank: int, epochs: int) -> None:
         self._fragments, self._rank, self._epochs = fragments, rank, epochs
         self._written = 0
 
     def end_epoch(self, epoch: int, driver: PolicyDriver) -> None:
-        """Write what has come since the epoch before."""
+        """Write the decisions since the last call."""
         log = driver.close() if epoch + 1 == self._epochs else driver.log
         path = _file(self._fragments, self._rank, epoch)
         partial = path.with_suffix(".partial")

@@ -1,7 +1,7 @@
-"""How a live trainer asks its policy: at once, after a wait, or in a thread beside the training that goes on.
+"""How a live trainer asks its policy: synchronously, or in a thread while training goes on.
 
-A heuristic answers in microseconds, and applies to the next minibatch, as in the simulator. A language model takes
-seconds: in asynchronous mode it is asked in a thread, and training goes on with the buffer as it is.
+A heuristic answers in microseconds; its decision applies to the next minibatch, as in the simulator. A language model
+takes seconds: in asynchronous mode it is asked in a thread, and training goes on with the buffer as it is.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from agents.policy_driver import PolicyDriver
 from sim.config import Mode
 
 Ask = Callable[[Observation], None]
-"""Puts a question to the policy of a driver. The driver hears the answer when it has come."""
+"""Asks a driver's policy about an observation. The answer is passed to the driver when it has come."""
 
 
 def dispatcher(driver: PolicyDriver, slow: bool, mode: Mode) -> Ask:
-    """The way that fits a policy and a mode."""
+    """The way of asking for a policy, which may be `slow`, and a mode."""
     if not slow:
         return ask_at_once(driver, waits=mode == "sync")
     return ask_and_wait(driver) if mode == "sync" else ask_beside(driver)
 
 
 def ask_at_once(driver: PolicyDriver, waits: bool) -> Ask:
-    """The answer is there before training goes on. One that says it took time, out of a log, takes it here too."""
+    """Ask in the same thread. A decision with a latency, as those from a log have, is delayed by it."""
 
     def ask(observation: Observation) -> None:
         decision = driver.policy.decide(observation)
@@ -46,7 +46,7 @@ def ask_at_once(driver: PolicyDriver, waits: bool) -> Ask:
 
 
 def ask_and_wait(driver: PolicyDriver) -> Ask:
-    """Training waits until the policy has thought, for as long as the time-out of a model allows."""
+    """Ask in the same thread, and measure the latency; training waits meanwhile."""
 
     def ask(observation: Observation) -> None:
         driver.answer(timed(driver.policy, observation))
@@ -55,7 +55,7 @@ def ask_and_wait(driver: PolicyDriver) -> Ask:
 
 
 def ask_beside(driver: PolicyDriver) -> Ask:
-    """A thread of its own asks; a policy that never answers leaves the buffer as it is."""
+    """Ask in a thread; until an answer comes, the buffer stays as it is."""
     questions: SimpleQueue[Observation] = SimpleQueue()
 
     def answer_all() -> None:
@@ -67,7 +67,7 @@ def ask_beside(driver: PolicyDriver) -> Ask:
 
 
 def timed(policy: Policy, observation: Observation) -> Decision:
-    """The policy's decision, with the time that it took here. What it raises counts as a failure, and skips."""
+    """The policy's decision with its measured latency. An exception gives a failed decision, which skips."""
     start = perf_counter()
     try:
         decision = policy.decide(observation)

@@ -1,4 +1,4 @@
-"""The proof's tables as Markdown: `docs/validation/fidelity.md`."""
+"""The tables of the fidelity proof as Markdown: `docs/validation/fidelity.md`."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class _Strict(BaseModel):
 
 
 class PolicyChoice(_Strict):
-    """A policy with its cache and buffer; what is left out is as in `sim.run`."""
+    """A policy with its cache and buffer; defaults are those of `sim.run`."""
 
     agent: PolicySpec
     cache: CacheSpec = "score"
@@ -121,8 +121,9 @@ def read_grid(path: Path, trust: bool = False) -> Grid:
 
 
 def runs_of(grid: Grid) -> list[Planned]:
-    """All runs, repeat by repeat, so that an interrupted grid has every configuration once before any twice. Every
-    second repeat has the policies of a setting in reverse order: a machine that slows down favours none of them."""
+    """All runs, repeat by repeat, so that an interrupted grid has every configuration once before it has any twice. In
+    every second repeat the policies of a setting are in reverse order, so that a machine that slows down favours none
+    of them."""
     planned = [
         Planned(block=block, machines=machines, link=link, policy=policy, repeat=repeat)
         for block in grid.blocks

@@ -1,4 +1,4 @@
-"""A live run from its plan to its folder of results: a capture with a buffer and a policy in the loop."""
+"""Running live, from the plan to the folder of results: a capture with a buffer and a policy in the training loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CONFIG_FILE = "config.json"
 
 @dataclass(frozen=True, kw_only=True)
 class LivePlan:
-    """What to run: a capture plan as the user's options make it, a policy, and its configuration.
+    """The plan of a live run: a capture plan from the user's options, a policy, and its configuration.
 
     `config.trace` is filled in when the run is over. `check` holds every row against its owner's.
     """
@@ -48,7 +48,7 @@ class LivePlan:
 
     @property
     def whole_plan(self) -> Capture:
-        """The capture with what the policy asks for."""
+        """The capture with the policy's depth and program."""
         depth = int(self.plan.pipelined) if self.config.depth is None else self.config.depth
         changes: dict[str, Any] = {"policy": self.plan.name, "depth": depth}
         if self.plan.buffered:
@@ -58,7 +58,7 @@ class LivePlan:
 
 @dataclass(frozen=True, eq=False)
 class LiveResult:
-    """What a live run left in its folder: its header, its summary in one row, and its tables."""
+    """The results of a live run: its folder, header, summary in one row, and tables."""
 
     folder: Path
     header: Header
@@ -67,7 +67,7 @@ class LiveResult:
 
 
 def trace_file(folder: Path) -> Path:
-    """Where the trace lies until the results are whole."""
+    """The path of the trace until the folder of results is complete."""
     return folder.with_name(f"{folder.name}.{TRACE}")
 
 
@@ -77,11 +77,11 @@ def run_live(
     on_progress: Callable[[int], None] = lambda epochs: None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
 ) -> LiveResult:
-    """Run, and write results and trace into `folder`, whole or not at all; `on_progress` gets whole epochs.
+    """Run, and write results and trace into `folder`, all or nothing; `on_progress` gets the number of finished epochs.
 
-    A run that dies or is interrupted leaves the results of its whole epochs, which `say` is told, and the exception
-    goes on. Raises as `traces.capture.launch.capture`, and `InputError` for a cache or policy that can't be in a live
-    run.
+    A run that dies or is interrupted leaves the results of its whole epochs, reports that through `say`, and raises the
+    exception again. Raises as `traces.capture.launch.capture`, and `InputError` for a cache or policy that can't be in
+    a live run.
     """
     out = trace_file(folder)
     written: list[LiveResult] = []
@@ -119,7 +119,7 @@ def recover_live(folder: Path, trust: bool = False) -> LiveResult:
 
 
 def _arguments(live: LivePlan, fragments: Path, header: Header, running: ExitStack) -> dict[str, Any]:
-    """What `replay.worker` is told. Refuses what can't be, before anything starts."""
+    """The arguments of `replay.worker`. Raises `InputError` for what can't run live, before anything starts."""
     if not live.plan.buffered:
         return {}
     config, model = live.config, live.plan.model
@@ -147,14 +147,14 @@ def _arguments(live: LivePlan, fragments: Path, header: Header, running: ExitSta
 
 
 def keep_results(config: RunConfig, plan: PolicyPlan, check: bool, folder: Path, recorded: Recorded) -> LiveResult:
-    """Write the results of the trace that lies beside the folder, and move it in."""
+    """Write the results of the trace beside the folder, and move the trace into it."""
     out = trace_file(folder)
     trace = Trace(out)
     config = config.model_copy(update={"trace": TRACE, "trace_sha256": sha256_of(out)})
     tables, summary = tables_of(trace, plan, config, recorded)
     checked = {}
     if check and plan.buffered:
-        checked = {"checked_rows": int(trace.steps()["input_nodes"].sum()), "wrong_rows": 0}  # one ends the run
+        checked = {"checked_rows": int(trace.steps()["input_nodes"].sum()), "wrong_rows": 0}  # a wrong row ends the run
     documents = {
         "config": config.model_dump(),
         "summary": {"notice": trace.header.notice, "runs": [summary]} | checked,
@@ -174,8 +174,8 @@ def read_config(folder: Path, trust: bool = False) -> RunConfig:
 
 
 def refuse_checked(folder: Path) -> None:
-    """Raise `InputError` for a live run whose rows were checked: that makes its steps longer, so that its times tell
-    nothing; and for a folder that holds no live run."""
+    """Raise `InputError` for a live run with `--check`, which makes steps longer, so that its times can't be used; and
+    for a folder that holds no live run."""
     with _of_live_run(folder):
         checked = "checked_rows" in json.loads((folder / "summary.json").read_text())
     if checked:
@@ -187,7 +187,7 @@ def refuse_checked(folder: Path) -> None:
 
 @contextmanager
 def _of_live_run(folder: Path) -> Iterator[None]:
-    """Say of a file of a live run's folder, if it can't be read, that the folder holds none."""
+    """Turn an error in reading a file into an `InputError` that says the folder holds no live run."""
     try:
         yield
     except (OSError, ValueError) as error:

@@ -208,7 +208,7 @@ def main(
 
 
 ONLY_OURS = ("graph", "partitions", "model", "hidden", "fanout", "batch", "evaluate_every")
-"""Options that say what our own training does; a script says that itself."""
+"""Options of our own training, which a script decides itself."""
 
 
 def _run_script(context: typer.Context) -> None:

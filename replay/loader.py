@@ -105,7 +105,7 @@ class PrefetchingLoader(Minibatches):
 
 
 def _header_of_run(trace: Trace, graph: Any, batch_size: int, tensors: dict[str, Any], epochs: int) -> Header:
-    """The trace's header with what is different in this run."""
+    """The trace's header with this run's epochs, features, trainers and batch size."""
     header, book = trace.header, graph.get_partition_book()
     sizes = [one["num_nodes"] for one in book.metadata()]
     if header.partition.offsets != (0, *accumulate(sizes)):
@@ -134,11 +134,11 @@ def make_store(
     ended: Callable[[int, PolicyDriver], None] = lambda epoch, driver: None,
     store: PackedStore | None = None,
 ) -> BufferedStore:
-    """The buffered features of trainer `rank`: cache, driver and facts as the simulator makes them.
+    """The buffered features of trainer `rank`, with cache, driver and facts made as in the simulator.
 
     `tensors` are the features by name, `nodes` the remote nodes of the trainer's partition. A `slow` policy, such as a
-    model, is asked beside the training. `ended` is called with every epoch that has ended. `store` has the features
-    where there are several node types. Raises `InputError` for a cache or policy that can't be in a live run.
+    model, is asked in a thread. `ended` is called after every epoch. `store` has the features where there are several
+    node types. Raises `InputError` for a cache or policy that can't be in a live run.
     """
     header = header.model_copy(update={"minibatches_per_epoch": per_epoch})
     universe = make_universe(nodes, config.universe)

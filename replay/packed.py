@@ -24,7 +24,7 @@ PACKED = "packed"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedFeature:
-    """One kind of node data: where its bytes lie in a slot, and what they mean. `shape` is a row's."""
+    """One kind of node data: the place of its bytes in a slot, their dtype, and the shape of a row."""
 
     key: str
     tensor: Sharded
@@ -35,10 +35,10 @@ class PackedFeature:
 
 
 class PackedStore:
-    """The features of all node types of a graph, pulled from their owners, as `DistStore` has those of one.
+    """The features of all node types, pulled from their owners, as `DistStore` does for one type.
 
-    Ids are those of the graph with all types taken as one, rows are bytes, shape (rows, bytes of the widest row). Types
-    whose rows training writes are not in it: their owners are asked every time. `client` is DGL's client of the store.
+    Ids are homogeneous (all types share one range); rows are bytes, shape (rows, bytes of the widest row). Data that
+    training updates are left out: they are pulled from their owners every time. `client` is DGL's client of the store.
     Raises `InputError` for data that the trace names and the store hasn't.
     """
 
@@ -78,7 +78,7 @@ class PackedStore:
         at: NDArray[np.int64],
         meanwhile: Callable[[str], None] = lambda name: None,
     ) -> FetchTimes:
-        """As `DistStore.pull`, a node type and feature after another."""
+        """As `DistStore.pull`, one node type and feature after another."""
         start, packed = perf_counter(), rows[PACKED]
         times = FetchTimes(owner_done_s=[0.0] * self._parts)
         todo = [partial(meanwhile, PACKED)]  # once, when the first requests are on their way
@@ -92,7 +92,7 @@ class PackedStore:
         return times
 
     def ids(self, inputs: Typed) -> tuple[NDArray[np.int64], dict[str, slice]]:
-        """The ids of all input nodes of which a run fetches anything, and where those of each type lie among them."""
+        """The ids of all input nodes of types with features, and the slice of each type among them."""
         ids: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
         slices, start = {}, 0
         for name in self.fetched:

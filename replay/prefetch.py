@@ -1,9 +1,9 @@
-"""The winner in somebody's own script: minibatches prepared ahead, rows out of a buffer, and every line as it was.
+"""A policy in a user's own script: minibatches are prepared ahead with rows from a buffer; the loop stays as it is.
 
     loader = prefetch(loader, graph, policy="best.json", trace="t.parquet")
 
-What the script's loop does stays: minibatches are what DGL's loader returns, and `graph.ndata[...][input_nodes]` or
-`graph.nodes[...].data[...][input_nodes]` gives rows that are there already.
+The loader still returns DGL's minibatches, and `graph.ndata[...][input_nodes]` or
+`graph.nodes[...].data[...][input_nodes]` returns rows that have already been fetched.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from traces.reader import Trace
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """What to replay in a job: a configuration, and the captured run that it was found on. `epochs` is how many the
+    """What to replay in a job: a configuration, and the captured run that it was tuned on. `epochs` is how many the
     script trains, by default as many as were captured; `check` holds every row against its owner's."""
 
     config: RunConfig
@@ -65,8 +65,8 @@ class Replay:
         model: ModelOptions | None = None,
         trust: bool = False,
     ) -> Replay:
-        """Read the files. Raises `InputError` for those that aren't what they should be, and without `trust` for a
-        policy file that names code of a user's own."""
+        """Read the files. Raises `InputError` for invalid files, and without `trust` for a policy file that names
+        users' code."""
         config = policy if isinstance(policy, RunConfig) else read_policy(Path(policy), trust)
         captured = Trace(trace)
         plan = plan_of_config(config, model or ModelOptions(keep_answers=False))
@@ -89,7 +89,7 @@ class Replay:
 class ReplayRun(JobRecording):
     """A recorder whose results go into `folder`, with the policy's buffer between `loaders` and their script.
 
-    Without `loaders` it is the captured one, or one like it in every epoch: the buffer stays.
+    Without `loaders`, it serves the loader that was captured, or one like it in every epoch, with the same buffer.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class ReplayRun(JobRecording):
 
 
 class Prefetcher:
-    """Prepares the minibatches of one loader in a thread: samples, and fetches what the buffer hasn't."""
+    """Prepares the minibatches of one loader in a thread: samples, and fetches the rows that the buffer lacks."""
 
     def __init__(self, replay: Replay, loader: Any, run: JobRecording) -> None:
         assert run.ranks is not None
@@ -204,7 +204,7 @@ class Prefetcher:
             self._thread = None
 
     def take(self) -> Ready:
-        """The next minibatch, once it is prepared. What failed in the thread is raised here."""
+        """The next minibatch, once it is prepared. Exceptions of the thread are raised here."""
         ready = self._thread.take() if self._thread else self.prepare()
         if ready is None:
             self.close()
@@ -306,7 +306,7 @@ def prefetch(
     check: bool = False,
     trust: bool = False,
 ) -> Any:
-    """The loader itself, whose minibatches are prepared ahead from now on, with rows out of a policy's buffer.
+    """Prepare the loader's minibatches ahead from now on, with rows from a policy's buffer. Returns the loader.
 
     `policy` is a configuration as `sim.tune` and `sim.run` write it, `trace` the captured run of this script on these
     partitions. Every trainer calls this, after torch's process group. The run records itself: when the process group is

@@ -1,4 +1,4 @@
-"""What a live run recorded, as the simulator tells of its runs: the same tables, rates and names of columns."""
+"""Results of a live run, in the simulator's tables, rates and column names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from traces.reader import Trace
 class Recorded:
     """What a live run left beside its trace: a value a trainer, but for `scores`, which are by evaluation.
 
-    `losses` has shape (trainers, minibatches), NaN where a trainer had none or didn't tell.
+    `losses` has shape (trainers, minibatches), NaN where unknown.
     """
 
     losses: NDArray[np.float64]
@@ -41,7 +41,7 @@ class Recorded:
 
 
 def read_recorded(fragments: Path, header: Header) -> Recorded:
-    """Gather it from the fragments of the header's whole epochs."""
+    """Read the records of the header's epochs from the fragments."""
     ranks, epochs = range(header.trainers), range(header.epochs)
     tables = [[pq.read_table(fragment(fragments, rank, epoch), columns=[LOSS]) for epoch in epochs] for rank in ranks]
     losses = np.full((header.trainers, header.epochs, header.minibatches_per_epoch), np.nan)
@@ -59,7 +59,7 @@ def read_recorded(fragments: Path, header: Header) -> Recorded:
 
 
 def as_simulated(trace: Trace, inputs: list[TrainerInput], plan: PolicyPlan, config: RunConfig) -> Simulated:
-    """The run that a trace captured, in the form of a simulated one; without decisions and times of filling."""
+    """A captured run in the form of a simulated one, without decisions and fill times."""
     header, steps = trace.header, _all_minibatches(trace)
     steps = steps.with_columns(
         fetched_rows=pl.col("remote_rows") - pl.col("hit_rows") + pl.col("replacement_rows"),
@@ -84,7 +84,7 @@ def as_simulated(trace: Trace, inputs: list[TrainerInput], plan: PolicyPlan, con
 
 
 def _all_minibatches(trace: Trace) -> pl.DataFrame:
-    """The trace's steps, with an empty one where a trainer has fewer minibatches than another, as `load` has it."""
+    """The trace's minibatches, with empty ones for trainers that have fewer than others, as `load` adds them."""
     header, steps = trace.header, trace.steps()
     if not header.trainer_minibatches:
         return steps

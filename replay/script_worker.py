@@ -1,4 +1,4 @@
-"""Somebody's script as the program of every process of a cluster, with a policy's buffer put below it."""
+"""A user's script as the program of every process of a cluster, with a policy's buffer."""
 
 from __future__ import annotations
 

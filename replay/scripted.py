@@ -1,4 +1,4 @@
-"""`python -m replay.live ... -- SCRIPT`: a user's script with a policy below it, in its own launcher or in ours."""
+"""`python -m replay.live ... -- SCRIPT`: a user's script with a policy's buffer, under its own launcher or ours."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ CHOICE = ("policy", "agent", "cache", "buffer", "init", "universe", "window", "m
 
 
 def live_script(options: dict[str, Any], given: set[str]) -> Path | None:
-    """Run the script of the command's `options`, of which the user has `given` some; the folder of its results.
+    """Run the script that the command's `options` name; the names in `given` were set by the user. Returns the folder
+    of results.
 
-    None where this process is one of many that somebody's launcher has started. Raises `InputError` and `ClusterError`.
+    Returns None if this is one of the processes of the user's own launcher. Raises `InputError` and `ClusterError`.
     """
     script, clustered = options["script"], given & {"local", "hosts", "slurm"}
     if not clustered and is_server():

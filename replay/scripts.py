@@ -32,13 +32,13 @@ COMMANDS = {
     "rudder-compare": "replay.compare",
     "rudder-validate": "replay.validate",
 }
-"""The script that stands for a module, as in `[project.scripts]` of pyproject.toml."""
+"""The module of each script, as in `[project.scripts]` of pyproject.toml."""
 
 SHELLS = ("bash", "zsh", "fish")
 
 
 def run() -> None:
-    """Run the module that the called script stands for, or answer the shell that completes it."""
+    """Run the module of the script that was called, or answer the shell's request for completions."""
     from typer.completion import completion_init
 
     completion_init()

@@ -1,4 +1,4 @@
-"""A live run's epochs on the terminal, as they end."""
+"""A table of a live run's epochs on the terminal, which grows as they end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLUMNS = ["input_nodes", "local_nodes", "hit_rows", "replacement_rows", "stall_
 
 @contextmanager
 def epoch_table(console: Console, fragments: Path, epochs: int) -> Iterator[Callable[[int], None]]:
-    """A table of the whole epochs in `fragments`; what it yields is told how many there are."""
+    """Show a table of the finished epochs in `fragments`. Yields a function to call with their number."""
     table = Table(box=None, pad_edge=False)
     for name in ("epoch", "time", "loss", "hits", "fetched rows", "stall", "step", "decisions"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -41,7 +41,7 @@ def epoch_table(console: Console, fragments: Path, epochs: int) -> Iterator[Call
 
 
 def epoch_row(fragments: Path, epoch: int) -> tuple[str, ...]:
-    """What the table says of an epoch, over all trainers: means of losses and times, sums of rows and decisions."""
+    """The table's row of an epoch, over all trainers: mean losses and times, sums of rows and decisions."""
     tables = [pq.read_table(path, columns=COLUMNS) for path in sorted(fragments.glob(f"rank*-epoch{epoch}.parquet"))]
     values = {name: column.to_numpy() for name, column in zip(COLUMNS, pa.concat_tables(tables).columns, strict=True)}
     remote = int((values["input_nodes"] - values["local_nodes"]).sum())

@@ -1,9 +1,10 @@
-"""A grid of live runs against their simulations: how far counts, times and rankings are off.
+"""Comparing a grid of live runs with their simulations: errors of counts, times and rankings.
 
 Every run is simulated over its own recorded trace, with a cost model fitted on all other configurations on the same
-graph, machines and link, never on the one that is predicted. So each has a cost model of its own, and one that took
-longer than others leaves them a model of shorter times: two policies are therefore ranked under a third model, fitted
-on neither. The first epoch of every run, in which connections open and buffers fill, is left out of epoch times.
+graph, machines and link, never on the one that is predicted. So each run has its own cost model, and a run that took
+long is missing from its own model but not from the others'. To rank two policies, both are therefore simulated with a
+third model, fitted on neither. The first epoch of every run, in which connections open and buffers fill, is left out of
+epoch times.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ PAIRS = {
 
 
 def finished(folder: Path) -> bool:
-    """Whether a live run is there, whole."""
+    """Whether a folder holds a complete live run."""
     return (folder / "config.json").is_file() and Trace(folder / TRACE).header.complete
 
 
 def run_planned(planned: Planned, folder: Path, limit_s: float) -> None:
-    """Run it live; partitions are made or found again. What an interrupted run left is run again."""
+    """Run it live; partitions are made or reused. The rest of an interrupted run is replaced."""
     block = planned.block
     plan = resolve(planned.policy.agent)
     parts = partition(block.graph, planned.machines, block.graph / f"partition-{planned.machines}")
@@ -134,8 +135,9 @@ def _simulated_epoch_s(measured_run: MeasuredRun, cost: CostModel) -> float:
 
 
 def fitted_on(predicted: Sequence[Planned], runs: Sequence[Planned]) -> list[Planned]:
-    """What the cost model for some runs of a setting is fitted on: all runs of other policies in the same setting.
-    Where there are none, all of the nearest other setting. Raises `InputError` where there is no other run at all."""
+    """The runs that the cost model for some runs of a setting is fitted on: all runs of other policies in the same
+    setting, or if there are none, all runs of the nearest other setting. Raises `InputError` where there is no other
+    run at all."""
     run, policies = predicted[0], [one.policy for one in predicted]
     rate = parse_link(run.link)
     others = [one for one in runs if one.setting == run.setting and one.policy not in policies]

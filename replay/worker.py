@@ -1,4 +1,4 @@
-"""The training program of a live run with a buffer: what `traces.capture` runs, with the features buffered."""
+"""The training program of a live run: that of `traces.capture` with buffered features."""
 
 # no `from __future__ import annotations`, as in `traces.capture.training`
 import json
@@ -26,7 +26,7 @@ from traces.nodes import Nodes
 
 
 def buffered(connection: Connection, arguments: dict[str, Any], per_epoch: int) -> FeatureSource:
-    """The buffered features of one trainer, as `replay.launch` told it."""
+    """The buffered features of one trainer, by the arguments of `replay.launch`."""
     fragments = Path(arguments["fragments"])
     config = RunConfig.model_validate_json(arguments["config"])
     if config.user_code:
@@ -42,8 +42,8 @@ def buffered(connection: Connection, arguments: dict[str, Any], per_epoch: int) 
 
 
 def _enter(folder: Path, config: RunConfig) -> None:
-    """Work where the command was given, so that code of a user's own is found under the same name. Raises `InputError`
-    for code in a file on a host that doesn't have the folder."""
+    """Change to the folder in which the command was given, so that users' code is found under the same name. Raises
+    `InputError` for code in a file on a host that doesn't have the folder."""
     if folder.is_dir():
         os.chdir(folder)
         if str(folder) not in sys.path:
@@ -56,7 +56,7 @@ def _enter(folder: Path, config: RunConfig) -> None:
 
 
 def _policy(config: RunConfig, arguments: dict[str, Any]) -> Policy:
-    """A model is asked through the process that `replay.launch` has started, everything else decides here."""
+    """The policy: a model is asked through the agent process of `replay.launch`; all other policies decide here."""
     if (agents := arguments["agents"]) is None:
         return plan_of_config(config).make()
     where = tuple(one if isinstance(one, str) else tuple(one) for one in agents["where"])
