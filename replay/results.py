@@ -108,7 +108,7 @@ def tables_of(
     live.decisions[:], live.fill_s[:] = recorded.decisions, recorded.fill_s
     header = trace.header
     summary = {"policy": plan.name} | summarise(live, inputs, header)
-    if config.universe == "remote":  # hits outside the halo can't be told over rows inside it
+    if config.universe == "remote":  # hits outside the halo have no rate over rows inside it
         summary["hit_rate_halo"] = None
     last = recorded.losses[:, -header.minibatches_per_epoch :]
     summary["loss_last_epoch"] = None if np.isnan(last).all() else float(np.nanmean(last))

@@ -1,4 +1,4 @@
-"""`python -m sim.calibrate TRACE... --out cost.json`: fit the cost model to captured runs, and how far off it is."""
+"""`python -m sim.calibrate TRACE... --out cost.json`: fit the cost model to captured runs, and report its errors."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def main(
 ) -> None:
     """Fit the cost model to captured runs.
 
-    Prints every parameter with its standard error, and the error on the epochs that were held out. Refuses runs that
-    can't tell two parameters apart. The first epoch is warm-up and set aside.
+    Prints every parameter with its standard error, and the error on held-out epochs. Refuses runs from which two
+    parameters can't be identified separately. The first epoch is warm-up and left out.
     """
     from matplotlib.figure import Figure
     from rich.console import Console
@@ -85,7 +85,7 @@ def main(
 
 
 def _held_out(inputs: list[Any], trace: Any, cost: CostModel, sha256: str) -> tuple[dict[str, float], dict[str, Any]]:
-    """Simulated over measured, less 1, on the epochs that nothing was fitted to; and all residuals in seconds."""
+    """Simulated over measured, less 1, on the held-out epochs; and all residuals in seconds."""
     from sim.calibration.fit import FITTED_EPOCHS
     from sim.calibration.measured_run import measured_times, simulate_measured, warm_up
 

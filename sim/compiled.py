@@ -1,4 +1,4 @@
-"""How kernels are compiled, and where they are kept. What is numba's own and not documented is used here only.
+"""Compiling kernels, and keeping them on disk. Undocumented attributes of numba are used in this module only.
 
 With `NUMBA_DISABLE_JIT=1` kernels are plain Python: slow, but with breakpoints and coverage.
 """
@@ -15,7 +15,7 @@ import numba
 from numba import njit
 
 COMPILES = not numba.config.DISABLE_JIT
-"""Whether kernels are compiled, and not plain Python."""
+"""Whether kernels are compiled rather than plain Python."""
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
 """Kernels run without the interpreter's lock, and without numba's memory manager: such a function cannot allocate, and
@@ -23,24 +23,23 @@ does not count references, which would cost more than the work on a row itself."
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile once, and keep what was compiled on disk.
+    """Compile a function once, and keep the machine code on disk.
 
-    What is kept holds as long as no file of the function's folder changes. Numba itself looks at the function's own
-    file only, though the code of kernels of other files is built into it.
+    The kept code is valid until a file of the function's folder changes. (Numba itself checks only the function's own
+    file, although kernels of other files are inlined into it.)
     """
     return _compiled(function)
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """As `kernel`, for a function that only kernels call. It is built into them: handing a state's many arrays over
-    takes longer than most of what is done with them. And it lacks what Python needs to call it, which takes as long to
-    compile as the function itself."""
+    """As `kernel`, for a function that only kernels call. It is inlined, since passing a state's many arrays takes
+    longer than most of the work on them. It has no wrapper for Python, which would double its time of compilation."""
     return _compiled(function, no_cpython_wrapper=True, forceinline=True)
 
 
 def machine_code(function: Any) -> Any:
-    """What a kernel was compiled to, for arguments of the types that it has been called with. If it has been called
-    with several types, the kernel itself.
+    """A kernel's machine code for the argument types that it has been called with; the kernel itself if there were
+    several.
 
     A call of the kernel looks up the types of all its arguments first, which takes 8 us for an engine's state. A call
     of the machine code takes less than 1 us, and crashes with arguments of other types.
@@ -68,7 +67,8 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
 
 
 def _keep(compiled: Any, sources: Path) -> None:
-    """Have numba keep a kernel as long as no file of the folder of its sources changes, and one process at a time."""
+    """Make numba keep a kernel until a file in the folder of its sources changes, with one process writing at a
+    time."""
     kept = _of_numba(compiled, "_cache")
     files, folder = _of_numba(kept, "_cache_file"), Path(_of_numba(kept, "cache_path"))
     _of_numba(files, "_source_stamp")
@@ -78,7 +78,7 @@ def _keep(compiled: Any, sources: Path) -> None:
 
 
 def _of_numba(thing: Any, name: str) -> Any:
-    """An attribute of something of numba's. Raises `ImportError` if this version of numba has none of that name."""
+    """An undocumented attribute of an object of numba's. Raises `ImportError` if this version of numba lacks it."""
     try:
         return getattr(thing, name)
     except AttributeError:
@@ -99,8 +99,8 @@ def _say_that_nothing_is_kept() -> None:
 
 
 def _one_at_a_time(function: Callable[..., Any], folder: Path) -> Callable[..., Any]:
-    """The function, waiting for other processes that use the same folder: numba numbers the variants of a kernel as
-    they come, so that two processes which compile at once would give one file the name of the other."""
+    """Wrap a function so that it waits for other processes that use the same folder. Numba numbers the variants of a
+    kernel in order, so two processes that compile at once would use the same file name."""
 
     def alone(*arguments: Any) -> Any:
         from filelock import FileLock
@@ -120,8 +120,8 @@ def _one_at_a_time(function: Callable[..., Any], folder: Path) -> Callable[..., 
 
 
 def _or_nothing(load_index: Callable[[], Any]) -> Callable[[], Any]:
-    """The function, or no kernels at all if it can't read those of earlier sources, whose classes are gone: numba reads
-    an index before it looks at its stamp."""
+    """Wrap `load_index` so that an unreadable index counts as empty. Numba reads an index before it checks its stamp,
+    and an index of earlier sources may refer to classes that no longer exist."""
 
     def loaded() -> Any:
         try:

@@ -1,4 +1,4 @@
-"""What defines a simulated run. The hash of its canonical JSON is the run's id."""
+"""The configuration of a simulated run. The hash of its canonical JSON is the run's id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sim.workload.stream import UniverseKind
 from traces.errors import InputError
 
 ADDED = ("engine", "agent_sha256", "cache_sha256", "cost_sha256")
-"""Fields that are younger than the first results."""
+"""Fields that were added after the first results had been written."""
 
 Mode = Literal["async", "sync"]
 EngineKind = Literal["compiled", "simpy"]
@@ -29,24 +29,25 @@ BUFFER_FIELDS = ("cache", "buffer", "init", "universe", "window", "mode", "seed"
 """Fields that mean nothing to a policy without a buffer."""
 
 POLICY_FIELDS = ("agent", "agent_sha256")
-"""Fields that say what decides."""
+"""Fields of the policy."""
 
 TIME_FIELDS = ("mode", "link_bytes_per_s", "link_latency_s", "depth", "compute_speed", "cluster", "scenario", "engine")
-"""Fields that change when things happen, but not what a policy fetches that looks at no times."""
+"""Fields that change times only, and so not the rows fetched by a policy that looks at no times."""
 
 
 class RunConfig(BaseModel):
-    """Everything that the result of a run depends on, but for the latency of a language model.
+    """Everything that the result of a run depends on, except the latency of a language model.
 
     `trace` is the file's name, `trace_sha256` its content's checksum. `window` is the number of minibatches between two
-    observations. In `async` mode training goes on while a policy thinks; in `sync` mode it waits. `link_bytes_per_s`
-    is the rate of every host's link, in both directions, and `link_latency_s` its latency; None keeps that of the
-    captured run. `depth` is how many minibatches are prepared ahead (None: as the policy says). What-ifs are those of
-    `sim.runs.whatif`, `owners_sha256` being the checksum of a file of owners. `cluster` and `scenario` are the contents
-    of such files, as JSON (`sim.cluster.clusterfile`, `sim.cluster.scenario`). Policies and caches under a former name
-    are kept under today's. `engine` says what time passes in: `simpy` is the readable `sim.engine.reference`.
-    `agent_sha256` and `cache_sha256` are checksums of a user's own source (`agents.user_code`), `cost_sha256` that of a
-    cost model other than the one fitted to the trace (`sim.cost.model.cost_sha256`).
+    observations. In `async` mode training goes on while a policy thinks; in `sync` mode it waits. `link_bytes_per_s` is
+    the rate of every host's link, in both directions, and `link_latency_s` its latency; None keeps that of the captured
+    run. `depth` is how many minibatches are prepared ahead (None: as the policy says). `compute_speed`,
+    `trainers_per_host` and `feature_bytes` are what-ifs (`sim.runs.whatif`), `owners_sha256` is the checksum of a file
+    of owners. `cluster` and `scenario` are the contents of such files, as JSON (`sim.cluster.clusterfile`,
+    `sim.cluster.scenario`). Former names of policies and caches are replaced by today's. `engine` is the engine that
+    simulates time; `simpy` is the readable `sim.engine.reference`. `agent_sha256` and `cache_sha256` are checksums of a
+    user's own source (`agents.user_code`), `cost_sha256` that of a cost model other than the one fitted to the trace
+    (`sim.cost.model.cost_sha256`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -78,7 +79,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _with_checksums(cls, given: Any) -> Any:
-        """The same with the checksums of code of a user's own, where they are not given. None of it is run."""
+        """Add missing checksums of users' code, without running it."""
         if isinstance(given, dict):
             for field, names in (("agent", policies.NAMES), ("cache", caches.NAMES)):
                 if not given.get(f"{field}_sha256") and (code := names.user_code(given.get(field))) is not None:
@@ -89,8 +90,8 @@ class RunConfig(BaseModel):
     def id(self) -> str:
         """A short hash of the whole configuration.
 
-        It is made of the first names of policies and caches, and of fields that were added later only where they say
-        something, so that earlier results keep theirs.
+        It uses the first names of policies and caches, and leaves out added fields with default values, so that earlier
+        results keep their ids.
         """
         first = {"agent": policies.RENAMES.at_first(self.agent), "cache": caches.RENAMES.at_first(self.cache)}
         silent = {name for name in ADDED if getattr(self, name) == type(self).model_fields[name].default}
@@ -98,22 +99,22 @@ class RunConfig(BaseModel):
 
     @property
     def user_code(self) -> list[str]:
-        """The specs in it that name code of a user's own."""
+        """The specs that name users' code."""
         specs = [(policies.NAMES, self.agent), (caches.NAMES, self.cache)]
         return [text for names, text in specs if names.user_code(text) is not None]
 
     def require_source(self) -> None:
-        """Raise `InputError` where it couldn't be told later what ran: code of a user's own that has no source."""
+        """Raise `InputError` for users' code without source, as a result couldn't say what it is of."""
         for spec, sha256 in ((self.agent, self.agent_sha256), (self.cache, self.cache_sha256)):
             if spec.startswith(("object:", "__main__:")) and not sha256:
                 raise InputError(f"{spec}: has no source that could be told from another; define its class in a file")
 
     def reset(self, names: Iterable[str]) -> RunConfig:
-        """The same with the defaults of some fields."""
+        """A copy with some fields set to their defaults."""
         return self.model_copy(update={name: type(self).model_fields[name].default for name in names})
 
     def without_buffer(self, agent: str) -> RunConfig:
-        """The same run under `agent`, a policy without a buffer: what a policy with one is held against."""
+        """The same run under `agent`, a policy without a buffer: a baseline."""
         return self.reset(BUFFER_FIELDS).under(agent)
 
     def under(self, agent: str) -> RunConfig:
@@ -122,7 +123,7 @@ class RunConfig(BaseModel):
 
 
 def make_config(**fields: Any) -> RunConfig:
-    """A configuration. Raises `InputError` for a field that there is not, and for the first value that can't be."""
+    """A configuration. Raises `InputError` for an unknown field, and for the first invalid value."""
     try:
         return RunConfig(**fields)
     except ValidationError as error:
@@ -135,7 +136,7 @@ def read_policy(path: Path, trust: bool = False) -> RunConfig:
     """The configuration in a JSON file (`best.json` of `sim.tune`, `config.json` of `sim.run`): policy, cache and
     buffer are meant, whatever trace and links it was found on.
 
-    Raises `InputError` for a file that is none, and without `trust` for one that names code of a user's own.
+    Raises `InputError` for a file without a configuration, and without `trust` for one that names users' code.
     """
     config = from_json(RunConfig, path, "--policy")
     require_trust(f"--policy {path}", config.user_code, trust)

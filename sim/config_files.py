@@ -1,4 +1,4 @@
-"""Files of options, read and held against a model, with errors that name the option, the file and the field."""
+"""Reading files of options into pydantic models, with errors that name the option, the file and the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m sim.judge`: was it right to replace? Every decision of a run, with both branches simulated."""
+"""`python -m sim.judge`: whether each decision of a run was right, with both of its branches simulated."""
 
 from __future__ import annotations
 

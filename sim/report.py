@@ -1,4 +1,4 @@
-"""`python -m sim.report DIR`: what came out of a sweep, a run or a judge, as a table or as a page."""
+"""`python -m sim.report DIR`: the results of a sweep, a run or a judge, as a table or an HTML page."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def main(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print what came out: a row a configuration of a sweep, a policy of a run, or a seed of a judged policy.
+    """Print results: one row for each configuration of a sweep, policy of a run, or seed of a judged policy.
 
     Rows of a sweep are means over its seeds with 95 % confidence intervals. --html writes it all as one page with
     figures, decisions and commands, which opens from disk. Notebooks get data frames from `sim.sweeps.leaderboard`.

@@ -121,7 +121,7 @@ def main(
             "--trace is missing; traces/debian.parquet and traces/papers100m.parquet come with the project"
         )
 
-    gc.disable()  # what is imported and loaded stays; looking through it for garbage takes a fifth of a short run
+    gc.disable()  # imports and the trace stay in memory; collecting garbage among them takes a fifth of a short run
     from agents.registry import ModelOptions
     from sim.counts.policy_runs import decides
     from sim.reports.run_figure import Artist
@@ -183,7 +183,7 @@ def main(
 
 
 def _progress(steps: int, quiet: bool) -> Any:
-    """A progress bar on stderr; what it yields is called after every simulated minibatch."""
+    """A progress bar on stderr. Yields a function to call after every simulated minibatch."""
     import time
     from contextlib import contextmanager
 
@@ -258,7 +258,7 @@ def _list(console: Console, json: bool) -> None:
     kept = {name: caches.RENAMES.with_former(name, kind.summary) for name, kind in kinds.items()}
 
     def origin(given: EntryPoint) -> str:
-        return f"{given.value} of {given.dist.name if given.dist else 'an installed package'}"  # which is not loaded
+        return f"{given.value} of {given.dist.name if given.dist else 'an installed package'}"  # without loading it
 
     if json:
         registered = [{name: origin(one) for name, one in of.NAMES.registered().items()} for of in (agents, caches)]

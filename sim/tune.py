@@ -115,7 +115,7 @@ def main(
 
         def ended(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
             bar.advance(task)
-            if begun_trials(study) >= trials:  # those of other processes counted
+            if begun_trials(study) >= trials:  # counts those of other processes, too
                 study.stop()
 
         if left:
@@ -129,8 +129,8 @@ def main(
 
 
 def _usable(given: str | None, twin: Twin, screen: Console) -> list[str]:
-    """The caches to choose from: those that were given, or all of ours that a live run can have, and that the trace
-    has all for. Raises `InputError` for one that was given and can't be made."""
+    """The caches to choose from: those given, or by default all of ours that can run live and that the trace has the
+    data for. Raises `InputError` for one that was given and can't be made."""
     from sim.caches.registry import live_caches
     from sim.counts.policy_runs import make_trainer_cache
 
@@ -150,7 +150,7 @@ def _usable(given: str | None, twin: Twin, screen: Console) -> list[str]:
 
 
 def _study(out: Path, space: Space, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
-    """The study in a folder, or a new one. Raises `InputError` where it searches something else."""
+    """The study in a folder, or a new one. Raises `InputError` if the folder holds a study of other options."""
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 

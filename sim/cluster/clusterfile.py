@@ -2,29 +2,29 @@
 
 ```toml
 cores = 8                        # of every host; or shared_cores = 2 for all hosts together
-agent_cores = 2                  # what a policy that thinks keeps busy of its trainer's host (else it runs elsewhere)
-agent_latency_s = 2.0            # what any policy takes to answer, in the median (else what it took)
+agent_cores = 2                  # cores of its trainer's host that a deciding policy keeps busy (0: it runs elsewhere)
+agent_latency_s = 2.0            # median latency of any policy's answers (default: as measured)
 agent_latency_spread = 0.5       # the standard deviation of its logarithm
 
 [link]                           # of every host, in either direction
 rate = "1gbit"
 latency_s = 50e-6
-burst_bytes = 0                  # what it carries at once after a pause
-window_bytes = 65536             # what a connection may have under way
+burst_bytes = 0                  # bytes that pass at once after a pause
+window_bytes = 65536             # bytes that a connection may have in flight
 
-[[host]]                         # what is different at one of them
+[[host]]                         # differences at one host
 name = "machine1"
 rate = "100mbit"
 cores = 4
 
-[[rack]]                         # hosts with a switch of their own, whose uplink is a part of what they can send
+[[rack]]                         # hosts behind a switch of their own
 name = "rack0"
 hosts = ["machine0", "machine1"]
 oversubscription = 4             # their links together, over the uplink
 latency_s = 5e-6
 ```
 
-What is not said stays as captured. Hosts that stand in no rack are at the core switch.
+Omitted values stay as captured. Hosts outside of racks are connected to the core switch.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def read_cluster(file: Path | str | Mapping[str, Any]) -> ClusterFile:
 
 
 def agent_latency(config: RunConfig) -> tuple[float, float] | None:
-    """The median in seconds, and the spread, of what policies take to answer; None: what they took."""
+    """Median in seconds and spread of policies' latencies; None if the file doesn't set them."""
     said = ClusterFile.model_validate_json(config.cluster) if config.cluster else ClusterFile()
     return None if said.agent_latency_s is None else (said.agent_latency_s, said.agent_latency_spread)
 
@@ -129,8 +129,8 @@ def agent_latency(config: RunConfig) -> tuple[float, float] | None:
 def cluster_of(header: Header, config: RunConfig) -> nx.DiGraph:
     """The cluster that a configuration means, as `sim.cluster.topology.from_header` describes one.
 
-    A link rate and latency of the configuration itself come before those of its file. Raises `InputError` for hosts
-    that there are not, or that stand in two racks.
+    The configuration's own link rate and latency take precedence over those of its file. Raises `InputError` for
+    unknown hosts, and for hosts in two racks.
     """
     said = ClusterFile.model_validate_json(config.cluster) if config.cluster else ClusterFile()
     rate = config.link_bytes_per_s or (parse_link(said.link.rate) if said.link.rate else None)

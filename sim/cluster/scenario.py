@@ -1,4 +1,4 @@
-"""What goes wrong during a run: `scenario.toml`, periods in which links, hosts, servers or a model are slower or gone.
+"""`scenario.toml`: periods of a run in which links, hosts, servers or a model are slower or fail.
 
 ```toml
 [[congestion]]                 # all links, or those of `link`: a host's, or "a-b" between two nodes
@@ -21,7 +21,7 @@ start_s = 10.0
 end_s = 20.0
 ```
 
-A period begins at 0 and never ends where nothing else is said. `repeat_s` repeats it until the run ends.
+By default a period begins at 0 and never ends. `repeat_s` repeats it until the run ends.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Period(BaseModel):
         return self
 
     def holds(self, now: float) -> float:
-        """Until when the period lasts that `now` lies in; `now` where it lies in none."""
+        """The end of the period that contains `now`; `now` if there is none."""
         since = now - self.start_s
         if self.repeat_s is not None and since >= 0:
             since %= self.repeat_s
@@ -102,7 +102,7 @@ class Scenario(BaseModel):
         return self.model_dump_json(exclude_defaults=True) if self != Scenario() else ""
 
     def silent_until(self, now: float) -> float:
-        """Until when a model that is asked at `now` answers nothing; `now` where it answers."""
+        """The time until which a model asked at `now` gives no answer; `now` if it answers."""
         return max((one.holds(now) for one in self.model_timeout), default=now)
 
     def later(self, start_s: float) -> Scenario:

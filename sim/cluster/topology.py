@@ -13,7 +13,7 @@ from traces.errors import InputError
 from traces.header import Header
 
 UNSHAPED_BYTES_PER_S = 1e15
-"""A link that limits nothing: what it costs to move a row is then in the cost model alone."""
+"""The rate of a link that limits nothing; the cost model alone gives the cost of a row."""
 
 ONE_MACHINE = ("namespaces", "userns", "loopback")
 """Forms of a captured cluster whose hosts are parts of one machine and share its cores."""
@@ -75,7 +75,7 @@ def from_header(header: Header, link_bytes_per_s: float | None) -> nx.DiGraph:
 
 
 def shaper_window_bytes(bytes_per_s: float) -> float:
-    """What a connection really may have under way over a link of that rate."""
+    """The bytes that a connection can have in flight over a link of that rate."""
     asked = max(SHAPER_LEAST_BYTES, bytes_per_s * SHAPER_WINDOW_S)
     return WINDOW_UNIT_BYTES * 2.0 ** math.ceil(math.log2(asked / WINDOW_UNIT_BYTES))
 

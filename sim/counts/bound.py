@@ -1,4 +1,5 @@
-"""What no policy betters: MIN, counted as every policy is, with what fills its buffer before the first minibatch."""
+"""The bound for all policies: MIN, counted like a policy, with the rows that fill its buffer before the first
+minibatch."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ class Bound:
 
     @property
     def fetched_rows(self) -> int:
-        """The fewest rows that any policy could fetch in the whole run, what fills its buffer among them."""
+        """The fewest rows that any policy could fetch in the whole run, initial rows included."""
         return self.fill_rows + int(self.missed_rows.sum())
 
 
@@ -46,9 +47,9 @@ def bound_of_run(inputs: list[TrainerInput], header: Header, config: RunConfig) 
 def bound_of_trainer(minimal: Cache, stream: Stream) -> Bound:
     """One trainer's MIN, whose buffer is filled before the first minibatch with the rows that are asked for first.
 
-    It fetches as many rows as MIN that starts empty; that the first uses of those in the buffer are hits is all that
-    differs. There is room: MIN keeps only rows that were asked for already, so the slots of rows that wait for their
-    first use are free. Of all policies that fetch only misses once training runs, none has more hits.
+    It fetches as many rows as MIN with an empty start, but the first uses of the initial rows are hits. They fit: MIN
+    keeps only rows that have been requested, so the slots of rows before their first use are free. No policy that
+    fetches only misses during training has more hits.
     """
     hits, _ = count(minimal, stream)
     filled = np.minimum(np.cumsum(first_uses(stream)), minimal.capacity_rows)
@@ -57,7 +58,7 @@ def bound_of_trainer(minimal: Cache, stream: Stream) -> Bound:
 
 
 def first_uses(stream: Stream) -> NDArray[np.int64]:
-    """How many cacheable rows each minibatch is the first to ask for: shape (minibatches,)."""
+    """The number of cacheable rows that each minibatch requests for the first time: shape (minibatches,)."""
     seen = np.zeros(stream.universe.rows, np.bool_)
     first = np.zeros(stream.minibatches, np.int64)
     for minibatch in range(stream.minibatches):

@@ -33,7 +33,7 @@ class FetchCounts:
 
 
 def empty_counts(source: TrainerInput, cache: Cache | None) -> FetchCounts:
-    """Before the first minibatch: everything is to be fetched."""
+    """Counts before the first minibatch: every remote row is fetched."""
     partitions = source.owner_rows.shape[1]
     held = np.empty(0, np.int32) if cache is None else cache.contents()
     return FetchCounts(
@@ -48,7 +48,7 @@ def empty_counts(source: TrainerInput, cache: Cache | None) -> FetchCounts:
 def replay_minibatch(
     fetch_counts: FetchCounts, source: TrainerInput, cache: Cache, minibatch: int, decision: Decision | None
 ) -> None:
-    """Put one minibatch to the cache and enter what it fetches."""
+    """Replay one minibatch, and enter its hits and fetched rows."""
     ids = source.stream.minibatch(minibatch)
     cache.look_ahead(source.stream)
     access = cache.access(ids, decision)
@@ -61,7 +61,7 @@ def replay_minibatch(
 
 
 def replay_cache(source: TrainerInput, cache: Cache | None) -> FetchCounts:
-    """All minibatches under a cache that no policy decides for; without a cache, all rows are fetched."""
+    """Replay all minibatches without a policy; without a cache, all rows are fetched."""
     fetch_counts = empty_counts(source, cache)
     if cache is not None:
         for minibatch in range(source.stream.minibatches):
@@ -77,7 +77,8 @@ def decide(
     minibatch: int,
     minibatches_per_epoch: int,
 ) -> Decision | None:
-    """Tell the driver what a minibatch did; where its window is full, ask the policy. The answer is not yet applied."""
+    """Pass a minibatch's counts to the driver, and ask the policy if the window is full. The answer isn't applied
+    yet."""
     observation = driver.after(
         minibatch // minibatches_per_epoch,
         minibatch,
@@ -97,8 +98,9 @@ def replay_policy(
     minibatches_per_epoch: int,
     applied: Mapping[int, int | None] | None = None,
 ) -> FetchCounts:
-    """All minibatches under a policy that sees no times. Its answers apply to the next minibatch, or as `applied` says:
-    from which minibatch by the one after which they were asked for (None: the run ended before; not there: no answer).
+    """Replay all minibatches under a policy that sees no times. Answers apply to the next minibatch. With `applied`, it
+    maps the minibatch after which the policy was asked to the one from which the answer applied (None if the run ended
+    before; a missing key means that there was no answer).
     """
     fetch_counts = empty_counts(source, cache)
     answer, due = None, None
@@ -118,7 +120,7 @@ def replay_policy(
 
 @kernel
 def take_hits(ids, hit_slots, owner_of, rows_by_owner):  # type: ignore[no-untyped-def]
-    """Take the rows that were hit out of those to fetch."""
+    """Subtract the hits from the rows to fetch."""
     for i in range(len(ids)):
         if hit_slots[i] >= 0:
             rows_by_owner[owner_of[ids[i]]] -= 1

@@ -1,4 +1,4 @@
-"""Counting without a clock: what a cache does with a stream when no decision depends on time."""
+"""Hits and replacement rows of a cache over a stream, without policy and time."""
 
 from __future__ import annotations
 

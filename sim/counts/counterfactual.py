@@ -1,4 +1,4 @@
-"""Both futures of a decision: the buffer as it is, forked, with rows replaced and without."""
+"""Both branches of a decision: the buffer is forked, and replayed with and without a replacement."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Branch:
 
 
 def branch(source: TrainerInput, cache: Cache, first: int, horizon: int, decision: Decision | None) -> Branch:
-    """What a copy of `cache` fetches in `horizon` minibatches from `first` on, or to the end of the run.
+    """Replay a copy of `cache` for `horizon` minibatches from `first` on, or to the end of the run.
 
     `decision` applies to the first of them; no other follows.
     """
@@ -46,7 +46,7 @@ def branch(source: TrainerInput, cache: Cache, first: int, horizon: int, decisio
 
 
 def foresight(source: TrainerInput, cache: Cache) -> Foresight:
-    """What `agents.oracle.Oracle` asks for, about a cache that is in use."""
+    """The function `foresee` of `agents.oracle.Oracle` for a cache."""
     return partial(_both, source, cache)
 
 
@@ -75,7 +75,7 @@ def part_of_run(source: TrainerInput, first: int, minibatches: int) -> TrainerIn
 
 
 def part_served(fetch_counts: FetchCounts, first: int, minibatches: int) -> FetchCounts:
-    """What was fetched from minibatch `first` on, with nothing to fill before."""
+    """The counts from minibatch `first` on, without initial rows."""
     span = slice(first, first + minibatches)
     return replace(
         fetch_counts,

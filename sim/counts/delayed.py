@@ -1,4 +1,4 @@
-"""A policy that takes as long to answer as a slower one would: what if the decision came from a language model?"""
+"""Any policy with the latency of a slower one: a what-if for decisions by a language model."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from agents.policy import Decision, Observation, Policy, RunFacts
 
 
 class Delayed:
-    """Decides as `policy` does, but every answer takes a time of its own, whatever that one took.
+    """Decides as `policy` does, with a drawn latency in the place of that policy's own.
 
-    Times are log-normal, with the median `latency_s` and `spread`, the standard deviation of their logarithm; the same
-    under the same seeds.
+    Latencies are log-normal with median `latency_s`; `spread` is the standard deviation of their logarithm. Equal seeds
+    give equal latencies.
     """
 
     def __init__(self, policy: Policy, latency_s: float, spread: float, seeds: tuple[int, int]) -> None:
@@ -26,6 +26,6 @@ class Delayed:
         self._rng = np.random.default_rng(self._seeds)
 
     def decide(self, observation: Observation) -> Decision:
-        """The decision of the policy, with the time that it takes here."""
+        """The decision of the policy, with the drawn latency."""
         latency_s = self._latency_s * float(np.exp(self._spread * self._rng.standard_normal()))
         return replace(self._policy.decide(observation), latency_s=latency_s)

@@ -1,4 +1,5 @@
-"""Caches and the policies that decide for them, without a clock: what simulated and live runs have in common."""
+"""Making caches and policies from a configuration, and replaying them without time; shared by simulated and live
+runs."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ class Decided:
 
 
 def plan_of_config(config: RunConfig, model: ModelOptions | None = None) -> PolicyPlan:
-    """The plan of a configuration's policy. Raises `InputError` where a user's own has another source now."""
+    """The plan of a configuration's policy. Raises `InputError` if the source of a user's policy has changed."""
     return resolve(config.agent, model, config.agent_sha256)
 
 
@@ -68,7 +69,7 @@ def run_facts(
     capacity: int,
     row_s: float = 0.0,
 ) -> RunFacts:
-    """What a policy is told of a trainer's run before it starts; `row_s` as in `RunFacts`."""
+    """The facts of a trainer's run that a policy gets at the start; `row_s` as in `RunFacts`."""
     partition = header.partition_of(rank)
     offsets = header.partition.offsets
     return RunFacts(
@@ -132,7 +133,7 @@ def replay_recorded(inputs: list[TrainerInput], header: Header, config: RunConfi
 
 
 def decides(config: RunConfig) -> bool:
-    """Whether the configuration's cache asks its policy at all."""
+    """Whether the configuration's cache asks its policy."""
     return cache_class(config.cache, config.cache_sha256).managed
 
 

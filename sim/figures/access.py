@@ -1,4 +1,4 @@
-"""What a trace asks for: tables of `traces.accesses`."""
+"""Figures of accesses: tables of `traces.accesses`."""
 
 from __future__ import annotations
 

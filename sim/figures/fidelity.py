@@ -1,4 +1,4 @@
-"""How far predictions were from what was measured."""
+"""Predicted against measured times."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ GREY, ORANGE, BLUE, GREEN, VERMILLION, PURPLE, SKY = (
 )  # fmt: skip
 
 FIXED = {"none": GREY, "pipeline": ORANGE, "MIN": GREEN}
-"""What means the same in every figure: DistDGL as it is, pipelining without a buffer, and the bound."""
+"""Colours that are the same in every figure: DistDGL, pipelining without a buffer, and the bound."""
 
 OTHERS = (BLUE, VERMILLION, PURPLE, SKY, "#000000")
 

@@ -1,4 +1,4 @@
-"""A sweep's leaderboard as it is shown: what was asked for, as text, Markdown or CSV."""
+"""The selected part of a sweep's leaderboard as text, Markdown or CSV."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CREDIT = ("vs_never", "replacements", "usable_answers")
 """Shown where a policy decided."""
 
 AS_CAPTURED = ("link_bytes_per_s", "link_latency_s", "trainers_per_host", "feature_bytes", "owners_sha256", "cluster")
-"""Columns in which nothing means: as in the captured run."""
+"""Columns in which null means "as captured"."""
 
 
 def text_of(name: str, value: Any) -> str:
-    """A value as people read it, by the unit in its column's name."""
+    """A formatted value, by the unit in its column's name."""
     if value is None or value != value or value == "":
         return "as captured" if name in AS_CAPTURED else ""
     if isinstance(value, bool):
@@ -62,7 +62,7 @@ def _words(document: dict[str, Any]) -> str:
 
 
 def idle_notices(board: pl.DataFrame) -> list[str]:
-    """What is to be known of policies that changed nothing, each with its buffer: a leaderboard's rows in its order."""
+    """Warnings about policies that changed nothing, each with its buffer, in the leaderboard's order."""
     if "usable_answers" not in board.columns:
         return []
     idle = board.filter(
@@ -77,7 +77,7 @@ def idle_notices(board: pl.DataFrame) -> list[str]:
 
 
 def varied_settings(board: pl.DataFrame) -> list[str]:
-    """Fields of what runs are held against baselines in (`leaderboard.SETTING`) in which rows differ."""
+    """Fields of `leaderboard.SETTING` in which rows differ."""
     return [name for name in SETTING if name != "trace_sha256" and board[name].n_unique() > 1]
 
 
@@ -93,7 +93,8 @@ def setting_text(row: Mapping[str, Any], names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class LeaderboardView:
-    """The `whole` leaderboard of a sweep and the rows of it to show; `runs` it has, and those that `failed`."""
+    """A sweep's leaderboard (`board`), the rows of it that were `selected`, and the numbers of its `runs` and `failed`
+    runs."""
 
     folder: Path
     by: str
@@ -119,7 +120,7 @@ class LeaderboardView:
 
     @property
     def title(self) -> str:
-        """How much of the sweep is shown."""
+        """A title with the number of rows selected."""
         return f"{self.folder}: {self.shown.height} of {self.runs} runs"
 
     def lines(self) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ REPLACED = "#D55E00"
 
 
 class Artist:
-    """A process that draws, and imports what it needs for that while this one simulates. It ends with this one."""
+    """A process that draws figures. It imports matplotlib while this process simulates, and ends with it."""
 
     def __init__(self) -> None:
         context = get_context("spawn")

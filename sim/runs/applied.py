@@ -1,4 +1,4 @@
-"""A captured run as a configuration wants it, ready to be simulated."""
+"""A captured run with a configuration's what-ifs applied, ready to be simulated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from traces.header import Header
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Applied:
-    """Trainers, header, what parts cost, and the cluster, all of them after what-ifs."""
+    """Trainers, header, cost model and cluster after what-ifs."""
 
     inputs: list[TrainerInput]
     header: Header
@@ -42,8 +42,8 @@ class Applied:
         on_progress: Callable[[], None] = lambda: None,
         bins: int = 0,
     ) -> Simulated:
-        """Let time pass (`sim.simulation.simulate`); `config` must be the one that was applied, but for its policy,
-        cache and scenario."""
+        """Simulate time (`sim.simulation.simulate`). `config` may differ from the applied one in policy, cache and
+        scenario only."""
         return simulate(
             self.inputs, self.header, plan, config, self.cost, self.cluster, on_progress, fetch_counts, bins
         )

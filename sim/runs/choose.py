@@ -1,4 +1,4 @@
-"""Which policy, cache and buffer are meant, by options of a command or of Python; simulated and live alike."""
+"""From the options of a command, or of Python, to a policy, cache and buffer, for simulated and live runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sim.counts.policy_runs import plan_of_config
 from traces.errors import InputError
 
 GIVEN = ("cache", "buffer", "init", "universe")
-"""Options of a buffer that have no meaning of their own when they are left out."""
+"""Options of a buffer: to give one of them without a buffer is an error."""
 
 DECIDING = ("window", "mode", "seed")
 """Options of how a policy decides."""
@@ -51,7 +51,7 @@ def choose(
             raise InputError(f"--policy {policy} names policy, cache and buffer; leave out --{next(iter(given))}")
         config = read_policy(policy, trust)
         plan = plan_of_config(config, model)
-        given = meant(config) | {"cache_sha256": config.cache_sha256, "depth": config.depth}
+        given = changed_options(config) | {"cache_sha256": config.cache_sha256, "depth": config.depth}
         if plan.buffered:
             given["seed"] = config.seed
     else:
@@ -65,7 +65,8 @@ def choose(
 def plan_of(
     policy: str | type[Policy] | Policy | PolicyPlan | None, given: Mapping[str, Any], model: ModelOptions | None = None
 ) -> PolicyPlan:
-    """The plan of a policy (`agents.registry.resolve`); without one, of what suits the cache.
+    """The plan of a policy (`agents.registry.resolve`); the default is `every:16`, or `never` for a cache that asks no
+    policy.
 
     `given` are the fields of a `RunConfig` that were chosen.
     """
@@ -81,8 +82,8 @@ def with_cache_named(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "cache": spec_of(cache)} if isinstance(cache, type) else dict(fields)
 
 
-def meant(config: RunConfig) -> dict[str, Any]:
-    """The fields that say something of a buffer and are not as they would be without a word."""
+def changed_options(config: RunConfig) -> dict[str, Any]:
+    """The options of a buffer and its policy that differ from their defaults."""
     names = (*GIVEN, "window", "mode")
     return {
         name: getattr(config, name) for name in names if getattr(config, name) != RunConfig.model_fields[name].default
@@ -90,7 +91,7 @@ def meant(config: RunConfig) -> dict[str, Any]:
 
 
 def refuse_checksums_of_none(config: RunConfig) -> None:
-    """Raise `InputError` for a checksum of source where the policy or the cache is none of a user's own."""
+    """Raise `InputError` for a checksum of source where the policy or the cache is ours."""
     for name in ("agent", "cache"):
         if getattr(config, f"{name}_sha256") and getattr(config, name) not in config.user_code:
             raise InputError(f"{name}_sha256: {getattr(config, name)} is no code of a user's own; leave it out")
@@ -110,7 +111,7 @@ def meaningless(plan: PolicyPlan, config: RunConfig) -> dict[str, str]:
 
 def refuse_meaningless(plan: PolicyPlan, config: RunConfig, given: Collection[str]) -> None:
     """Raise `InputError` where some of the fields that were `given` could only be ignored, and for a policy that no
-    cache asks. `window`, `mode` and `seed` count as given where they are not as they would be without a word."""
+    cache asks. `window`, `mode` and `seed` count as given only if they differ from their defaults."""
     reasons = meaningless(plan, config)
     for name in (one for one in (*GIVEN, *DECIDING) if one in reasons and one in given):
         if name in GIVEN or getattr(config, name) != RunConfig.model_fields[name].default:

@@ -1,4 +1,4 @@
-"""One run beside what it is to be read against: DistDGL, pipelining alone, its own buffer left alone, and the bound."""
+"""One run with its baselines: DistDGL, pipelining alone, the same buffer without decisions, and the bound."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sim.runs.run import Run
 from sim.runs.timeline import chrome_trace, utilisation
 
 INTERVALS = 2000
-"""In so many it is told how busy links and servers were."""
+"""Number of intervals in which the use of links and servers is recorded."""
 
 
 @dataclass(eq=False)
 class Experiment:
-    """A run and its baselines, which `on_progress` hears of after every minibatch of every trainer."""
+    """A run and its baselines; `on_progress` is called after every minibatch of every trainer."""
 
     run: Run
     on_progress: Callable[[], None] = lambda: None
@@ -47,12 +47,12 @@ class Experiment:
             counts = {"remote_rows": remote, "hit_rows": hits, "replacement_rows": 0, "fill_rows": least.fill_rows}
             rows.append({"policy": "MIN", "fetched_rows": least.fetched_rows} | counts | rates)
             rows = [row | {"fetched_over_min": row["fetched_rows"] / max(least.fetched_rows, 1)} for row in rows]
-        if self.run.config.universe == "remote":  # hits outside the halo can't be told over rows inside it
+        if self.run.config.universe == "remote":  # hits outside the halo have no rate over rows inside it
             rows = [row | {"hit_rate_halo": None} for row in rows]
         return rows
 
     def describe(self) -> str:
-        """The run in a line: what a reader needs to tell it from another."""
+        """The run's settings in one line."""
         config, header = self.run.config, self.run.applied.header
         graph, training = header.graph, header.training
         rate = config.link_bytes_per_s or header.cluster.link_bytes_per_s
@@ -70,8 +70,8 @@ class Experiment:
     def write(self, folder: Path, begin_figure: Callable[..., Callable[[], bytes]]) -> None:
         """Write everything into `folder`, whole or not at all.
 
-        `begin_figure` gets what `sim.reports.run_figure.draw` takes, and gives the function that returns the PNG.
-        Raises `InputError` for a run of code that has no source (`RunConfig.require_source`).
+        `begin_figure` takes the arguments of `sim.reports.run_figure.draw`, and returns a function that returns the
+        PNG. Raises `InputError` for a run of code that has no source (`RunConfig.require_source`).
         """
         self.run.config.require_source()
         run, name = self.run, self.run.plan.name

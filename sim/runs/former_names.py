@@ -1,4 +1,4 @@
-"""Results that were written when policies and caches had other names, under today's."""
+"""Replacing former names of policies and caches in results by today's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agents.registry import RENAMES as POLICIES
 from sim.caches.registry import RENAMES as CACHES
 
 COLUMNS = {"agent": POLICIES, "policy": POLICIES, "cache": CACHES}
-"""Where spec strings stand in results."""
+"""Columns of results that hold spec strings."""
 
 
 def renamed(table: pl.DataFrame) -> pl.DataFrame:

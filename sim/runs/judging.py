@@ -1,7 +1,7 @@
 """Judging decisions: both branches of every one of them, in rows and in seconds.
 
-A branch is judged over a horizon of minibatches in which no other decision follows, so it says what *this* decision
-was worth. Because sampling never looks at the buffer, the rows of both branches are exact.
+A branch is simulated over a horizon of minibatches without any further decision, so the difference is due to this
+decision alone. Because sampling never looks at the buffer, the rows of both branches are exact.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from traces.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A table with a row a decision that was applied, a report of one row, and what a reader must know first."""
+    """A table with a row for each decision that was applied, a report of one row, and notices."""
 
     notices: list[str]
     table: pl.DataFrame
@@ -65,7 +65,7 @@ def _judged(run: Run, horizon: int, seconds: bool) -> Judged:
 
 def verdict(table: pl.DataFrame) -> dict[str, float]:
     """Over the judged decisions: `pass_at_1`, the share that took a branch no worse than the other, and the mean
-    regret, which is what the branch taken fetched (or lasted) more than the better one."""
+    regret, the rows (or seconds) by which the branch taken exceeds the better one."""
     if table.is_empty():
         return {"pass_at_1": float("nan"), "regret_rows": float("nan")}
     found = {"pass_at_1": table["right"].mean(), "regret_rows": table["regret_rows"].mean()}

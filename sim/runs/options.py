@@ -1,5 +1,4 @@
-"""The options that say which policy runs over which buffer (`sim.runs.choose.choose`), in the simulator and live
-alike."""
+"""Command-line options of policy and buffer (`sim.runs.choose.choose`), for simulated and live runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results as tidy tables, and where they are written: whole or not at all."""
+"""Results as tidy tables, and writing a folder of results atomically."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def epoch_times(simulated: Simulated, header: Header) -> pl.DataFrame:
 
 
 def decision_table(simulated: Simulated, prompts: bool = False) -> pl.DataFrame:
-    """A row a decision: the run, what was seen, what was answered, from which run-wide minibatch it applied, and its
-    effect: what the window after it counted (`after_...`, None where the run ended before).
+    """A row for each decision: the run, the observation, the answer, the run-wide minibatch from which it applied, and
+    its effect: the counts of the window after it (`after_...`, None if the run ended before).
 
-    With `prompts`, also what a language model was told. `recorded:FILE` repeats the decisions of such a table.
+    With `prompts`, also the prompts of a language model. `recorded:FILE` repeats the decisions of such a table.
     """
     rows = []
     for rank, log in enumerate(simulated.decisions):
@@ -81,8 +81,8 @@ def decision_table(simulated: Simulated, prompts: bool = False) -> pl.DataFrame:
 
 def summarise(simulated: Simulated, inputs: list[TrainerInput], header: Header) -> dict[str, Any]:
     """A run in one row, over all trainers. Rates and sums are over the whole run; `fill_rows` are part of
-    `fetched_rows`; step times are those of all trainers' minibatches; `overlap_share` is the part of preparing
-    minibatches that nobody waited for."""
+    `fetched_rows`; step times are those of all trainers' minibatches; `overlap_share` is the share of preparation time
+    that no trainer waited for."""
     counts, times = simulated.counts, simulated.times
     remote = sum(int(one.stream.remote_rows.sum()) for one in inputs)
     halo = sum(int(one.stream.halo_rows.sum()) for one in inputs)
@@ -115,11 +115,11 @@ def summarise(simulated: Simulated, inputs: list[TrainerInput], header: Header) 
 
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-"""A column `answers_OUTCOME` of a run's summary each."""
+"""Outcomes of answers; a run's summary has a column `answers_OUTCOME` for each."""
 
 
 def idle_notice(policy: str, row: Mapping[str, Any]) -> str:
-    """What a reader must know of a run whose policy changed nothing, because none of its answers applied; else empty.
+    """The warning about a run whose policy changed nothing, because none of its answers was used; else empty.
 
     `row` is a run's summary, of a policy that decides about a buffer.
     """

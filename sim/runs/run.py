@@ -1,4 +1,4 @@
-"""A run that was simulated: its tables, its summary, and what it is held against."""
+"""A simulated run: its tables, summary, and baselines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Run:
 
     @cached_property
     def row(self) -> dict[str, Any]:
-        """The run in one row, for itself: `sim.runs.results.summarise`, and beside it
+        """The run in one row, without comparisons: `sim.runs.results.summarise`, and in addition
 
         `buffer_rows` and `buffer_bytes` of the largest buffer of a trainer, `min_fetched_rows`, the fewest rows that
         any policy could fetch with buffers of this size, and `min_hit_rows`, its hits (`sim.counts.bound`); 0 and None
@@ -46,7 +46,7 @@ class Run:
         """
         header, rows = self.applied.header, max(self.simulated.capacity_rows)
         summary = summarise(self.simulated, self.applied.inputs, header)
-        if self.config.universe == "remote":  # hits outside the halo can't be told over rows inside it
+        if self.config.universe == "remote":  # hits outside the halo have no rate over rows inside it
             summary["hit_rate_halo"] = None
         bound = self.bound
         return summary | {
@@ -58,7 +58,7 @@ class Run:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """The row, and what it is against others.
+        """The row, with comparisons to the baselines.
 
         `vs_none`, `vs_pipeline` and `vs_never` are its mean epoch time over that of DistDGL without prefetching, of
         pipelining alone, and of the same buffer left as it was filled, less 1; `fetched_over_min` its fetched rows over

@@ -21,7 +21,7 @@ from sim.counts.bound import Bound, bound_of_run
 from sim.counts.cache_replay import FetchCounts
 from sim.counts.policy_runs import count_ahead, decides, plan_of_config
 from sim.runs.applied import Applied
-from sim.runs.choose import meant, plan_of, refuse_checksums_of_none, refuse_meaningless, with_cache_named
+from sim.runs.choose import changed_options, plan_of, refuse_checksums_of_none, refuse_meaningless, with_cache_named
 from sim.runs.results import epoch_seconds
 from sim.runs.run import Run
 from sim.runs.whatif import read_owners, repartitioned, what_if
@@ -161,7 +161,7 @@ class Twin:
         if isinstance(policy, RunConfig):
             refuse_checksums_of_none(policy)
             plan, config = plan or plan_of_config(policy), policy
-            refuse_meaningless(plan, config, meant(config))
+            refuse_meaningless(plan, config, changed_options(config))
             for name in options:
                 raise InputError(f"a configuration is whole; leave out {name}")
         else:

@@ -13,7 +13,7 @@ from traces.errors import InputError
 from traces.header import Header
 
 ALLREDUCE_ROUNDS = 6
-"""A ring of n trainers has 2 (n - 1) rounds; more than this many are simulated as so many longer ones."""
+"""A ring of n trainers has 2 (n - 1) rounds. Larger numbers are simulated as this many longer rounds."""
 
 
 def engine_parameters(

@@ -1,4 +1,4 @@
-"""Simulating a run: builds the cluster, lets SimPy run it to the end, and hands out what happened."""
+"""Simulating a run: builds the engine and the trainers, runs SimPy to the end, and collects counts and times."""
 
 from __future__ import annotations
 

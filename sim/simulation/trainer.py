@@ -1,8 +1,9 @@
-"""One trainer as SimPy processes: one prepares minibatches, one computes with them, and all meet at every step.
+"""One trainer as two SimPy processes, of which one prepares minibatches and the other computes; trainers meet at every
+step.
 
-What they do takes cores, links and servers of the cluster (`sim.engine.engine`), which others use too. How much there
-is to do is in `sim.cost.service_demand`; what is fetched is what the cache leaves. They tell the cluster what is to be
-done an epoch at a time, or where a policy decides on the way, until it does."""
+Their tasks share cores, links and servers of the cluster (`sim.engine.engine`) with those of other trainers. The demand
+of a task is in `sim.cost.service_demand`; the rows to fetch are the cache's misses and replacements. Tasks are given to
+the engine one epoch at a time, or one minibatch at a time where a policy decides."""
 
 from __future__ import annotations
 
@@ -30,10 +31,10 @@ from sim.workload.load import TrainerInput
 Process = Generator[simpy.Event, Any, None]
 
 PREPARED = ("start", "sampled", "fetched", "labelled", "gather_s")
-"""What is known of a minibatch that was prepared: when it began and its parts ended, and how long the gather took."""
+"""Instants of preparing a minibatch: its start, and the ends of its parts; and the duration of the gather."""
 
 TRAINED = ("start", "began", "ready", "summed", "updated")
-"""When a trainer came to a minibatch, had it, and when its parts ended."""
+"""Instants of training on a minibatch: when the trainer asked for it, when it had it, and the ends of its parts."""
 
 TIMED = (
     "start_s", "prepare_start_s", "sample_s", "fetch_s", "local_gather_s", "label_s", "stall_s", "compute_s", "wait_s",
@@ -42,14 +43,14 @@ TIMED = (
 
 
 class Barrier:
-    """Where all trainers wait for the slowest, again and again."""
+    """A reusable barrier: all trainers wait for the slowest."""
 
     def __init__(self, env: EngineEnvironment, parties: int) -> None:
         self._env, self._parties = env, parties
         self._arrived, self._open = 0, env.event()
 
     def arrive(self) -> simpy.Event:
-        """Happens when everybody has arrived."""
+        """An event that happens when all parties have arrived."""
         opens = self._open
         self._arrived += 1
         if self._arrived == self._parties:
@@ -161,7 +162,7 @@ class Trainer:
             self._epoch_may_start[epoch + 1].succeed()
 
     def _ask(self, decided: Decided, minibatch: int) -> Process:
-        """Where the driver's window is full, let the policy decide, and time pass meanwhile."""
+        """If the driver's window is full, ask the policy, and let its latency pass."""
         driver, now = decided.driver, self._env.now
         decision = decide(self._served, self._in, decided.cache, driver, minibatch, self._per_epoch)
         if decision is None:
@@ -178,7 +179,8 @@ class Trainer:
             self._env.process(self._answer_later(driver, decision))
 
     def _think(self, decision: Decision) -> simpy.Event:
-        """Happens when the decision is there: where the model shares the host's cores, later if they are busy."""
+        """An event that happens when the answer has come. A model that shares the host's cores is slower when they are
+        busy."""
         if not self._agent_cores or decision.outcome == "late":
             return self._env.timeout(decision.latency_s)
         return self._engine.work(self._in.rank, AGENT, decision.latency_s, self._agent_cores)

@@ -1,4 +1,4 @@
-"""What one worker does: batches of runs over traces that are in memory."""
+"""The work of one worker: batches of runs over traces in memory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Twins = Mapping[str, Twin]
 """Traces in memory, by checksum."""
 
 BATCH_RUNS = 16
-"""At most so many runs go to a worker at once, so that all are busy to the end."""
+"""Most runs of a batch; small batches keep all workers busy to the end."""
 
 
 def batches(configs: Sequence[RunConfig]) -> list[Batch]:
-    """Cut a plan into batches: runs that share what their cache fetches stay together."""
+    """Cut a plan into batches. Runs that share their cache's counts stay together."""
     found: list[Batch] = []
     for _, group in groupby(configs, key=_shared):
         runs = list(group)
@@ -34,7 +34,7 @@ def _shared(config: RunConfig) -> tuple[object, ...]:
 
 
 def run_batch(batch: Batch, twins: Twins) -> Iterator[dict[str, Any]]:
-    """The row of every run; one that fails has its error, and nothing else."""
+    """The row of every run; a failed run has its error and no results."""
     for config in batch:
         row = {"run": config.id} | config.model_dump()
         try:

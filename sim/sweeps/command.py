@@ -61,8 +61,8 @@ def main(
 ) -> None:
     """Simulate all combinations of the lists, on all cores or on a Ray cluster.
 
-    Results are a row a run in OUT/runs.parquet, whole and crash-safe: the same command goes on where it stopped. A run
-    that fails is a row with its error. `python -m sim.report OUT` shows what came out.
+    Writes one row a run to OUT/runs.parquet. Results survive a crash: the same command goes on where it stopped. A run
+    that fails is a row with its error. `python -m sim.report OUT` shows the results.
     """
     from rich.console import Console
 
@@ -141,7 +141,7 @@ def _results(todo: Sequence[Any], plan: Plan, workers: int | None, ray: str | No
 
 
 def _with_progress(results: Iterator[list[dict[str, Any]]], total: int, quiet: bool) -> Iterator[list[dict[str, Any]]]:
-    """The same rows, with a progress bar on stderr that counts those that were taken in."""
+    """Pass the rows on, and count them on a progress bar on stderr."""
     from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TimeRemainingColumn
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""The configurations of a sweep: all combinations of lists, those that mean the same counted once."""
+"""The configurations of a sweep: all combinations of lists, with equivalent ones counted once."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The distinct configurations of a grid, by id; those that share most stand next to each other.
+    """The distinct configurations of a grid, by id; similar ones are next to each other.
 
-    `combinations` counts all of the grid. `collapsed` counts, by reason, those that mean the same as another one.
-    `files` has the trace file of every checksum.
+    `combinations` is the number of all combinations, `collapsed` the number of equivalent ones by reason. `files` maps
+    checksums to trace files.
     """
 
     configs: dict[str, RunConfig]

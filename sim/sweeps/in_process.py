@@ -1,4 +1,4 @@
-"""A sweep inside this process, as a data frame: `python -m sim.sweep` is for large ones."""
+"""A sweep in this process that returns a data frame; use `python -m sim.sweep` for large ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions to a sweep's results, as functions from data frames to data frames: for notebooks and `sim.report`."""
+"""Analysing a sweep's results: functions from data frames to data frames, for notebooks and `sim.report`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sim.sweeps.store import Store
 from traces.errors import InputError
 
 CONFIGURATION = [name for name in RunConfig.model_fields if name != "seed"]
-"""What tells one configuration from another; its seeds are repetitions."""
+"""Fields that distinguish configurations; seeds are repetitions."""
 
 SETTING = [name for name in CONFIGURATION if name not in ("trace", *POLICY_FIELDS, *BUFFER_FIELDS)]
-"""All that changes the time of a policy without a buffer: whatever is none of a policy's or a buffer's own fields."""
+"""Fields that change the time of a policy without a buffer: all but those of policy and buffer."""
 
 CONFIDENCE = 0.95
 
@@ -26,7 +26,7 @@ CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|=|<|>)\s*(.*?)\s*")
 
 
 def read(folder: str | Path) -> pl.DataFrame:
-    """All finished runs of a sweep, with what they are to be read against (`compared`).
+    """All finished runs of a sweep, with comparisons to their baselines (`compared`).
 
     Raises `InputError` where there is no sweep.
     """
@@ -37,7 +37,7 @@ def read(folder: str | Path) -> pl.DataFrame:
 
 
 def compared(table: pl.DataFrame) -> pl.DataFrame:
-    """Adds to every run what it is to be read against.
+    """Adds comparisons with its baselines to every run.
 
     `vs_none` and `vs_pipeline` are its mean epoch time over that of DistDGL without prefetching and of pipelining
     alone, less 1, and `vs_never`, where a policy decides, over that of the same buffer left as it was filled. Each is
@@ -65,7 +65,7 @@ def _against(table: pl.DataFrame, agent: str, alike: Sequence[str]) -> pl.Series
     baseline = baseline.select(*same, pl.col("epoch_s_mean").alias("baseline_s"))
     baseline = baseline.unique(same, keep="first", maintain_order=True)
     found = table.select(*same).join(baseline, on=same, how="left", nulls_equal=True, maintain_order="left")
-    # numpy divides; polars may multiply by a reciprocal, and then a share depends on what else is in the table
+    # numpy divides; polars may multiply by a reciprocal, and then a share depends on the rest of the table
     share = table["epoch_s_mean"].to_numpy() / found["baseline_s"].to_numpy() - 1
     return pl.Series(f"vs_{agent}", share, nan_to_null=True)
 
@@ -97,7 +97,7 @@ def where(table: pl.DataFrame, conditions: Sequence[str]) -> pl.DataFrame:
 
 
 def leaderboard(table: pl.DataFrame, by: str = "epoch_s_mean") -> pl.DataFrame:
-    """A row a configuration, the smallest `by` first: means over its seeds, and how sure they are.
+    """A row for each configuration, the smallest `by` first: means over seeds, with confidence intervals.
 
     `seeds` counts them; `BY_interval` is half the width of the 95 % confidence interval of the mean (Student's t), null
     for a single seed. Failed runs are left out. Raises `InputError` for a column that there is not.
@@ -119,8 +119,8 @@ def leaderboard(table: pl.DataFrame, by: str = "epoch_s_mean") -> pl.DataFrame:
 
 
 def pareto(board: pl.DataFrame, first: str = "epoch_s_mean", second: str = "buffer_bytes") -> pl.DataFrame:
-    """The rows that none of the same setting betters in one column without being worse in the other; both are better
-    when smaller.
+    """The Pareto front of every setting: rows that no other row of the setting beats in both columns. Smaller is
+    better.
 
     Sorted by `second`. Raises `InputError` for a column that there is not.
     """

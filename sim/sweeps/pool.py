@@ -1,8 +1,8 @@
-"""Worker processes on this machine, which share the traces and outlive each other.
+"""Worker processes on this machine, which share the traces; if one dies, the others go on.
 
-They are started afresh (`spawn`) and not forked: threads of polars or any other library do not survive a fork, and what
-waits for one in a forked process waits for ever. Traces are not copied for that (`sim.sweeps.shared_twins`), kernels
-are on disk, and workers import what they need while the traces are read.
+They are spawned and not forked: threads of polars and other libraries don't survive a fork, and a forked process that
+waits for one hangs. Traces are shared without copies (`sim.sweeps.shared_twins`), kernels come from disk, and workers
+import libraries while the traces are read.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Worker:
 
     @classmethod
     def start(cls) -> Worker:
-        """Start one, which waits for the traces and then for batches."""
+        """Start a process that waits for the traces, and then for batches."""
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
         process = context.Process(target=_work, args=(there,), daemon=True)
-        with ctrl_c_ignored():  # it reaches all; the first process says what becomes of the others
+        with ctrl_c_ignored():  # the terminal sends it to all processes; the first one ends the others
             process.start()
         there.close()
         return cls(process, here)
 
     def send(self, message: SharedTwins | Batch) -> None:
-        """Send the traces, or a batch. That a worker is dead shows when it is listened to."""
+        """Send the traces, or a batch. Does nothing if the worker is dead, which reading from it reports."""
         with suppress(ConnectionError):
             self.connection.send(message)
 
@@ -80,7 +80,7 @@ def run_local(batches: Sequence[Batch], open_twins: Callable[[], Twins], workers
 
 
 def _deal(waiting: list[Batch], crew: list[Worker], shared: SharedTwins) -> Iterator[list[Row]]:
-    """Give batches to the crew, the last one first, and yield rows as they come. Who dies is replaced in the crew."""
+    """Give batches to the workers, the last one first, and yield rows as they come. A worker that dies is replaced."""
     while True:
         for worker in crew:
             if waiting and not worker.pending:
@@ -121,5 +121,5 @@ def _work(connection: Connection) -> None:
             while True:
                 for row in run_batch(connection.recv(), twins):
                     connection.send(row)
-        except (EOFError, ConnectionError, FileNotFoundError):  # it was killed, and can't remove what it left
+        except (EOFError, ConnectionError, FileNotFoundError):  # the first process can't remove the file itself
             shared.remove()

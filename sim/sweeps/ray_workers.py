@@ -1,4 +1,4 @@
-"""Workers on a Ray cluster. A trace lies in the object store once a node, and its workers read it there."""
+"""Workers on a Ray cluster. Each node's object store holds a trace once, for all of its workers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sim.sweeps.batches import Batch, Twins, run_batch
 from traces.errors import InputError
 
 RETRIES = 3
-"""So often a batch is given to another worker when the one that had it died."""
+"""How often a batch is retried when its worker died."""
 
 
 class Runner:
-    """An actor: it keeps what the batches that it is given have in common."""
+    """A Ray actor, which keeps the traces and the work that its batches share."""
 
     def __init__(self, twins: Twins) -> None:
         self._twins = twins

@@ -1,4 +1,4 @@
-"""What `sim.tune` searches, and how: a space of configurations, trial by trial, with optuna."""
+"""The search of `sim.tune`: a space of configurations, searched by optuna."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sim.runs.twin import Twin
 
 EVERY = (1, 128)
 RANGES = {"every": EVERY, "random": (0.01, 1.0), "threshold": (0.05, 0.95), "partial": (0.01, 1.0)}
-"""Policies that are given by name alone get their parameter out of these."""
+"""Ranges for the parameter of policies that are given by name alone."""
 
 INITS = ("degree", "degree-global", "empty")
 
@@ -28,8 +28,8 @@ MARGIN = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """What to choose from. Buffers are between two shares of the halo, in percent; `fixed` holds the fields of a
-    configuration that all trials have, `first_epochs` and `seed` are those of the search."""
+    """The search space. Buffers are between two shares of the halo, in percent; `fixed` holds the fields that all
+    configurations share, `first_epochs` and `seed` belong to the search itself."""
 
     caches: Sequence[str]
     agents: Sequence[str]
@@ -41,7 +41,7 @@ class Space:
     seed: int = 0
 
     def describe(self) -> dict[str, Any]:
-        """All of it, as JSON: trials of different spaces are no trials of one study."""
+        """The space as JSON. A study is bound to one space."""
         return {name: list(one) if isinstance(one, tuple | list) else one for name, one in asdict(self).items()}
 
     def first_trials(self) -> Iterator[dict[str, Any]]:
@@ -72,8 +72,8 @@ class Space:
 class SeededByTrial(BaseSampler):
     """Optuna's tree-structured Parzen estimator, seeded anew for every trial by its number.
 
-    So a study that is stopped and goes on makes the trials of one that was not, and processes that share a study make
-    different ones.
+    So a resumed study makes the same trials as an uninterrupted one, and processes that share a study make different
+    ones.
     """
 
     def __init__(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Traces in memory that many processes share: one copy, whatever the system starts processes by."""
+"""Traces in memory that many processes share as one copy, on every system."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class SharedTwins:
     """Traces whose arrays lie in a temporary file, until the `with` block ends. Processes that open it map the file,
     so that the system keeps it in memory once; what one of them writes into its arrays, no other sees.
 
-    Pickled, it says where the arrays lie, and little more. They lie in a file and in no segment of shared memory, as
-    containers often have 64 MB for those. Raises `InputError` where the file can't be written.
+    Its pickle holds the file's path and the places of the arrays. A file is used rather than shared memory, of which
+    containers often have 64 MB only. Raises `InputError` where the file can't be written.
     """
 
     def __init__(self, twins: Twins) -> None:
@@ -49,7 +49,7 @@ class SharedTwins:
         with self._path.open("rb") as file:
             mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
         views = (mapped[begin:end] for begin, end, _ in self._spans)
-        # as they were: kernels are compiled for read-only arrays and for others, and caches share the former
+        # read-only as they were: kernels are compiled for both kinds, and forks of caches share read-only arrays
         buffers = [view.toreadonly() if span[2] else view for view, span in zip(views, self._spans, strict=True)]
         twins: Twins = pickle.loads(self._pickled, buffers=buffers)
         return twins

@@ -1,4 +1,4 @@
-"""Where a sweep's results are kept: a parquet file, and beside it the parts that are not in it yet."""
+"""The results of a sweep on disk: one parquet file, and parts that haven't been merged into it yet."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from traces.errors import InputError
 from traces.output import write_table
 
 COMPACT_PARTS = 500
-"""So many small files are put together while a sweep runs, so that folders stay small."""
+"""After so many parts, they are merged, so that the folder stays small."""
 
 
 class Store:
     """The rows of a sweep, one a run, in a folder.
 
-    A row is written before it is counted as done: a part of its own, under a temporary name that is then changed, so
-    that a part is there whole or not at all. `compact` moves the rows of all parts into `runs.parquet`, likewise.
-    What is killed between the two leaves a row in both; `read` counts it once. Safe against processes that are killed,
-    not against the machine's losing its power.
+    A row is written before it counts as done, as a part of its own, which is renamed when it is complete. `compact`
+    merges all parts into `runs.parquet` in the same way. A process that is killed in between leaves rows in both;
+    `read` counts them once. This is safe against killed processes, not against power failures.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +33,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Store]:
-        """Be the only one to write. Raises `InputError` where another sweep writes into the folder."""
+        """Lock the folder for writing. Raises `InputError` if another sweep writes into it."""
         from filelock import FileLock, Timeout
 
         self._parts.mkdir(parents=True, exist_ok=True)
@@ -79,7 +78,7 @@ class Store:
         if not frames:
             return pl.DataFrame()
         table = pl.concat(frames, how="diagonal_relaxed").unique("run", keep="first").sort("run")
-        for name in ADDED:  # rows are older than the field
+        for name in ADDED:  # rows may be older than the field
             if name in table.columns:
                 table = table.with_columns(pl.col(name).fill_null(RunConfig.model_fields[name].default))
         first = ["run", *RunConfig.model_fields]

@@ -1,4 +1,4 @@
-"""Sizes as people write them: a share of the halo, a number of rows, or bytes; and what sampled blocks take."""
+"""Parsing of sizes (a share of the halo, rows, or bytes), and the memory of sampled blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from traces.errors import InputError
 UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 EDGE_BYTES, NODE_BYTES = 24, 8
-"""Of a sampled block in memory: source, destination and id of an edge, and the id of a node, int64 each."""
+"""Memory of a sampled block: an edge's source, destination and id, and a node's id, int64 each."""
 
 
 def capacity_rows(text: str, universe: Universe, feature_bytes: int) -> int:
@@ -58,7 +58,7 @@ def _number_and_unit(text: str) -> tuple[float, str]:
 
 
 def largest_block_bytes(batch_size: int, fanout: tuple[int, ...]) -> int | None:
-    """What the sampled blocks of one minibatch take in memory at most, in bytes; None for a fanout of all neighbours.
+    """The largest memory of one minibatch's sampled blocks, in bytes; None for a fanout of all neighbours.
 
     `fanout` is in DGL's order: the last entry is the hop of the seeds.
     """

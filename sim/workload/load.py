@@ -1,4 +1,4 @@
-"""From a trace to what the simulator needs of each trainer: its stream of dense ids, and the measured times."""
+"""Loading a trace: each trainer's stream of dense ids, and its measured times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from traces.reader import Epoch, Trace
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainerInput:
-    """One trainer's run as it was captured; where another has more minibatches an epoch, with empty ones at the end.
+    """One trainer's captured run. If another trainer has more minibatches an epoch, empty ones are added at the end.
 
     `owner_of` (int16) is the partition that owns each node of the stream's universe; `owner_rows` (int64, shape
     (minibatches, partitions)) counts the remote rows of every minibatch by owner. `times` holds the measured columns
@@ -103,7 +103,7 @@ def _load_trainer(trace: Trace, universe: Universe, rank: int, streamed: bool) -
 
 
 def _padded(epoch: Epoch, minibatches: int) -> Epoch:
-    """The epoch with empty minibatches at its end, where another trainer has more.
+    """The epoch with empty minibatches appended, up to the number of the trainer that has most.
 
     While others go on, a trainer that has ended joins their all-reduce (`DistributedDataParallel.join`): it asks for
     nothing, computes nothing, and is never the slowest.
@@ -146,8 +146,8 @@ def dense_ids(universe: Universe, node_ids: NDArray[np.int64]) -> NDArray[np.int
 def make_universe(nodes: Nodes, kind: UniverseKind) -> Universe:
     """The nodes that a trainer may cache: its partition's halo, or all remote nodes that the trace lists.
 
-    A trace lists the halo and whatever else is likely to be asked for; the few rows beyond that are always missed. So
-    the universe is known before a run starts, and is the same in the simulator and on the cluster.
+    A trace lists the halo and other nodes that are likely to be requested; all other rows are always missed. So the
+    universe is known before a run starts, and is the same in the simulator and live.
     """
     kept = nodes.local_degrees > 0 if kind == "halo" else np.ones(len(nodes.node_ids), np.bool_)
     vip = None if nodes.vip is None else nodes.vip[kept]
@@ -159,8 +159,8 @@ def make_universe(nodes: Nodes, kind: UniverseKind) -> Universe:
 def densify(ids, offsets, node_ids, local_degrees, book, dense, cacheable, halo, owner_rows):  # type: ignore[no-untyped-def]
     """Map one epoch's ids to dense ids, in one pass; returns how many are in the universe, which `dense` then holds.
 
-    Adds up each minibatch's rows in the universe, in the halo, and by owner. Both the ids of a minibatch and those of
-    the universe ascend, so each is searched for from the last one's place on, in steps that double.
+    Also counts each minibatch's rows in the universe, in the halo, and by owner. Ids of a minibatch and of the universe
+    are sorted, so each is found by exponential search from the place of the one before.
     """
     count, rows = 0, len(node_ids)
     for minibatch in range(len(offsets) - 1):

@@ -1,4 +1,4 @@
-"""What one trainer asks for, as dense ids: the input of every cache.
+"""The rows that one trainer requests, as dense ids: the input of every cache.
 
 Neighbour sampling never looks at the feature cache, so this stream is the same under every policy; hit counts over it
 are exact. A trace's partition-global ids are mapped once to dense ids 0, 1, ... of a universe of cacheable nodes.
@@ -39,7 +39,7 @@ class Universe:
 
     @cached_property
     def halo_rows(self) -> int:
-        """Number of them inside the halo: what a capacity given as a share refers to, in either universe."""
+        """Number of nodes inside the halo. A capacity given as a share refers to it in both universes."""
         return int(np.count_nonzero(self.local_degrees))
 
     @cached_property
@@ -102,7 +102,7 @@ class Stream:
 
 
 class EpochStream(Stream):
-    """A stream whose ids are read an epoch at a time when they are asked for, and forgotten at the next one.
+    """A stream that keeps the ids of one epoch in memory, and reads them when they are needed.
 
     `read_epoch(epoch)` gives the ids of an epoch. Bounds, which must know the whole future, still ask for all `ids`.
     """

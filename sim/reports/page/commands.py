@@ -1,4 +1,4 @@
-"""The commands that make results again."""
+"""The commands that reproduce results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agents.registry import entry_of
 from sim.config import RunConfig
 
 SHIPPED = "traces"
-"""The folder that traces are named in; a configuration holds the file's name alone."""
+"""The folder of traces in commands, since a configuration has only the file's name."""
 
 
 CHANGED = {

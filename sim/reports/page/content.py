@@ -1,4 +1,4 @@
-"""What a page says, before it is HTML: sections of text, tables and figures."""
+"""The content of a page before rendering: sections of text, tables and figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAME_LETTERS = 32
-"""What is longer may be folded in a table."""
+"""Longer names may be folded in a table."""
 
 HEADINGS = {
     "policy": ("policy", "what decides when the buffer replaces rows"),
@@ -38,12 +38,12 @@ HEADINGS = {
     "pass_at_1": ("pass@1", "share of decisions that took no worse branch"),
     "over_MIN": ("x MIN", "fetched rows over the fewest possible"),
 }
-"""What columns are called, and what they mean."""
+"""Headings of columns, and their meanings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A text, and the number by which it is sorted, if it has one."""
+    """A cell's text, and the number to sort it by, if it has one."""
 
     text: str
     number: float | None = None
@@ -97,7 +97,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole page. `notices` say what is synthetic or incomplete; `summary` is what one should take home."""
+    """A page. `notices` say what is synthetic or incomplete; `summary` holds the main findings."""
 
     title: str
     summary: list[str]

@@ -19,7 +19,7 @@ from traces.header import Header
 from traces.reader import Trace
 
 TRACE = "trace.parquet"
-"""What a live run has and a simulated one has not."""
+"""The file that only live runs have."""
 
 MEASURED = (*RESULTS, "decisions", "usable_answers", "replacements", "loss_last_epoch", "score_val", "score_test")
 
