@@ -10,12 +10,14 @@ object:NAME                       an object that was made in Python: what it is 
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import re
+import socket
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from agents.spec import Renames, Spec, options, parse_spec
@@ -128,4 +130,21 @@ def require_trust(where: str, specs: Collection[str], trust: bool) -> None:
         raise InputError(
             f"{where}: names code that would run here, {' and '.join(specs)}; look at it, then add --trust "
             "(in Python: trust=True)"
+        )
+
+
+def enter_folder(folder: Path, specs: Collection[str]) -> None:
+    """Change to the folder in which a command was given, in a process on any host, so that users' code is found under
+    the same name. Does nothing without `specs`. Raises `InputError` for code in a file on a host that doesn't have the
+    folder."""
+    if not specs:
+        return
+    if folder.is_dir():
+        os.chdir(folder)
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    elif any(".py:" in spec for spec in specs):
+        raise InputError(
+            f"{' and '.join(specs)}: host {socket.gethostname()} has no folder {folder}; share it among the hosts, or "
+            "install a package that has the code on each"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from agents.user_code import enter_folder
 from replay.prefetch import Replay, ReplayRun
 from sim.config import RunConfig
 from traces.job.merge import Provenance
@@ -17,6 +18,7 @@ def main(arguments: dict[str, Any]) -> None:
 
     def make_run() -> JobRecording:
         config = RunConfig.model_validate_json(arguments["config"])
+        enter_folder(Path(arguments["command_folder"]), config.user_code)
         replay = Replay.read(config, arguments["trace"], arguments["epochs"], arguments["check"])
         return ReplayRun(replay, Path(arguments["folder"]), Provenance.model_validate(arguments["provenance"]))
 

@@ -86,6 +86,7 @@ def _launch(options: dict[str, Any], replay: Replay, folder: Path, provenance: P
         "epochs": replay.epochs,
         "check": replay.check,
         "folder": str(folder.resolve()),
+        "command_folder": os.getcwd(),
     }
 
     def keep(fragments: Path, header: Header) -> None:

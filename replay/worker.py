@@ -2,13 +2,11 @@
 
 # no `from __future__ import annotations`, as in `traces.capture.training`
 import json
-import os
-import socket
-import sys
 from pathlib import Path
 from typing import Any
 
 from agents.policy import Policy
+from agents.user_code import enter_folder
 from replay.agent_process import Address, RemotePolicy
 from replay.check import VerifyingStore
 from replay.decisions import DecisionLog, fill_file
@@ -20,7 +18,6 @@ from traces.capture.fetch import FeatureSource
 from traces.capture.launch import HEADER_FILE, nodes_file
 from traces.capture.training import FEATURE
 from traces.cluster.process import Connection
-from traces.errors import InputError
 from traces.header import Header
 from traces.nodes import Nodes
 
@@ -29,8 +26,7 @@ def buffered(connection: Connection, arguments: dict[str, Any], per_epoch: int) 
     """The buffered features of one trainer, by the arguments of `replay.launch`."""
     fragments = Path(arguments["fragments"])
     config = RunConfig.model_validate_json(arguments["config"])
-    if config.user_code:
-        _enter(Path(arguments["folder"]), config)
+    enter_folder(Path(arguments["folder"]), config.user_code)
     header = Header.model_validate_json((fragments / HEADER_FILE).read_text())
     nodes = Nodes.load(nodes_file(fragments, connection.machine))
     tensors = {FEATURE: connection.graph.ndata[FEATURE]}
@@ -39,20 +35,6 @@ def buffered(connection: Connection, arguments: dict[str, Any], per_epoch: int) 
     store = make_store(tensors, nodes, header, connection.rank, config, policy, slow, per_epoch, log.end_epoch)
     fill_file(fragments, connection.rank).write_text(json.dumps(store.fill_s))
     return VerifyingStore(store, tensors) if arguments["check"] else store
-
-
-def _enter(folder: Path, config: RunConfig) -> None:
-    """Change to the folder in which the command was given, so that users' code is found under the same name. Raises
-    `InputError` for code in a file on a host that doesn't have the folder."""
-    if folder.is_dir():
-        os.chdir(folder)
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
-    elif any(".py:" in spec for spec in config.user_code):
-        raise InputError(
-            f"{' and '.join(config.user_code)}: host {socket.gethostname()} has no folder {folder}; share it among the "
-            "hosts, or install a package that has the code on each"
-        )
 
 
 def _policy(config: RunConfig, arguments: dict[str, Any]) -> Policy:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from replay.comparison import compare
-from sim.config import RunConfig
+from sim.config import RunConfig, read_policy
 from traces.cluster.local import LocalCluster
 from traces.reader import Trace
 
@@ -20,8 +20,20 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-def assert_counts_equal(folder: Path, minibatches: int) -> None:
-    compared = compare(folder)
+@pytest.fixture
+def own_policy(policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with a policy and a cache of the user's own, in a file of the working folder."""
+    monkeypatch.chdir(tmp_path)
+    code = "from agents.heuristics.fixed import Every\nfrom sim.caches.score import Score\n"
+    (tmp_path / "mine.py").write_text(f"{code}class Mine(Every):\n    pass\nclass Cache(Score):\n    pass\n")
+    config = read_policy(policy)
+    own = RunConfig(**config.model_dump() | {"agent": "mine.py:Mine:4", "cache": "mine.py:Cache"})
+    (path := tmp_path / "own.json").write_text(own.model_dump_json())
+    return path
+
+
+def assert_counts_equal(folder: Path, minibatches: int, trust: bool = False) -> None:
+    compared = compare(folder, trust=trust)
     assert compared.differences == []
     assert compared.minibatches == minibatches
     assert compared.live_hits == compared.simulated_hits > 0
@@ -31,19 +43,20 @@ def assert_counts_equal(folder: Path, minibatches: int) -> None:
     assert summary["checked_rows"] == Trace(folder / "trace.parquet").steps()["input_nodes"].sum() > 0
 
 
-def test_a_script_as_it_is(recorded_job, homogeneous, scripts, job_arguments, policy, tmp_path, run_cli) -> None:
+def test_a_script_as_it_is(recorded_job, homogeneous, scripts, job_arguments, own_policy, tmp_path, run_cli) -> None:
     """Trainers have 12 and 13 minibatches an epoch; the policy replaces, and evaluation goes on in between."""
     folder = tmp_path / "live"
     code, out, err = run_cli(
-        "replay.live", "--policy", str(policy), "--trace", str(recorded_job), "--part-config", str(homogeneous),
-        "--local", "2", "--check", "--out", str(folder), "--", str(scripts / "node_classification.py"), *job_arguments,
+        "replay.live", "--policy", str(own_policy), "--trust", "--trace", str(recorded_job), "--part-config",
+        str(homogeneous), "--local", "2", "--check", "--out", str(folder), "--",
+        str(scripts / "node_classification.py"), *job_arguments,
     )  # fmt: skip
     assert code == 0, err
     assert "replay.compare" in out
-    assert_counts_equal(folder, 2 * 2 * 13)
+    assert_counts_equal(folder, 2 * 2 * 13, trust=True)
     header = Trace(folder / "trace.parquet").header
     assert header.trainer_minibatches == (12, 13)
-    assert header.policy == "every:4"
+    assert header.policy == "mine.py:Mine:minibatches=4"
     assert header.training.depth == 1
     assert header.graph.kind == "synthetic"  # as the captured run said
 

@@ -53,12 +53,15 @@ def test_capture_over_ssh(on_hosts, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ssh", "slurm"])
-def test_models_decide_for_trainers_on_other_hosts(on_hosts, tmp_path: Path, kind: str) -> None:
-    """They are asked on the launching host, which trainers reach by TCP."""
+def test_models_decide_for_trainers_on_other_hosts(on_hosts, tmp_path: Path, kind: str, monkeypatch) -> None:
+    """They are asked on the launching host, which trainers reach by TCP, about a cache of the user's own."""
     answers = tmp_path / "answers"
     answer = {"reason": "", "action": "replace", "share_percent": 100, "ranking": "misses", "expected_impact": ""}
     answers.write_text(json.dumps(answer) + "\n")
-    live = on_hosts(kind, "--agent", f"scripted:{answers}", "--epochs", "3", "--window", "2", program="replay.live")
+    monkeypatch.chdir(tmp_path)  # which the hosts' programs don't start in
+    (tmp_path / "mine.py").write_text("from sim.caches.score import Score\nclass Mine(Score):\n    pass\n")
+    options = ["--agent", f"scripted:{answers}", "--cache", "mine.py:Mine", "--epochs", "3", "--window", "2"]
+    live = on_hosts(kind, *options, program="replay.live")
     shown, err = live.communicate(timeout=600)
     assert live.returncode == 0, err
     assert "replay.compare" in shown
