@@ -244,7 +244,7 @@ class Prefetcher:
             item=item,
             sampled=sampled,
             rows=by_key,
-            start=start,
+            prepare_start_s=start,
             sample_s=sampled_at - start,
             fetch_s=fetched_at - sampled_at - times.buffer_s - times.decide_s,
             copy_s=perf_counter() - fetched_at + times.buffer_s,

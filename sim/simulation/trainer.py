@@ -30,11 +30,12 @@ from sim.workload.load import TrainerInput
 
 Process = Generator[simpy.Event, Any, None]
 
-PREPARED = ("start", "sampled", "fetched", "labelled", "gather_s")
-"""Instants of preparing a minibatch: its start, and the ends of its parts; and the duration of the gather."""
+PREPARED = ("prepare_start_s", "sampled_s", "fetched_s", "labelled_s", "local_gather_s")
+"""Instants of preparing a minibatch: its start, and the ends of its parts; and the duration of the local gather."""
 
-TRAINED = ("start", "began", "ready", "summed", "updated")
-"""Instants of training on a minibatch: when the trainer asked for it, when it had it, and the ends of its parts."""
+TRAINED = ("start_s", "forward_start_s", "gradients_ready_s", "update_start_s", "end_s")
+"""Instants of training on a minibatch, as `traces.job.timeline` has them: when the trainer asked for it, when it had it
+and began to compute, and when the parts after that began or ended."""
 
 TIMED = (
     "start_s", "prepare_start_s", "sample_s", "fetch_s", "local_gather_s", "label_s", "stall_s", "compute_s", "wait_s",
@@ -154,8 +155,8 @@ class Trainer:
                 times = engine.times(rank, TRAIN)
                 self.trained[now, 0], self.trained[now, 1:] = times["requested_s"], times["ended_s"]
                 if decided:
-                    start, began, *_, updated = self.trained[first].tolist()
-                    decided.driver.time(began - start, updated - start)
+                    start_s, forward_start_s, *_, end_s = self.trained[first].tolist()
+                    decided.driver.time(forward_start_s - start_s, end_s - start_s)
                 for _ in range(at_once):
                     self._on_progress()
             yield self._epochs.arrive()
@@ -197,19 +198,18 @@ def times_of(trainers: Sequence[Trainer]) -> dict[str, NDArray[np.float64]]:
     """
     prepared = {name: np.stack([one.prepared[:, i] for one in trainers]) for i, name in enumerate(PREPARED)}
     trained = {name: np.stack([one.trained[:, i] for one in trainers]) for i, name in enumerate(TRAINED)}
-    start, ready, summed = trained["start"], trained["ready"], trained["summed"]
-    opened = ready.max(axis=0)
+    reduce_start_s = trained["gradients_ready_s"].max(axis=0)
     return {
-        "start_s": start,
-        "prepare_start_s": prepared["start"],
-        "sample_s": prepared["sampled"] - prepared["start"],
-        "fetch_s": prepared["fetched"] - prepared["sampled"],
-        "local_gather_s": prepared["gather_s"],
-        "label_s": prepared["labelled"] - prepared["fetched"],
-        "stall_s": trained["began"] - start,
-        "compute_s": ready - trained["began"],
-        "wait_s": opened - ready,
-        "allreduce_s": summed - opened,
-        "update_s": trained["updated"] - summed,
-        "step_s": trained["updated"] - start,
+        "start_s": trained["start_s"],
+        "prepare_start_s": prepared["prepare_start_s"],
+        "sample_s": prepared["sampled_s"] - prepared["prepare_start_s"],
+        "fetch_s": prepared["fetched_s"] - prepared["sampled_s"],
+        "local_gather_s": prepared["local_gather_s"],
+        "label_s": prepared["labelled_s"] - prepared["fetched_s"],
+        "stall_s": trained["forward_start_s"] - trained["start_s"],
+        "compute_s": trained["gradients_ready_s"] - trained["forward_start_s"],
+        "wait_s": reduce_start_s - trained["gradients_ready_s"],
+        "allreduce_s": trained["update_start_s"] - reduce_start_s,
+        "update_s": trained["end_s"] - trained["update_start_s"],
+        "step_s": trained["end_s"] - trained["start_s"],
     }

@@ -19,7 +19,7 @@ from traces.job.lock import lock_rpc
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A minibatch ready to train with, when its preparation began (`perf_counter`), and how long its parts took.
+    """A minibatch ready to train with, and the times of preparing it; `prepare_start_s` is a reading of `perf_counter`.
 
     `features` have a row an input node, `labels` (None where no labels were asked for) a row a seed.
     """
@@ -29,7 +29,7 @@ class Prepared:
     features: Rows
     labels: torch.Tensor | None
     blocks: list[Any]
-    start: float
+    prepare_start_s: float
     sample_s: float
     fetch_s: float
     label_s: float
@@ -80,7 +80,7 @@ class Minibatches:
             features=features,
             labels=labels,
             blocks=blocks,
-            start=start,
+            prepare_start_s=start,
             sample_s=sampled - start,
             fetch_s=fetched - sampled - fetch.buffer_s - fetch.decide_s,
             label_s=labelled - fetched,

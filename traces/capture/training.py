@@ -95,7 +95,7 @@ class Training:
         }
         times = {
             "start_s": start,
-            "prepare_start_s": minibatch.start,
+            "prepare_start_s": minibatch.prepare_start_s,
             "stall_s": prepared - start,
             "sample_s": minibatch.sample_s,
             "fetch_s": minibatch.fetch_s,

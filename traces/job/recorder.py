@@ -159,24 +159,24 @@ class JobRecorder:
             busy.trained = True
             self._gradients += 1
             if self._device == CPU or self._gradients == self._parameters:
-                busy.timeline.ready = self._now()
+                busy.timeline.gradients_ready_s = self._now()
 
     def forward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Time the forward pass; of several, from the first to the last."""
         if (busy := self._busy) is None:
             return original(*args, **kwargs)
         timeline = busy.timeline
-        timeline.forward_start = timeline.forward_start or self._now()
+        timeline.forward_start_s = timeline.forward_start_s or self._now()
         self._gradients = 0
         result = original(*args, **kwargs)
-        timeline.forward_end = self._now()
+        timeline.forward_end_s = self._now()
         return result
 
     def update(self, original: Callable[[], Any] | None) -> Any:
         """An optimizer's step begins: torch's, or one of DGL's sparse ones, which is called here."""
         if (busy := self._busy) is not None:
             busy.trained = True
-            busy.timeline.update_start = busy.timeline.update_start or self._now()
+            busy.timeline.update_start_s = busy.timeline.update_start_s or self._now()
         return None if original is None else original()
 
     def _now(self) -> float:
@@ -210,7 +210,7 @@ class JobRecorder:
         owner_done_s = fetch.owner_done_s or None
         if (source := self._sources.get(busy.loader)) is not None:
             source.stepped(times.get("stall_s") or 0.0, times["step_s"] or 0.0)
-        ready = timeline.ready if times.get("allreduce_s") is not None else None
+        ready = timeline.gradients_ready_s if times.get("allreduce_s") is not None else None
         self._kept.append((sampled, Step(None, counts, times, owner_done_s, ready, None)))
 
     def _begin(self, loader: Any) -> None:

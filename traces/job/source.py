@@ -17,14 +17,14 @@ class Ready:
     """A minibatch that was sampled and whose rows were fetched before the script asked for it.
 
     `item` is what the loader returned; `rows` has a row an input node, by the names of the store. Preparing began at
-    `start` (`perf_counter`), sampling and fetching took as long as they say, and copying rows in and out of a buffer
-    `copy_s`.
+    `prepare_start_s` (a reading of `perf_counter`), sampling and fetching took as long as they say, and copying rows in
+    and out of a buffer `copy_s`.
     """
 
     item: Any
     sampled: Sampled
     rows: dict[str, torch.Tensor]
-    start: float
+    prepare_start_s: float
     sample_s: float
     fetch_s: float
     copy_s: float

@@ -13,17 +13,17 @@ from traces.job.source import Ready
 class Timeline:
     """Readings of `perf_counter`; None for what hasn't happened.
 
-    `ready` is when this trainer's gradients were ready. Pulls are kept by the phase of the step in which they happen
-    (before the forward pass, in it, or between it and the update), so that they don't count twice. Pulls of input
-    nodes' rows add up in `fetch`, all others before the update in `label_s`.
+    `gradients_ready_s` is when this trainer's gradients were ready. Pulls are kept by the phase of the step in which
+    they happen (before the forward pass, in it, or between it and the update), so that they don't count twice. Pulls of
+    input nodes' rows add up in `fetch`, all others before the update in `label_s`.
     """
 
-    start: float
-    sampled: float
-    forward_start: float | None = None
-    forward_end: float | None = None
-    ready: float | None = None
-    update_start: float | None = None
+    start_s: float
+    sampled_s: float
+    forward_start_s: float | None = None
+    forward_end_s: float | None = None
+    gradients_ready_s: float | None = None
+    update_start_s: float | None = None
     fetch_s: float = 0.0
     label_s: float = 0.0
     fetch: FetchTimes = field(default_factory=FetchTimes)
@@ -33,13 +33,13 @@ class Timeline:
 
     @property
     def _phase(self) -> int:
-        return 0 if self.forward_start is None else 1 if self.forward_end is None else 2
+        return 0 if self.forward_start_s is None else 1 if self.forward_end_s is None else 2
 
     def pulled_features(self, seconds: float, times: FetchTimes) -> None:
         """Rows of input nodes have come."""
         if self.ready_made is not None:
             self.pulled_others(seconds)
-        elif self.update_start is None:
+        elif self.update_start_s is None:
             before_s = self.fetch_s
             self.fetch_s += seconds
             self._pulled_s[self._phase] += seconds
@@ -51,7 +51,7 @@ class Timeline:
 
     def pulled_others(self, seconds: float) -> None:
         """Labels have come, or whatever else the script keeps in the store."""
-        if self.update_start is None:
+        if self.update_start_s is None:
             self.label_s += seconds
             self._pulled_s[self._phase] += seconds
 
@@ -64,32 +64,32 @@ class Timeline:
         before, during, after = self._pulled_s
         gathered_s = self.fetch.local_gather_s
         found: dict[str, float | None] = {
-            "start_s": self.start,
-            "prepare_start_s": self.start,
-            "sample_s": self.sampled - self.start,
+            "start_s": self.start_s,
+            "prepare_start_s": self.start_s,
+            "sample_s": self.sampled_s - self.start_s,
             "fetch_s": self.fetch_s,
             "local_gather_s": gathered_s if isfinite(gathered_s) else None,
             "label_s": self.label_s,
-            "step_s": end - self.start,
+            "step_s": end - self.start_s,
         }
         if (made := self.ready_made) is not None:
             found |= {
-                "prepare_start_s": made.start,
+                "prepare_start_s": made.prepare_start_s,
                 "sample_s": made.sample_s,
                 "fetch_s": made.fetch_s,
                 "local_gather_s": made.fetch.local_gather_s,
             }
-        if self.forward_start is None or self.forward_end is None:
+        if self.forward_start_s is None or self.forward_end_s is None:
             return found
         found |= {
-            "stall_s": self.forward_start - self.start + during + after,
+            "stall_s": self.forward_start_s - self.start_s + during + after,
             # between its pulls and the forward pass, a script mostly moves data to a device
-            "copy_s": max(0.0, self.forward_start - self.sampled - before) + (made.copy_s if made else 0.0),
-            "forward_s": self.forward_end - self.forward_start - during,
+            "copy_s": max(0.0, self.forward_start_s - self.sampled_s - before) + (made.copy_s if made else 0.0),
+            "forward_s": self.forward_end_s - self.forward_start_s - during,
         }
-        if self.update_start is not None:
-            found["update_s"] = end - self.update_start
-            if self.ready is not None:
-                found["backward_s"] = max(0.0, self.ready - self.forward_end - after)
-                found["allreduce_s"] = max(0.0, self.update_start - self.ready)
+        if self.update_start_s is not None:
+            found["update_s"] = end - self.update_start_s
+            if self.gradients_ready_s is not None:
+                found["backward_s"] = max(0.0, self.gradients_ready_s - self.forward_end_s - after)
+                found["allreduce_s"] = max(0.0, self.update_start_s - self.gradients_ready_s)
         return found

@@ -8,16 +8,21 @@ from traces.job.timeline import Timeline
 
 def step(**changes: float) -> Timeline:
     """Sampled from 10 to 12, forward 17 to 20, gradients ready at 24, update from 25."""
-    at = {"start": 10.0, "sampled": 12.0, "forward_start": 17.0, "forward_end": 20.0}
-    at |= {"ready": 24.0, "update_start": 25.0}
+    at = {"start_s": 10.0, "sampled_s": 12.0, "forward_start_s": 17.0, "forward_end_s": 20.0}
+    at |= {"gradients_ready_s": 24.0, "update_start_s": 25.0}
     return Timeline(**{name: value for name, value in (at | changes).items() if value is not None})
 
 
 def test_pulls_before_the_model() -> None:
-    timeline = step(forward_start=None, forward_end=None, ready=None, update_start=None)
+    timeline = step(forward_start_s=None, forward_end_s=None, gradients_ready_s=None, update_start_s=None)
     timeline.pulled_features(3.0, FetchTimes(local_gather_s=1.0, owner_done_s=[0.0, 2.5]))
     timeline.pulled_others(1.0)
-    for name, value in (("forward_start", 17.0), ("forward_end", 20.0), ("ready", 24.0), ("update_start", 25.0)):
+    for name, value in (
+        ("forward_start_s", 17.0),
+        ("forward_end_s", 20.0),
+        ("gradients_ready_s", 24.0),
+        ("update_start_s", 25.0),
+    ):
         setattr(timeline, name, value)
     times = timeline.times(end=28.0)
     expected = {
@@ -29,9 +34,9 @@ def test_pulls_before_the_model() -> None:
 
 def test_labels_pulled_between_model_and_loss_are_not_computing() -> None:
     timeline = step()
-    timeline.update_start = None
+    timeline.update_start_s = None
     timeline.pulled_others(1.5)
-    timeline.update_start = 25.0
+    timeline.update_start_s = 25.0
     times = timeline.times(end=28.0)
     assert times["backward_s"] == pytest.approx(2.5)
     assert times["label_s"] == pytest.approx(1.5)
@@ -40,11 +45,11 @@ def test_labels_pulled_between_model_and_loss_are_not_computing() -> None:
 
 
 def test_what_a_job_does_not_tell_is_left_out() -> None:
-    without_gradients = step(ready=None).times(end=28.0)
+    without_gradients = step(gradients_ready_s=None).times(end=28.0)
     assert "backward_s" not in without_gradients
     assert "allreduce_s" not in without_gradients
-    assert "forward_s" not in step(forward_start=None, forward_end=None).times(end=28.0)
+    assert "forward_s" not in step(forward_start_s=None, forward_end_s=None).times(end=28.0)
     timeline = step()
-    timeline.update_start = None
+    timeline.update_start_s = None
     timeline.pulled_features(1.0, FetchTimes(local_gather_s=float("nan")))
     assert timeline.times(end=28.0)["local_gather_s"] is None
