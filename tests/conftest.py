@@ -35,8 +35,16 @@ KINDS = {
     "slow": "takes long: pages, notebooks, fresh environments, many processes, long searches for counterexamples",
 }
 PLACES = {
-    "cluster": ("replay/test_live", "replay/test_scripted", "traces/cluster/", "traces/job/", "traces/test_capture"),
-    "model": ("agents/test_ollama", "agents/test_providers", "agents/test_llm_", "sim/test_credit"),
+    "cluster": (
+        "replay/test_agent_process",
+        "replay/test_launch",
+        "replay/test_live",
+        "replay/test_scripted",
+        "traces/cluster/",
+        "traces/job/",
+        "traces/test_capture",
+    ),
+    "model": ("agents/llm/", "sim/test_credit"),
     "browser": ("sim/reports/test_page",),
     "slow": (
         "docs/test_commands",
@@ -49,7 +57,7 @@ PLACES = {
         "sim/caches/test_libcachesim",
         "sim/caches/test_twins",
         "sim/engine/test_reference",
-        "traces/test_graphs_ogbn",
+        "traces/graphs/test_ogbn",
         "traces/test_synthetic",
         "replay/test_validation",
         "replay/test_winner",

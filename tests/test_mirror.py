@@ -1,0 +1,44 @@
+"""Where the tests of a module stand: at its own path below tests/, or at its package's."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+ACROSS = {
+    "agents/llm/test_servers": "model servers as users report them, with every policy that asks one",
+    "replay/test_winner": "the live runs of benchmarks.winner",
+    "sim/caches/test_golden": "counts of all caches on a small stream",
+    "sim/caches/test_libcachesim": "demand caches against libCacheSim",
+    "sim/caches/test_twins": "all caches against naive twins",
+    "sim/test_credit": "who is credited with what, in every command",
+    "traces/job/test_record": "jobs recorded in every way",
+    "test_face": "what all commands have in common",
+    "test_mirror": "this file",
+    "test_processes": "how processes are started, in all packages",
+    "test_rooms": "who imports whom, in all packages",
+    "test_stranger": "the installed package, with code of one's own",
+    "test_systems": "systems other than Linux",
+    "test_trust": "code that files name, in all commands",
+}
+"""Tests of what no module does alone."""
+
+
+def names():
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        name = path.relative_to(ROOT / "tests").with_suffix("").as_posix()
+        if name.partition("/")[0] not in ("docs", "notebooks") and name not in ACROSS:
+            yield name
+
+
+@pytest.mark.parametrize("name", list(names()))
+def test_a_test_is_named_after_its_module_or_package(name):
+    folder, _, stem = name.rpartition("test_")
+    here = ROOT / folder
+    package = stem.rstrip("s") == here.name.rstrip("s")  # `caches/test_caches` tests the whole package
+    assert package or (here / f"{stem}.py").is_file() or (here / stem / "__init__.py").is_file()
+
+
+def test_what_stands_across_modules_is_there():
+    assert all((ROOT / "tests" / f"{name}.py").is_file() for name in ACROSS)
