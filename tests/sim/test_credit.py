@@ -5,7 +5,6 @@ import sys
 import threading
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -16,7 +15,6 @@ from agents.llm.probe import PROBE
 from sim import Twin, sweep
 from sim.sweeps.leaderboard import leaderboard
 
-TIMES = {"sample_s": 0.001, "forward_s": 0.002, "backward_s": 0.002, "fetch_s": 0.004, "step_s": 0.01}
 NOTHING = "NO USABLE ANSWER: none of"
 
 
@@ -38,14 +36,8 @@ def host():
 
 
 @pytest.fixture
-def trace(write_trace, minibatch):
-    rng = np.random.default_rng(0)
-
-    def trainer(first):
-        draw = lambda: sorted(set((first + 200 * rng.random(60) ** 2).astype(int).tolist()))  # noqa: E731
-        return [[minibatch(draw(), TIMES, local_nodes=50) for _ in range(9)] for _ in range(2)]
-
-    return write_trace([trainer(200), trainer(0)], nodes_per_partition=200, halo=[range(200, 350), range(150)])
+def trace(drawn_trace):
+    return drawn_trace(minibatches=9)
 
 
 def lines_of(out):

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -12,15 +11,8 @@ optuna = pytest.importorskip("optuna")
 
 
 @pytest.fixture
-def trace(write_trace, minibatch):
-    rng = np.random.default_rng(0)
-    times = {"sample_s": 0.001, "forward_s": 0.002, "backward_s": 0.002, "fetch_s": 0.004, "step_s": 0.01}
-
-    def trainer(first):
-        ids = lambda: sorted(set((first + 200 * rng.random(60) ** 2).astype(int).tolist()))  # noqa: E731
-        return [[minibatch(ids(), times, local_nodes=50) for _ in range(8)] for _ in range(3)]
-
-    return write_trace([trainer(200), trainer(0)], nodes_per_partition=200, halo=[range(200, 350), range(150)])
+def trace(drawn_trace):
+    return drawn_trace(epochs=3)
 
 
 def test_a_study_goes_on_where_it_stopped_and_its_best_can_be_run(run_cli, trace, tmp_path):

@@ -20,19 +20,10 @@ from sim.sweeps.pool import run_local
 from sim.sweeps.store import Store
 from traces.errors import InputError
 
-TIMES = {"sample_s": 0.001, "forward_s": 0.002, "backward_s": 0.002, "fetch_s": 0.004, "step_s": 0.01}
-
 
 @pytest.fixture
-def trace(write_trace, minibatch):
-    """Two trainers, three epochs of eight minibatches of 40 of the other's 200 nodes, the low ids more often."""
-    rng = np.random.default_rng(0)
-
-    def trainer(first):
-        draw = lambda: sorted(set((first + 200 * rng.random(60) ** 2).astype(int).tolist()))  # noqa: E731
-        return [[minibatch(draw(), TIMES, local_nodes=50) for _ in range(8)] for _ in range(3)]
-
-    return write_trace([trainer(200), trainer(0)], nodes_per_partition=200, halo=[range(200, 350), range(150)])
+def trace(drawn_trace):
+    return drawn_trace(epochs=3)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from sim.sweeps.batches import run_batch
 from sim.sweeps.grid import Grid, expand
 from sim.sweeps.leaderboard import compared
 
-TIMES = {"sample_s": 0.001, "forward_s": 0.002, "backward_s": 0.002, "fetch_s": 0.004, "step_s": 0.01}
 OTHER = {
     "trace_sha256": "other", "link_bytes_per_s": 1e6, "link_latency_s": 0.1, "depth": 3, "compute_speed": 2.0,
     "trainers_per_host": 4, "feature_bytes": 8, "owners_sha256": "other", "cluster": '{"cores": 3}',
@@ -23,14 +22,8 @@ SETTING = [name for name in RunConfig.model_fields if name not in ("trace", *POL
 
 
 @pytest.fixture
-def trace(write_trace, minibatch):
-    rng = np.random.default_rng(0)
-
-    def trainer(first):
-        draw = lambda: sorted(set((first + 200 * rng.random(60) ** 2).astype(int).tolist()))  # noqa: E731
-        return [[minibatch(draw(), TIMES, local_nodes=50) for _ in range(8)] for _ in range(2)]
-
-    return write_trace([trainer(200), trainer(0)], nodes_per_partition=200, halo=[range(200, 350), range(150)])
+def trace(drawn_trace):
+    return drawn_trace()
 
 
 def row(agent, epoch_s, **fields):

@@ -19,15 +19,6 @@ HANGS_S = 300
 """What takes so long does not come to its end."""
 
 
-@pytest.fixture
-def trace(write_trace, minibatch):
-    one = minibatch(list(range(100, 160)), {"sample_s": 0.001, "forward_s": 0.002, "fetch_s": 0.004, "step_s": 0.01})
-    other = minibatch(list(range(20, 70)), one.times)
-    return write_trace(
-        [[[one] * 6] * 3, [[other] * 6] * 3], nodes_per_partition=100, halo=[range(100, 200), range(100)]
-    )
-
-
 class Deadly(Twin):
     """Kills the worker that runs `always`."""
 
@@ -42,12 +33,12 @@ def run(twin, agents, workers=2):
     return [row for some in run_local(batches(configs), lambda: {"t": twin}, workers) for row in some]
 
 
-def test_a_policy_that_uses_polars_does_not_wait_for_its_threads_for_ever(run_cli, trace, tmp_path):
+def test_a_policy_that_uses_polars_does_not_wait_for_its_threads_for_ever(run_cli, repeated, tmp_path):
     """This process has used polars; a worker forked off it hung in `Recorded.reset`."""
     recorded, out = tmp_path / "run", tmp_path / "sweep"
-    assert run_cli("sim.run", "--trace", str(trace), "--agent", "every:2", "--out", str(recorded))[0] == 0
+    assert run_cli("sim.run", "--trace", str(repeated), "--agent", "every:2", "--out", str(recorded))[0] == 0
     agents = f"recorded:{recorded / 'decisions.parquet'} every:2"
-    command = ["-m", "sim.sweep", "--trace", str(trace), "--agents", agents, "--caches", "score", "--workers", "2"]
+    command = ["-m", "sim.sweep", "--trace", str(repeated), "--agents", agents, "--caches", "score", "--workers", "2"]
     sweep = subprocess.Popen([sys.executable, *command, "--out", str(out)], start_new_session=True)
     try:
         assert sweep.wait(HANGS_S) == 0
@@ -61,21 +52,21 @@ def test_a_policy_that_uses_polars_does_not_wait_for_its_threads_for_ever(run_cl
     assert set(table["epoch_s_mean"]) == set(expected)
 
 
-def test_a_worker_that_dies_costs_the_run_that_it_was_at(trace):
-    found = run(Deadly.open(trace), ("never", "always", "every:2"))
+def test_a_worker_that_dies_costs_the_run_that_it_was_at(repeated):
+    found = run(Deadly.open(repeated), ("never", "always", "every:2"))
     assert len(found) == 9
     errors = {(row["agent"], row["seed"]): row["error"] for row in found}
     assert all((error is not None) == (agent == "always") for (agent, _), error in errors.items())
     assert "ended with code -9" in errors["always", 0]
 
 
-def test_no_more_workers_are_started_than_there_are_batches(trace):
-    found = run(Deadly.open(trace), ("never",), workers=50)
+def test_no_more_workers_are_started_than_there_are_batches(repeated):
+    found = run(Deadly.open(repeated), ("never",), workers=50)
     assert 1 <= len({row["process"] for row in found}) <= 3
     assert os.getpid() not in {row["process"] for row in found}
 
 
-def test_traces_that_cannot_be_read_end_it(trace):
+def test_traces_that_cannot_be_read_end_it(repeated):
     def fail():
         raise FileNotFoundError("a trace")
 

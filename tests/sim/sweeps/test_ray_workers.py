@@ -36,29 +36,20 @@ class DiesOnce(Twin):
         return super().simulate(config, **options)
 
 
-@pytest.fixture
-def trace(write_trace, minibatch):
-    one = minibatch(list(range(100, 160)), {"sample_s": 0.001, "forward_s": 0.002, "fetch_s": 0.004, "step_s": 0.01})
-    other = minibatch(list(range(20, 70)), one.times)
-    return write_trace(
-        [[[one] * 6] * 3, [[other] * 6] * 3], nodes_per_partition=100, halo=[range(100, 200), range(100)]
-    )
-
-
 def by_run(results):
     return sorted((row for rows in results for row in rows), key=lambda row: row["run"])
 
 
 def test_local_starts_a_ray_of_its_own_where_a_killed_worker_is_replaced_and_all_rows_come(
-    trace, tmp_path, monkeypatch
+    repeated, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
     agents = ["none", "pipeline", "never", "always", "every:2", "random:.5", "mine.py:Mine"]
     caches = ["score", "lru", "mine.py:Cache"]
-    plan = expand(Grid(trace=[str(trace)], agents=agents, caches=caches, buffers=["10%", "50%", "70%"]))
-    twin = Twin.open(trace, {"halo"})
-    mortal = DiesOnce.open(trace)
+    plan = expand(Grid(trace=[str(repeated)], agents=agents, caches=caches, buffers=["10%", "50%", "70%"]))
+    twin = Twin.open(repeated, {"halo"})
+    mortal = DiesOnce.open(repeated)
     mortal.marker = tmp_path / "died"
     (sha256,) = plan.files
     work = batches(list(plan.configs.values()))

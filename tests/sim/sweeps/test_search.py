@@ -1,6 +1,5 @@
 """How a space is searched: by whom, and what is given up."""
 
-import numpy as np
 import pytest
 
 from sim.runs.twin import Twin
@@ -16,15 +15,8 @@ SPACE = Space(
 
 
 @pytest.fixture
-def trace(write_trace, minibatch):
-    rng = np.random.default_rng(0)
-    times = {"sample_s": 0.001, "forward_s": 0.002, "backward_s": 0.002, "fetch_s": 0.004, "step_s": 0.01}
-
-    def trainer(first):
-        ids = lambda: sorted(set((first + 200 * rng.random(60) ** 2).astype(int).tolist()))  # noqa: E731
-        return [[minibatch(ids(), times, local_nodes=50) for _ in range(8)] for _ in range(3)]
-
-    return write_trace([trainer(200), trainer(0)], nodes_per_partition=200, halo=[range(200, 350), range(150)])
+def trace(drawn_trace):
+    return drawn_trace(epochs=3)
 
 
 def test_two_processes_on_one_study_suggest_different_things():
