@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
+from pathlib import Path
 
 from agents.policy import Policy
 from agents.spec import Renames, options, parse_spec
-from agents.user_code import Names, spec_of
+from agents.user_code import Names, check_source, spec_of
+from traces.checksum import sha256_of
 from traces.errors import InputError
 
 
@@ -46,8 +48,9 @@ class PolicyPlan:
     `name` is the canonical spec string. Without `pipelined`, a minibatch is prepared only when the one before it is
     done; without `buffered`, trainers keep no remote rows. `calls_model` says that decisions take a language model's
     time, `model` how to reach it (None for a policy that calls none). Without `timed`, a policy answers at once and
-    looks at counts only, so that its decisions don't depend on time. `sha256` is the checksum of a user's own source,
-    "" for a policy of ours, and for an object that has none. Plans with equal policies are equal.
+    looks at counts only, so that its decisions don't depend on time. `sha256` is the checksum of a user's own source or
+    of the file that the policy reads, "" for other policies of ours, and for an object that has none. Plans with equal
+    policies are equal.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Entry:
     """One line of the listing. `target` is "module:attribute", called with the options of the spec string.
 
     Where `calls_model`, it is called with all of the spec's rest as the model's `name`, and `ModelOptions` as `model`.
+    What it decides depends on the content of a file if it `reads_file`, the first option of its spec.
     """
 
     target: str
@@ -79,6 +83,7 @@ class Entry:
     buffered: bool = True
     calls_model: bool = False
     timed: bool = False
+    reads_file: bool = False
 
 
 MASSIVEGNN = "MassiveGNN, IEEE CLUSTER 2024"
@@ -186,6 +191,7 @@ POLICIES = {
         summary="repeat the decisions of an earlier run's decisions.parquet",
         source="record and replay",
         timed=True,
+        reads_file=True,
     ),
     "classifier": Entry(
         target="agents.classifiers.policy:Classifier",
@@ -193,6 +199,7 @@ POLICIES = {
         summary="ask a trained classifier (python -m agents.train)",
         source=RUDDER,
         timed=True,
+        reads_file=True,
     ),
     "local": Entry(
         target="agents.llm.local:local_policy",
@@ -214,6 +221,7 @@ POLICIES = {
         summary="a language model that answers with a file's lines: for tests",
         source="for tests",
         calls_model=True,
+        reads_file=True,
     ),
     "ollama": Entry(
         target="agents.llm.ollama:ollama_policy",
@@ -238,6 +246,23 @@ def entry_of(text: str) -> Entry:
     """The entry of the policy that a spec string names; nothing is loaded. Raises `InputError` for a name that isn't
     there."""
     return OF_A_USER if NAMES.user_spec(text) else POLICIES.get(parse_spec(RENAMES.now(text)).name, OF_A_USER)
+
+
+def file_sha256(text: str) -> str:
+    """The checksum of the file that one of our policies reads (`recorded:FILE`); "" for all others, and without one."""
+    name, _, rest = RENAMES.now(text).strip().partition(":")
+    if not (name in POLICIES and POLICIES[name].reads_file):
+        return ""
+    path = Path(rest.partition(",")[0].rpartition("=")[2].strip())
+    try:
+        return _file_sha256(path, path.stat().st_mtime_ns) if path.is_file() else ""
+    except (OSError, ValueError):
+        return ""
+
+
+@cache
+def _file_sha256(path: Path, changed_ns: int) -> str:
+    return sha256_of(path)
 
 
 def plan_of_past(text: str) -> PolicyPlan:
@@ -280,12 +305,15 @@ def resolve(policy: str | type[Policy] | Policy, model: ModelOptions | None = No
     model = (model or ModelOptions()) if entry.calls_model else None
     arguments = {"name": spec.rest, "model": model} if entry.calls_model else options(spec, target)
     factory = partial(target, **arguments)
-    return PolicyPlan(
+    plan = PolicyPlan(
         name=factory().name,  # made once, so that wrong options show up now and not in the first trainer
         pipelined=entry.pipelined,
         buffered=entry.buffered,
         calls_model=entry.calls_model,
         timed=entry.timed or entry.calls_model,
         model=model,
+        sha256=file_sha256(policy),
         factory=factory,
     )
+    check_source(spec.text, plan.sha256, sha256)
+    return plan

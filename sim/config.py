@@ -46,8 +46,8 @@ class RunConfig(BaseModel):
     of owners. `cluster` and `scenario` are the contents of such files, as JSON (`sim.cluster.clusterfile`,
     `sim.cluster.scenario`). Former names of policies and caches are replaced by today's. `engine` is the engine that
     simulates time; `simpy` is the readable `sim.engine.reference`. `agent_sha256` and `cache_sha256` are checksums of a
-    user's own source (`agents.user_code`), `cost_sha256` that of a cost model other than the one fitted to the trace
-    (`sim.cost.model.cost_sha256`).
+    user's own source (`agents.user_code`), or of the file that a policy of ours reads (`recorded:FILE`), `cost_sha256`
+    that of a cost model other than the one fitted to the trace (`sim.cost.model.cost_sha256`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -79,11 +79,13 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _with_checksums(cls, given: Any) -> Any:
-        """Add missing checksums of users' code, without running it."""
+        """Add missing checksums of users' code, without running it, and of files that policies read."""
         if isinstance(given, dict):
             for field, names in (("agent", policies.NAMES), ("cache", caches.NAMES)):
                 if not given.get(f"{field}_sha256") and (code := names.user_code(given.get(field))) is not None:
                     given = given | {f"{field}_sha256": code.sha256}
+            if not given.get("agent_sha256") and isinstance(agent := given.get("agent"), str) and agent:
+                given = given | {"agent_sha256": policies.file_sha256(agent)}
         return given
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.policy import Policy
-from agents.registry import ModelOptions, PolicyPlan, resolve
+from agents.registry import ModelOptions, PolicyPlan, entry_of, resolve
 from agents.user_code import spec_of
 from sim.caches.registry import cache_class
 from sim.config import RunConfig, make_config, read_policy
@@ -93,8 +93,10 @@ def changed_options(config: RunConfig) -> dict[str, Any]:
 def refuse_checksums_of_none(config: RunConfig) -> None:
     """Raise `InputError` for a checksum of source where the policy or the cache is ours."""
     for name in ("agent", "cache"):
-        if getattr(config, f"{name}_sha256") and getattr(config, name) not in config.user_code:
-            raise InputError(f"{name}_sha256: {getattr(config, name)} is no code of a user's own; leave it out")
+        spec = getattr(config, name)
+        has_source = spec in config.user_code or (name == "agent" and entry_of(spec).reads_file)
+        if getattr(config, f"{name}_sha256") and not has_source:
+            raise InputError(f"{name}_sha256: {spec} is no code of a user's own, and reads no file; leave it out")
 
 
 def meaningless(plan: PolicyPlan, config: RunConfig) -> dict[str, str]:

@@ -6,6 +6,7 @@ import pytest
 
 from sim.caches.cache import Init
 from sim.config import ADDED, RunConfig, read_policy
+from sim.counts.policy_runs import plan_of_config
 from sim.runs import options
 from sim.runs.former_names import COLUMNS
 from traces.checksum import sha256_of
@@ -88,3 +89,27 @@ def test_a_file_that_names_code_asks_for_trust_and_runs_nothing(folder):
         read_policy(path)
     assert read_policy(path, trust=True).agent == "mine.py:Mine"
     assert not (folder / "marker").exists()
+
+
+@pytest.mark.parametrize("agent", ["scripted:{}", "recorded:{}", "classifier:{},tune=.1", "classifier:file={}"])
+def test_a_run_is_another_one_when_the_file_that_its_policy_reads_has_changed(tmp_path, agent):
+    """A sweep took the results under the file's earlier content for those under the new one."""
+    file = tmp_path / "answers"
+    ids = set()
+    for content in ("one", "other"):
+        file.write_text(content)
+        config = RunConfig(trace="t", trace_sha256="s", agent=agent.format(file))
+        assert config.agent_sha256 == sha256_of(file)
+        ids.add(config.id)
+    assert len(ids) == 2
+    assert RunConfig(trace="t", trace_sha256="s", agent="recorded:nowhere").agent_sha256 == ""
+
+
+def test_another_file_than_the_one_of_a_configuration_is_refused(tmp_path):
+    file = tmp_path / "answers"
+    file.write_text("one")
+    config = RunConfig(trace="t", trace_sha256="s", agent=f"scripted:{file}")
+    assert plan_of_config(config).sha256 == config.agent_sha256
+    file.write_text("the other")
+    with pytest.raises(InputError, match=f"its source has the checksum .* made with {config.agent_sha256[:16]}"):
+        plan_of_config(config)
