@@ -57,7 +57,7 @@ class BrokenContract(Exception):
 
 
 def check_policy(subject: PolicyPlan | Factory) -> list[str]:
-    """Check a plan, or whatever makes a fresh policy object (a class without arguments, for example).
+    """Check a plan, or a function that makes a fresh policy object (a class without arguments, for example).
 
     Returns the names of the rules that it keeps, and raises `BrokenContract` at the first that it doesn't. A plan that
     calls a language model is held only to the rules about single answers, of which some must be usable and none may
@@ -147,7 +147,7 @@ def _is_a_policy(make: Factory) -> None:
 
 
 def _answers_everything(make: Factory) -> None:
-    """Whatever is valid gets a valid decision, from a policy that leaves what it was given as it was."""
+    """Every valid observation gets a valid decision, and is not changed by the policy."""
     for run in RUNS:
         _play(make(), run, SEED)
 

@@ -4,7 +4,7 @@ path/to/file.py:CLASS             a class in a file
 package.module:CLASS              a class that Python can import
 NAME                              one that an installed package registers under this name, as an entry point
 ...:CLASS:threshold=.5            with options, as every spec string (`agents.spec`)
-object:NAME                       an object that was made in Python: what it is can't be told from its name
+object:NAME                       an object that was made in Python, and can't be made again from its name
 """
 
 from __future__ import annotations

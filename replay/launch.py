@@ -47,7 +47,7 @@ class LivePlan:
     check: bool = False
 
     @property
-    def whole_plan(self) -> Capture:
+    def capture_plan(self) -> Capture:
         """The capture with the policy's depth and program."""
         depth = int(self.plan.pipelined) if self.config.depth is None else self.config.depth
         changes: dict[str, Any] = {"policy": self.plan.name, "depth": depth}
@@ -96,7 +96,7 @@ def run_live(
             return _arguments(live, fragments, header, running)
 
         try:
-            capture(live.whole_plan, out, arguments, on_progress, keep)
+            capture(live.capture_plan, out, arguments, on_progress, keep)
         except (ClusterError, KeyboardInterrupt, Terminated):
             epochs = written[0].header.epochs if written else 0
             kept = f"the results of {epochs} whole epochs are kept in {folder}, marked incomplete"

@@ -36,7 +36,7 @@ from sim.counts.policy_runs import plan_of_config
 from traces.errors import InputError
 from traces.header import Header
 from traces.job.merge import Provenance
-from traces.job.observe import observe, observer, untold
+from traces.job.observe import observe, observer, unobserved
 from traces.job.partition_files import PartitionFiles
 from traces.job.run import JobRecording
 from traces.job.sampled import read_minibatch
@@ -220,7 +220,7 @@ class Prefetcher:
         """Sample a minibatch and fetch its rows; None at the end of the epoch."""
         start = perf_counter()
         try:
-            with untold(self.loader):
+            with unobserved(self.loader):
                 item = next(self.loader)
         except StopIteration:
             return None

@@ -58,10 +58,10 @@ def main(
     ] = False,
     csv: Annotated[
         Path | None,
-        typer.Option(help="Sweeps: write all columns of what is shown to a CSV file.", callback=file_to_write),
+        typer.Option(help="Sweeps: write all columns of the rows shown to a CSV file.", callback=file_to_write),
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option(help="Sweeps: write what is shown as a Markdown table.", callback=file_to_write)
+        Path | None, typer.Option(help="Sweeps: write the rows shown as a Markdown table.", callback=file_to_write)
     ] = None,
     json: Json = False,
     quiet: Quiet = False,

@@ -201,7 +201,7 @@ def _finish(study: optuna.Study, out: Path, screen: Any) -> list[dict[str, Any]]
     screen.print(table)
     states = [trial.state for trial in study.trials]
     screen.print(
-        f"{states.count(TrialState.COMPLETE)} trials whole, {states.count(TrialState.PRUNED)} given up early, "
+        f"{states.count(TrialState.COMPLETE)} trials completed, {states.count(TrialState.PRUNED)} given up early, "
         f"{states.count(TrialState.FAIL)} failed; the fastest is in {out / 'best.json'}"
     )
     return rows

@@ -100,21 +100,21 @@ class Trace:
         """One epoch of one trainer."""
         group = self._epochs[rank, epoch]
         table = self._read([group], ["minibatch", "remote_ids", "owner_done_s", *COUNTS, *TIMES])
-        untold = {name for name in (*TIMES, "owner_done_s") if table.column(name).null_count == len(table)}
+        unrecorded = {name for name in (*TIMES, "owner_done_s") if table.column(name).null_count == len(table)}
         if self.header.format_version == 1:
-            untold = set()
+            unrecorded = set()
         for name in table.column_names:
-            if name not in untold and _has_nulls(table.column(name)):
+            if name not in unrecorded and _has_nulls(table.column(name)):
                 raise InputError(f"{self.path}: row group {group}, column {name}: has nulls")
         count = self.header.minibatches_of(rank)
         if not np.array_equal(_numpy(table.column("minibatch")), np.arange(count)):
             raise InputError(f"{self.path}: row group {group}, column minibatch: not 0 to {count - 1} in order")
         ids, offsets = _lists(table.column("remote_ids"))
         counts = {name: _numpy(table.column(name)) for name in COUNTS}
-        times = {name: _numpy(table.column(name)) for name in TIMES if name not in untold}
+        times = {name: _numpy(table.column(name)) for name in TIMES if name not in unrecorded}
         parts, lengths = self.header.partition.parts, None
         owner_done_s = np.full((count, parts), np.nan)
-        if "owner_done_s" not in untold:
+        if "owner_done_s" not in unrecorded:
             owners, owner_offsets = _lists(table.column("owner_done_s"))
             lengths = np.diff(owner_offsets)
         fault = minibatch_fault(self.header, self.header.partition_of(rank), ids, offsets, counts, times, lengths)
@@ -122,7 +122,7 @@ class Trace:
             raise InputError(f"{self.path}: row group {group}, {fault}")
         if lengths is not None:
             owner_done_s = owners.reshape(-1, parts)
-        times |= {name: np.full(count, np.nan) for name in TIMES if name in untold}
+        times |= {name: np.full(count, np.nan) for name in TIMES if name in unrecorded}
         return Epoch(rank, epoch, ids, offsets, counts | times, owner_done_s)
 
     def epochs(self, rank: int) -> Iterator[Epoch]:

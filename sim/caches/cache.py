@@ -1,8 +1,8 @@
 """The protocol of all caches. One file an algorithm sits beside this one; `python -m sim.run --list` shows them.
 
-A cache holds feature rows of remote nodes in numbered slots. It is told a minibatch at a time what a trainer needs and
-says which of it were hits and what it takes in; it moves no features itself. The simulator counts with it, the live
-loader copies rows to and from the slots it names, so both run the very same code.
+A cache holds feature rows of remote nodes in numbered slots. For each minibatch it gets the rows that a trainer needs,
+and returns the hits and the rows that it inserts; it moves no features itself. The simulator counts them; the live
+loader copies rows to and from the slots. Both run the same code.
 
 All caches are batch-atomic: the rows of a minibatch arrive together, so a minibatch's look-up comes before all its
 insertions, and the rows of one minibatch never evict each other.
@@ -33,13 +33,13 @@ Init = Literal["degree", "degree-global", "empty", "random"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Setup:
-    """What a cache is told when it is made, by keyword, beside the options of its spec string.
+    """The keyword argument of every cache's constructor, besides the options of its spec string.
 
     `init` says what a managed or demand cache holds at first: the rows of highest local degree (`degree`), those of
     highest degree in the whole graph (`degree-global`), nothing (`empty`), or random rows. The published code of
     MassiveGNN and Rudder fills its buffer by in-degree in the whole graph; a trace holds out-degrees, which in an
     undirected graph are the same. `future` is the stream to come, for bounds only (MIN, static-opt): None on a live
-    cluster. `block_bytes` is what the sampled blocks of a minibatch take at most; None where that is not known.
+    cluster. `block_bytes` is the largest size of a minibatch's sampled blocks; None where it is not known.
     """
 
     capacity_rows: int

@@ -32,7 +32,7 @@ class BrokenProtocol(Exception):
 
 
 def check_cache(subject: str | Factory) -> list[str]:
-    """Check a spec string, or whatever makes a cache of a `Setup` (a class whose options all have defaults).
+    """Check a spec string, or a function that makes a cache from a `Setup` (a class whose options all have defaults).
 
     Returns the names of the rules that it keeps. Raises `BrokenProtocol` at the first that it doesn't, and `InputError`
     where there is no such cache.
@@ -42,10 +42,10 @@ def check_cache(subject: str | Factory) -> list[str]:
         "looks up a whole minibatch before it inserts": lambda: _for_all(make, _looks_up_first),
         "holds rows in the slots that it names, and no more than its capacity": lambda: _for_all(make, _names_slots),
         "counts as a naive replay does": lambda: _for_all(make, _counts),
-        "changes only when told, where policies decide": lambda: _changes_when_told(make),
+        "changes only on a decision, where policies decide": lambda: _changes_on_decisions(make),
         "repeats under a seed": lambda: _repeats(make),
         "forks independently": lambda: _forks(make),
-        "needs no future in a live run, or says so": lambda: _tells_of_the_future(make),
+        "needs no future in a live run, or says so": lambda: _needs_no_future(make),
     }
     for keep in rules.values():
         keep()
@@ -69,7 +69,7 @@ def stream(seed: int = 5, rows: int = ROWS, minibatches: int = MINIBATCHES) -> S
 
 
 def setup_of(trace: Stream, capacity_rows: int, init: Init = "degree", seed: int = 0, future: bool = True) -> Setup:
-    """What a cache is told before `trace`."""
+    """The `Setup` of a cache for `trace`."""
     return Setup(
         capacity_rows=capacity_rows,
         universe=trace.universe,
@@ -194,7 +194,7 @@ def _counts(cache: Cache, held: NDArray[np.int32], ids: NDArray[np.int32], acces
         )
 
 
-def _changes_when_told(make: Factory) -> None:
+def _changes_on_decisions(make: Factory) -> None:
     trace = stream()
     cache = _made(make, setup_of(trace, 40))
     if not cache.managed:
@@ -239,7 +239,7 @@ def _forks(make: Factory) -> None:
     _same("a cache differs after a fork of it was used", expected, _play(cache, trace, rest))
 
 
-def _tells_of_the_future(make: Factory) -> None:
+def _needs_no_future(make: Factory) -> None:
     trace = stream()
     try:
         make(setup_of(trace, 40, future=False))

@@ -23,8 +23,8 @@ PENDING = -2  # the slot of a row that is kept but has no slot yet
 class MIN(Demand):
     """Keeps, after each minibatch, those of the held and the missed rows that are used again soonest.
 
-    It starts empty whatever `Setup.init` says, and bypasses rows that it would evict first. In `mode=access` it is
-    Belady's paging algorithm as published, which must take every missed row in.
+    It starts empty, and bypasses rows that it would evict first. In `mode=access` it is Belady's paging algorithm as
+    published, which must take every missed row in.
     """
 
     takes_init = False

@@ -57,7 +57,7 @@ def _joined(values: list[NDArray[Any]], weights: list[float]) -> tuple[NDArray[n
 
 
 LEAST_SPREAD = 0.05
-"""A count must spread by this share of its mean, or its slope can't be told from a constant."""
+"""A count must spread by this share of its mean; otherwise slope and constant can't be identified separately."""
 
 
 def line(

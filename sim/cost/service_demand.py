@@ -88,11 +88,11 @@ def make_service_demand(
 ) -> list[ServiceDemand]:
     """The work of all trainers in the run of the trace with this checksum, with or without buffers.
 
-    Raises `InputError` for a trace whose run didn't tell how long its parts took.
+    Raises `InputError` for a trace without the times of its parts.
     """
-    if untold := sorted({name for one in inputs for name, seconds in one.times.items() if np.isnan(seconds).any()}):
+    if unrecorded := sorted({name for one in inputs for name, seconds in one.times.items() if np.isnan(seconds).any()}):
         raise InputError(
-            f"the trace tells no {', '.join(untold)}: its rows can be counted, but no time can be simulated; "
+            f"the trace has no {', '.join(unrecorded)}: its rows can be counted, but no time can be simulated; "
             "traces/README.md says what a recorded job must show"
         )
     quick_s = [float(np.percentile(one.times["label_s"], 10)) for one in inputs]

@@ -121,7 +121,7 @@ class LeaderboardView:
     @property
     def title(self) -> str:
         """A title with the number of rows selected."""
-        return f"{self.folder}: {self.shown.height} of {self.runs} runs"
+        return f"{self.folder}: {self.selected.height} of {self.runs} runs"
 
     def lines(self) -> list[dict[str, str]]:
         """What is shown, as text by column: columns in which all rows agree are left out."""

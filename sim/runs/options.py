@@ -22,7 +22,7 @@ CacheSpec = Annotated[
     str | None,
     typer.Option(help="What the buffer keeps, such as score, lru or mine.py:Mine.", show_default="score"),
 ]
-Trust = Annotated[bool, typer.Option("--trust", help="Run the code that a file names: a policy or cache of one's own.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run the code that a file names: a policy or cache of yours.")]
 Buffer = Annotated[
     str | None,
     typer.Option(help="A trainer's buffer: share of its halo (25%), rows (5000) or bytes (64MB).", show_default="25%"),

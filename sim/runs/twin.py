@@ -151,11 +151,12 @@ class Twin:
         on_progress: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> Run:
-        """Simulate a policy: its name, a class, an object, or a whole configuration; `options` are those of `config`.
+        """Simulate a policy, given as a spec, a class, an object or a complete configuration; `options` are those of
+        `config`.
 
-        `plan` is the policy of a configuration, where its name doesn't say all of it. With `ahead`, what a policy
-        fetches that looks at no times is counted before time passes, and once for runs that share it; what it saw then
-        has no times. `fetch_counts` are those of a recorded run. `bins` and `on_progress` are as in
+        `plan` is the policy of a configuration, where the spec doesn't define it completely. With `ahead`, the counts
+        of a policy that looks at no times are found before time is simulated, and once for runs that share them; its
+        observations then have no times. `fetch_counts` are those of a recorded run. `bins` and `on_progress` are as in
         `sim.simulation.simulate`. Raises `InputError` for what can't be.
         """
         if isinstance(policy, RunConfig):
@@ -163,7 +164,7 @@ class Twin:
             plan, config = plan or plan_of_config(policy), policy
             refuse_meaningless(plan, config, changed_options(config))
             for name in options:
-                raise InputError(f"a configuration is whole; leave out {name}")
+                raise InputError(f"a configuration has all options; leave out {name}")
         else:
             plan = plan_of(policy, with_cache_named(options))
             config = self.config(plan, **options)

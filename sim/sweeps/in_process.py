@@ -23,7 +23,8 @@ def sweep(
     epochs: int | None = None,
     **lists: str | type | Sequence[str | int | type],
 ) -> pl.DataFrame:
-    """Simulate all combinations of lists over one or more traces; a row a run, with what it is held against.
+    """Simulate all combinations of lists over one or more traces. Returns a row for each run, compared with its
+    baselines.
 
     `lists` are those of `python -m sim.sweep` and `sim.sweeps.grid.Grid`, such as `caches=["score", "lru"]`; a policy
     or cache of your own is named (`my_module:MyCache`) or given as its class. Columns are described at

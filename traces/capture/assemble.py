@@ -21,7 +21,7 @@ from traces.schema import SCHEMA
 from traces.writer import TraceWriter
 
 
-def whole_epochs(fragments: Path, trainers: int) -> int:
+def complete_epochs(fragments: Path, trainers: int) -> int:
     """The number of epochs that every trainer finished, counted from the first."""
     epoch = 0
     while all(fragment(fragments, rank, epoch).is_file() for rank in range(trainers)):
@@ -36,7 +36,7 @@ def assemble(path: Path, header: Header, nodes: Iterable[Nodes], fragments: Path
     epoch, or whose fifth epoch has fewer minibatches, gives four epochs, marked incomplete. Raises `InputError` where
     there is no whole epoch.
     """
-    epochs, ranks = whole_epochs(fragments, header.trainers), range(header.trainers)
+    epochs, ranks = complete_epochs(fragments, header.trainers), range(header.trainers)
     if epochs == 0:
         raise InputError(f"{fragments}: no epoch that all {header.trainers} trainers finished, so there is no trace")
     lengths = [[_minibatches(fragment(fragments, rank, epoch)) for rank in ranks] for epoch in range(epochs)]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from traces.capture import clock
-from traces.capture.assemble import assemble, overhead, whole_epochs
+from traces.capture.assemble import assemble, complete_epochs, overhead
 from traces.capture.nodes import PartitionedGraph, remote_nodes
 from traces.capture.recorder import MODEL_FILE
 from traces.cluster.errors import ClusterError
@@ -136,7 +136,7 @@ def capture(
         found = {"form": done.form, "cores": done.cores}
         header = header.model_copy(update={"cluster": header.cluster.model_copy(update=found)})
     finally:
-        if ended_well or whole_epochs(fragments, header.trainers):
+        if ended_well or complete_epochs(fragments, header.trainers):
             header = _finish(header, fragments, out, cost, ended_well, keep)
         if not sys.exc_info()[0] or isinstance(sys.exc_info()[1], ENDINGS):
             shutil.rmtree(fragments)
@@ -254,7 +254,7 @@ def _watching(fragments: Path, trainers: int, on_progress: Callable[[int], None]
 
     def watch() -> None:
         while not over.wait(0.5):
-            on_progress(whole_epochs(fragments, trainers))
+            on_progress(complete_epochs(fragments, trainers))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -263,4 +263,4 @@ def _watching(fragments: Path, trainers: int, on_progress: Callable[[int], None]
     finally:
         over.set()
         thread.join()
-        on_progress(whole_epochs(fragments, trainers))
+        on_progress(complete_epochs(fragments, trainers))

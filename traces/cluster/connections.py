@@ -87,7 +87,7 @@ class Connections:
             try:
                 machine, message = self._received.get(timeout=min(left_s, ALIVE_S))
             except queue.Empty:
-                self.tell_alive()  # to hosts that have answered and wait for the others
+                self.keep_alive()  # to hosts that have answered and wait for the others
                 continue
             if message is None:
                 lost[machine] = self.why_lost(machine)
@@ -115,7 +115,7 @@ class Connections:
             if "event" in message:
                 return machine, message
 
-    def tell_alive(self) -> None:
+    def keep_alive(self) -> None:
         """Send a keep-alive message to all hosts."""
         for machine in range(len(self.names)):
             self._send(machine, {})

@@ -101,7 +101,7 @@ class Host:
             ready, _, _ = select.select([lines.descriptor, wake[0]], [], [], TICK_S)
             if wake[0] in ready:
                 os.read(wake[0], 4096)
-            self._tell_events()
+            self._send_events()
             silent_ticks += 1
             if lines.descriptor not in ready:
                 continue
@@ -110,7 +110,7 @@ class Host:
                 return
             for question in filter(None, asked):  # an empty line is a keep-alive message
                 answer = getattr(self, question["ask"])(**question["with"])
-                self._tell({"answer": answer})
+                self._send({"answer": answer})
 
     def end(self) -> None:
         """Kill all processes started here, and their descendants."""
@@ -131,20 +131,20 @@ class Host:
             self._children[child] = process
         return mine
 
-    def _tell_events(self) -> None:
+    def _send_events(self) -> None:
         if self._awaited and all(listens(child, self._job.port(p)) for child, p in self._awaited.items()):
             self._awaited = {}
-            self._tell({"event": "listening"})
+            self._send({"event": "listening"})
         ended = reap(self._children)
         for process in self._unfinished[:]:
             if (path := self._job.value_path(process)).exists():
                 self._unfinished.remove(process)
-                self._tell({"event": "value", "process": process.name, "value": json.loads(path.read_text())})
+                self._send({"event": "value", "process": process.name, "value": json.loads(path.read_text())})
         for process, code in ended:
             lines = last_lines(self._job.log_path(process))
-            self._tell({"event": "ended", "process": process.name, "returncode": code, "log_lines": lines})
+            self._send({"event": "ended", "process": process.name, "returncode": code, "log_lines": lines})
 
-    def _tell(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         self._answers.write(json.dumps(message) + "\n")
         self._answers.flush()
 

@@ -225,7 +225,7 @@ def _run(job: Job, hosts: Connections, timeout_s: float) -> list[Any]:
     listening: set[int] = set()
     values: dict[str, Any] = {}
     while alive and perf_counter() < deadline:
-        hosts.tell_alive()
+        hosts.keep_alive()
         if (event := hosts.next_event(min(ALIVE_S, max(0.0, deadline - perf_counter())))) is None:
             continue
         machine, what = event

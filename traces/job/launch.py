@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from traces.capture import clock
-from traces.capture.assemble import whole_epochs
+from traces.capture.assemble import complete_epochs
 from traces.capture.launch import Keep, fragments_of
 from traces.cluster.errors import ClusterError
 from traces.cluster.launcher import Cluster
@@ -66,7 +66,7 @@ def capture_job(
         cluster.run(part_config, entry, given | (arguments or {}), logs, seed)
     except (ClusterError, KeyboardInterrupt, Terminated):
         trainers = cluster.parts * cluster.trainers_per_machine
-        if whole_epochs(fragments, trainers):
+        if complete_epochs(fragments, trainers):
             keep(fragments, merge(out, fragments, trainers))
         shutil.rmtree(fragments, ignore_errors=True)
         raise

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from traces.capture import clock
-from traces.capture.assemble import assemble, whole_epochs
+from traces.capture.assemble import assemble, complete_epochs
 from traces.errors import InputError
 from traces.header import (
     ClusterInfo,
@@ -83,7 +83,7 @@ def merge(out: Path, fragments: Path, trainers: int) -> Header:
     Raises `InputError` where there is no whole epoch, or the fragments don't fit together.
     """
     provenance = Provenance.load(fragments)
-    if not whole_epochs(fragments, trainers):
+    if not complete_epochs(fragments, trainers):
         raise InputError(f"{out}: no epoch in which all {trainers} trainers made a step, so there is no trace")
     facts = [TrainerFacts.load(fragments, rank) for rank in range(trainers)]
     files = PartitionFiles.read(Path(provenance.part_config))

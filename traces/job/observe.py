@@ -92,7 +92,7 @@ def install() -> None:
     patch(KVClient, "push", _push)
     patch(DistributedDataParallel, "__init__", _ddp_init)
     patch(DistributedDataParallel, "forward", _ddp_forward)
-    optimizer.register_optimizer_step_pre_hook(lambda *_: _tell("update", None))
+    optimizer.register_optimizer_step_pre_hook(lambda *_: _notify("update", None))
     patch(DistGraph, "__init__", _graph_init)
     for sparse in _sparse_optimizers():
         patch(sparse, "step", _sparse_step)
@@ -100,7 +100,7 @@ def install() -> None:
     patch(torch.distributed, "destroy_process_group", _destroy_group)
 
 
-def _tell(what: str, *args: Any) -> Any:
+def _notify(what: str, *args: Any) -> Any:
     if (observer := _Installed.observer) is not None:
         return getattr(observer, what)(*args)
     return None
@@ -117,7 +117,7 @@ def _outermost(what: str) -> Callable[[Original], Original]:
                 return original(loader)
 
             def plain() -> Any:
-                with untold(loader):
+                with unobserved(loader):
                     return original(loader)
 
             return getattr(observer, what)(loader, plain)
@@ -128,7 +128,7 @@ def _outermost(what: str) -> Callable[[Original], Original]:
 
 
 @contextmanager
-def untold(loader: Any) -> Iterator[None]:
+def unobserved(loader: Any) -> Iterator[None]:
     """In the block, this thread uses a loader without being observed."""
     before, _inside.loader = getattr(_inside, "loader", None), loader
     try:
@@ -166,14 +166,14 @@ def _pull(original: Original) -> Original:
 def _graph_init(original: Original) -> Original:
     def init(graph: Any, graph_name: str, gpb: Any = None, part_config: str | None = None) -> None:
         original(graph, graph_name, gpb, part_config)
-        _tell("opened", graph, part_config)
+        _notify("opened", graph, part_config)
 
     return init
 
 
 def _push(original: Original) -> Original:
     def push(client: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        _tell("pushed", name)
+        _notify("pushed", name)
         return original(client, name, *args, **kwargs)
 
     return push
@@ -182,7 +182,7 @@ def _push(original: Original) -> Original:
 def _ddp_init(original: Original) -> Original:
     def init(model: Any, *args: Any, **kwargs: Any) -> None:
         original(model, *args, **kwargs)
-        _tell("wrapped", model)
+        _notify("wrapped", model)
 
     return init
 
@@ -216,7 +216,7 @@ def _sparse_step(original: Original) -> Original:
 def _init_group(original: Original) -> Original:
     def init(*args: Any, **kwargs: Any) -> None:
         original(*args, **kwargs)
-        _tell("joined")
+        _notify("joined")
 
     return init
 
@@ -224,7 +224,7 @@ def _init_group(original: Original) -> Original:
 def _destroy_group(original: Original) -> Original:
     def destroy(group: Any = None) -> None:
         if group is None:
-            _tell("leaving")
+            _notify("leaving")
         original(group)
 
     return destroy

@@ -1,4 +1,4 @@
-"""Records one trainer of a job that knows nothing of it, epoch by epoch, from what `traces.job.observe` tells."""
+"""Records one trainer of an unmodified job, epoch by epoch, from the events of `traces.job.observe`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Busy:
         self.used: list[tuple[StoredData, FeatureUse]] = []
 
     def asks_for_inputs(self, data: StoredData | None, ids: Any) -> bool:
-        """Whether somebody pulls rows of all input nodes of a type."""
+        """Whether a pull asks for rows of all input nodes of a type."""
         if data is None or (inputs := self.sampled.inputs.get(data.node_type)) is None:
             return False
         return ids is inputs or (len(ids) == len(inputs) and torch.equal(ids, inputs))
@@ -124,7 +124,7 @@ class JobRecorder:
         return rows
 
     def _use(self, busy: _Busy, data: StoredData | None, rows: torch.Tensor) -> None:
-        """Note what was fetched of a type's input nodes, if nobody has yet."""
+        """Note the data fetched for a type's input nodes, at the first pull."""
         if data is not None and data.key not in self.facts.features.get(data.node_type, {}) and len(rows):
             row_bytes, dtype = rows[:1].numel() * rows.element_size(), str(rows.dtype).removeprefix("torch.")
             busy.used.append((data, FeatureUse(name=data.name, dtype=dtype, row_bytes=row_bytes)))

@@ -1,4 +1,4 @@
-"""What a loader of DGL's returns, whatever its form: nodes or edges as seeds, one node type or several."""
+"""Reading what DGL's loaders return: minibatches with nodes or edges as seeds, of one node type or several."""
 
 from __future__ import annotations
 

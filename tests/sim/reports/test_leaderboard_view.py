@@ -43,7 +43,7 @@ def test_what_a_setting_differs_in_is_a_column(folder):
 
 
 def test_a_front_is_one_of_each_setting(folder):
-    front = view_of(folder, pareto=True).shown
+    front = view_of(folder, pareto=True).selected
     assert front.group_by("scenario").len()["len"].to_list() == [3, 3]
 
 

@@ -151,7 +151,7 @@ def test_a_configuration_of_another_trace_is_refused(twin):
     config = RunConfig(trace="other.parquet", trace_sha256="0" * 64, agent="never")
     with pytest.raises(InputError, match=r"for the trace other.parquet \(0000000000000000\), not for .*hand.parquet"):
         twin.simulate(config)
-    with pytest.raises(InputError, match="a configuration is whole; leave out buffer"):
+    with pytest.raises(InputError, match="a configuration has all options; leave out buffer"):
         twin.simulate(twin.config("never"), buffer="5%")
 
 

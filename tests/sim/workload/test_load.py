@@ -170,16 +170,16 @@ def test_times_that_a_run_did_not_tell_are_null_and_refused_where_seconds_would_
     path = write_trace([[[minibatch([10])]], [[minibatch([0])]]])
     table, header = pq.read_table(path), Trace(path).header
     at = table.column_names.index("backward_s")
-    untold = table.set_column(at, table.schema.field(at), pa.nulls(len(table), pa.float64()))
-    groups = [untold.slice(row, 1) for row in range(len(untold))]
-    with pq.ParquetWriter(path, untold.schema) as writer:
+    unrecorded = table.set_column(at, table.schema.field(at), pa.nulls(len(table), pa.float64()))
+    groups = [unrecorded.slice(row, 1) for row in range(len(unrecorded))]
+    with pq.ParquetWriter(path, unrecorded.schema) as writer:
         for group in groups:
             writer.write_table(group)
         writer.add_key_value_metadata({HEADER_KEY: header.model_dump_json()})
     trace = Trace(path)
     assert np.isnan(trace.epoch(0, 0).columns["backward_s"]).all()
     assert load(trace, "remote")[0].stream.remote_rows.tolist() == [1]  # counted all the same
-    with pytest.raises(InputError, match="tells no backward_s: its rows can be counted, but no time"):
+    with pytest.raises(InputError, match="has no backward_s: its rows can be counted, but no time"):
         simulated(trace)
 
 
