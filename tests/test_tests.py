@@ -1,5 +1,6 @@
-"""Where the tests of a module stand: at its own path below tests/, or at its package's."""
+"""Rules for tests: they stand at their module's path, or their package's, and read no clocks."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,11 @@ ACROSS = {
     "sim/test_credit": "who is credited with what, in every command",
     "traces/job/test_record": "jobs recorded in every way",
     "test_face": "what all commands have in common",
-    "test_mirror": "this file",
     "test_processes": "how processes are started, in all packages",
     "test_rooms": "who imports whom, in all packages",
     "test_stranger": "the installed package, with code of one's own",
     "test_systems": "systems other than Linux",
+    "test_tests": "this file",
     "test_trust": "code that files name, in all commands",
 }
 """Tests of what no module does alone."""
@@ -42,3 +43,13 @@ def test_a_test_is_named_after_its_module_or_package(name):
 
 def test_what_stands_across_modules_is_there():
     assert all((ROOT / "tests" / f"{name}.py").is_file() for name in ACROSS)
+
+
+CLOCK = re.compile(r"\b(perf_counter|process_time|thread_time|monotonic|time\.time|getrusage|cpu_times)\(")
+"""Reads a clock. What waits for something to happen uses the fixture `wait_until`."""
+
+
+def test_no_test_reads_a_clock():
+    """The fault: a compilation and `--help` had to take less than so many seconds, and failed on a busy machine."""
+    readers = [path.name for path in (ROOT / "tests").rglob("test_*.py") if CLOCK.search(path.read_text())]
+    assert readers == []
