@@ -15,7 +15,9 @@ ModelHost = Annotated[
         show_default="OLLAMA_HOST or OPENAI_BASE_URL",
     ),
 ]
-AskAgain = Annotated[bool, typer.Option("--ask-again", help="Ask the model even what it has answered before.")]
+AskAgain = Annotated[
+    bool, typer.Option("--ask-again", help="Ask the model even if it has answered the question before.")
+]
 TimeoutS = Annotated[
     float, typer.Option("--timeout-s", help="A model's answer counts as late after this many seconds.")
 ]

@@ -88,7 +88,7 @@ def main(
         int | None, typer.Option(min=0, help="Epochs between evaluations; 0: never.", show_default="only at the end")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Hold every row from the buffer against its owner's, bit for bit (slow).")
+        bool, typer.Option("--check", help="Compare every row from the buffer with its owner's, bit for bit (slow).")
     ] = False,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of processes, policies and caches.", show_default="0")

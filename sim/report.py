@@ -54,7 +54,7 @@ def main(
     by: Annotated[str, typer.Option(help="Sweeps: what to rank by, the smallest first.")] = "epoch_s_mean",
     top: Annotated[int, typer.Option(min=1, help="Sweeps: rows to show (of each group).")] = 20,
     pareto: Annotated[
-        bool, typer.Option("--pareto", help="Sweeps: only what no other betters in --by and in buffer bytes.")
+        bool, typer.Option("--pareto", help="Sweeps: only the Pareto front of --by and buffer bytes.")
     ] = False,
     csv: Annotated[
         Path | None,

@@ -64,7 +64,7 @@ def main(
     ] = None,
     scenario: Annotated[
         Path | None,
-        typer.Option(help="A scenario.toml: what goes wrong meanwhile (docs/configuration.md).", **CHANGED),
+        typer.Option(help="A scenario.toml: what is slower or fails, and when (docs/configuration.md).", **CHANGED),
     ] = None,
     depth: Depth = None,
     compute_speed: Annotated[float, typer.Option(help="How many times as fast the device is.", **CHANGED)] = 1.0,
@@ -85,13 +85,13 @@ def main(
     ] = None,
     engine: Annotated[
         Literal["compiled", "simpy"],
-        typer.Option(help="What simulates time: simpy is the same model in plain SimPy, and slow (docs/engine.md)."),
+        typer.Option(help="The engine for time; simpy is the same model in plain SimPy, and slow (docs/engine.md)."),
     ] = "compiled",
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Also write timeline.json for trace viewers, and how busy links were.")
     ] = False,
     breakdown: Annotated[
-        bool, typer.Option("--breakdown", help="Also print where every trainer's time went (means a minibatch).")
+        bool, typer.Option("--breakdown", help="Also print every trainer's mean times a minibatch.")
     ] = False,
     seed: Seed = None,
     out: Annotated[

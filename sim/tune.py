@@ -36,7 +36,7 @@ AGENTS = "never every random threshold partial"
 @app.command(epilog=EXAMPLES)
 def main(
     trace: Annotated[Path, typer.Option(help="A trace.")],
-    trials: Annotated[int, typer.Option(min=1, help="Trials in all, those of earlier calls counted.")] = 100,
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all, including those of earlier calls.")] = 100,
     caches: Annotated[
         str | None,
         typer.Option(help="Caches to choose from.", show_default="all that a live run can have (sim.run --list)"),

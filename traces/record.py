@@ -37,12 +37,12 @@ def main(
     out: Annotated[Path, typer.Option(help="The trace to write, on rank 0's host.", callback=file_to_write)],
     script: Annotated[list[str] | None, typer.Argument(metavar="-- SCRIPT ARGUMENTS", help="What to run.")] = None,
     part_config: Annotated[
-        Path | None, typer.Option(help="The partition's configuration, where the job names it nowhere.")
+        Path | None, typer.Option(help="DGL's configuration of the partition, if the job doesn't set DGL_CONF_PATH.")
     ] = None,
     link: Annotated[
         str | None, typer.Option(help="Rate of every host's link, such as 10gbit.", show_default="not known")
     ] = None,
-    synthetic: Annotated[str | None, typer.Option(help="The graph is made up: what it is a model of.")] = None,
+    synthetic: Annotated[str | None, typer.Option(help="The graph is synthetic: what it models.")] = None,
     real: Annotated[bool, typer.Option("--real", help="The graph is a real one.")] = False,
     recover: Annotated[bool, typer.Option("--recover", help="Keep the epochs that a killed job left.")] = False,
 ) -> None:

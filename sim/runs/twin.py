@@ -174,7 +174,7 @@ class Twin:
         return Run(self, plan, config, applied, applied.simulate(plan, config, fetch_counts, on_progress, bins))
 
     def baseline(self, config: RunConfig, agent: str, on_progress: Callable[[], None] = lambda: None) -> Run:
-        """What a run is held against: `none` or `pipeline` on the same cluster, or `never` with the same buffer."""
+        """A baseline of a run: `none` or `pipeline` on the same cluster, or `never` with the same buffer."""
         same = config.under(agent) if agent == "never" else config.without_buffer(agent)
         if same not in self._baselines:
             while len(self._baselines) >= BASELINES_KEPT:

@@ -36,7 +36,9 @@ Lists = list[str]
 @app.command(epilog=EXAMPLES)
 def main(
     config: Annotated[Path | None, typer.Option(help="A sweep.toml with the same lists as these options.")] = None,
-    trace: Annotated[Lists | None, typer.Option(help="Traces; this and all lists: words, or the option again.")] = None,
+    trace: Annotated[
+        Lists | None, typer.Option(help="Traces. A list is words in quotes, or the option repeated.")
+    ] = None,
     agents: Annotated[Lists | None, typer.Option(help="Policies, as in sim.run --list.")] = None,
     caches: Annotated[Lists | None, typer.Option(help="Caches, as in sim.run --list.  [score]")] = None,
     buffers: Annotated[Lists | None, typer.Option(help="Buffer sizes: 25%, 5000 or 64MB.  [25%]")] = None,

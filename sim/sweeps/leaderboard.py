@@ -40,9 +40,9 @@ def compared(table: pl.DataFrame) -> pl.DataFrame:
     """Adds comparisons with its baselines to every run.
 
     `vs_none` and `vs_pipeline` are its mean epoch time over that of DistDGL without prefetching and of pipelining
-    alone, less 1, and `vs_never`, where a policy decides, over that of the same buffer left as it was filled. Each is
-    held against runs that are like it in every other field (`SETTING`, `BUFFER_FIELDS`); null where there is none.
-    `fetched_over_min` are its rows fetched over the fewest possible. `bound` marks caches that know the future.
+    alone, less 1, and `vs_never`, where a policy decides, over that of the same buffer left as it was filled. Baselines
+    agree with the run in every other field (`SETTING`, `BUFFER_FIELDS`); null where there is none. `fetched_over_min`
+    are its rows fetched over the fewest possible. `bound` marks caches that know the future.
     """
     if "epoch_s_mean" not in table.columns:
         return table  # nothing but failures

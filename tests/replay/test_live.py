@@ -73,7 +73,7 @@ def test_a_live_run_has_a_page(from_command_line, tmp_path, run_cli) -> None:
     page = (tmp_path / "live.html").read_text()
     assert "(measured)" in page
 
-    assert re.search(r"[\d,]{4,} rows were held against their owners\S+: 0 were wrong", page)
+    assert re.search(r"[\d,]{4,} rows were compared with their owners\S+: 0 were wrong", page)
     assert "python -m replay.live --graph" in page
     assert "python -m replay.compare" in page
 

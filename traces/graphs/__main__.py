@@ -43,7 +43,9 @@ def main(
     undirected: Annotated[bool, typer.Option("--undirected", help="Add the reverse of every edge.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the graph in DIR.")] = False,
     scale: Annotated[int | None, typer.Option(metavar="N", help="papers100m-synthetic: divide its size by N.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="S", help="Seed of what is random; ogbn has nothing.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="S", help="Seed of random draws; ogbn's graphs have none.")
+    ] = None,
     dump: Annotated[Path | None, typer.Option(metavar="FILE", help="debian: a saved `apt-cache dumpavail`.")] = None,
     source: Annotated[
         Path | None, typer.Option(metavar="FILE", help="linux: kernel source, a .deb or a tarball.")

@@ -84,5 +84,5 @@ class LiveRun:
         ]
         if "checked_rows" in self.summary:
             wrong, checked = self.summary["wrong_rows"], self.summary["checked_rows"]
-            lines.append(f"{checked:,} rows were held against their owners': {wrong:,} were wrong.")
+            lines.append(f"{checked:,} rows were compared with their owners': {wrong:,} were wrong.")
         return lines
