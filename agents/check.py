@@ -228,7 +228,7 @@ def _reset(policy: Policy, run: RunFacts, seed: int) -> None:
     try:
         policy.reset(run, seed)
     except InputError:
-        raise  # the policy's own word that its options, or its model's server, don't suit this run
+        raise  # the policy itself says that its options, or its model's server, don't suit this run
     except Exception as error:
         raise BrokenContract(f"{policy.name!r} raises on reset: {type(error).__name__}: {error}") from error
 

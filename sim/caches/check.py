@@ -96,7 +96,7 @@ def _made(make: Factory, setup: Setup) -> Cache:
     try:
         cache = make(setup)
     except InputError:
-        raise  # its own word that the set-up doesn't suit it
+        raise  # the cache itself says that the set-up doesn't suit it
     except Exception as error:
         raise BrokenProtocol(
             f"can't be made with {setup.capacity_rows} rows: {type(error).__name__}: {error}"

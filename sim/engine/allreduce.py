@@ -1,4 +1,4 @@
-"""How trainers sum up their gradients: a ring, in which each passes part after part on to the next one.
+"""The all-reduce of gradients: a ring, in which each trainer passes one part after another on to the next.
 
 A trainer adds what comes from the one before it to its own part, and passes that on (Patarasuk and Yuan, Bandwidth
 Optimal All-reduce Algorithms, 2009). So a trainer that waits for a core holds up those after it, one after another, and
@@ -15,8 +15,8 @@ from sim.engine.tasks import THREADS_PER_TRAINER, TRAIN
 
 @part
 def join_ring(trainer, overlapped_s, now, ring, links):  # type: ignore[no-untyped-def]
-    """A trainer's gradients are ready. The last trainer's let the all-reduce begin, which takes `overlapped_s` beside
-    its bytes."""
+    """A trainer's gradients are ready. When the last trainer's are, the all-reduce begins; besides its transmission it
+    takes `overlapped_s` of each trainer's work."""
     this_round = ring.round[0]
     this_round.joined += 1
     announce_ready(trainer, now, ring, links)
@@ -40,7 +40,8 @@ def announce_ready(trainer, now, ring, links):  # type: ignore[no-untyped-def]
 
 @part
 def send_part(trainer, now, ring, links):  # type: ignore[no-untyped-def]
-    """Let a trainer send its next part, if it has added up what that takes and its last part has been added, too."""
+    """Let a trainer send its next part, if it has added the part that this needs, and its last part has been added by
+    the next trainer."""
     part, following = ring.parts[trainer], ring.parts[(trainer + 1) % ring.parts.shape[0]]
     left = part.to_send
     if not left or part.to_add > left or following.to_add > left:
@@ -66,5 +67,5 @@ def on_part_added(trainer, now, ring, links):  # type: ignore[no-untyped-def]
 
 @part
 def receiver_of(sender, ring):  # type: ignore[no-untyped-def]
-    """The thread that adds the part which has come from a trainer: that of the next one."""
+    """The thread that adds a part from `sender`: that of the next trainer."""
     return (sender + 1) % ring.parts.shape[0] * THREADS_PER_TRAINER + TRAIN

@@ -17,18 +17,18 @@ from sim.engine.parameters import HOST, SERVERS
 from sim.engine.periods import in_period
 
 TIME_SLICE_S = 1e-3
-"""How long a thread that wakes up waits for one of the cores that others keep busy. Linux's scheduler lets a thread run
-for 0.7 ms times 1 + log2 of the cores, at most 2.8 ms, before another one may have its core (EEVDF, its default); a
-thread that wakes up waits for what is left of that, somewhat less."""
+"""How long a thread that wakes up waits for a core when all are busy. Linux's scheduler lets a thread run for 0.7 ms
+times 1 + log2 of the cores, at most 2.8 ms, before another one may have its core (EEVDF, its default); a thread that
+wakes up waits for what is left of that, somewhat less."""
 
 FREE_CORES = 1e-9
-"""Jobs that would keep so little more than all cores busy find one free: rounding must not decide."""
+"""A core counts as free if jobs exceed the cores by no more than this, so that rounding doesn't decide."""
 
 
 @part
 def submit_job(number, demand_s, now, threads, cores, event, events):  # type: ignore[no-untyped-def]
-    """Let a thread compute what takes `demand_s` seconds on a core of its own, as soon as it has one: `event` says that
-    it has waited for a time slice."""
+    """Start a thread's job of `demand_s` seconds, now if a core is free, else after a time slice; `event` is the number
+    of the event at the end of that."""
     thread, slept = threads[number], threads[number].asleep
     pool = cores.pools[thread.pool]
     thread.asleep = False
@@ -70,7 +70,7 @@ def start_job(number, demand_s, now, threads, cores):  # type: ignore[no-untyped
 
 @part
 def end_job(number, threads, cores):  # type: ignore[no-untyped-def]
-    """Take out the job of a pool that ends next, at the time when it does. Returns its thread."""
+    """End the job of a pool that ends first, at the time of its end. Returns its thread."""
     pool, jobs = cores.pools[number], cores.jobs[number]
     pool.jobs -= 1
     ended = jobs[pool.jobs]
@@ -91,5 +91,5 @@ def plan_next_end(pool, jobs, threads):  # type: ignore[no-untyped-def]
 
 @part
 def core_share(pool):  # type: ignore[no-untyped-def]
-    """How much of a core each of a pool's jobs has."""
+    """The share of a core that each job of a pool has."""
     return min(1.0, pool.cores / max(pool.busy_cores, 1e-9))

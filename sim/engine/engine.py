@@ -1,6 +1,6 @@
 """The compiled engine: threads run tasks on cores, links and servers, in simulated time.
 
-Its face is that of `sim.engine.reference`. What happens is in `sim.engine.threads`.
+It has the methods of `sim.engine.reference.ReferenceEngine`. `sim.engine.threads` advances it.
 
 **The tie rule.** Several things can happen at one instant. They happen in this order, and after each of them the list
 is read anew from its top:
@@ -17,7 +17,7 @@ is read anew from its top:
 4. Threads that were blocked and have a token, in the order in which they were released. Each begins as in (c).
 5. Threads that have begun a task, in the order in which they began. Each goes through its stages until one takes time.
    If the task ends meanwhile, its peer gets a token if it releases `ON_END`, as in (b), and the thread comes to its
-   next task as in (a) to (c). If there is none, SimPy is told.
+   next task as in (a) to (c). If there is none, SimPy gets an event.
 6. Arrivals of messages, and threads whose time slice has come, in the order in which these were scheduled. A short
    message is scheduled when it is sent, a flow when it is done (8), a thread when it finds no free core. A request goes
    to the end of its host's queue, and the idle server with the lowest number takes the first of the queue. A response
@@ -33,11 +33,11 @@ is read anew from its top:
 Within 5, a thread that calls sends its requests in the order of the owners' numbers. It sends them when the work before
 the call ends and before the overlapped work starts. It scatters responses in the order of its inbox. The last trainer
 that joins an all-reduce makes all trainers send their first part, in the order of their numbers. A trainer that has
-added a part first tells the one before it that it expects the next, then sends its own next part if it may, and then
-lets the one before it send if that may.
+added a part first announces to the one before it that it is ready for the next, then sends its own next part if it may,
+and then lets the one before it send if that may.
 
-Rounding must not decide: a flow that needs 1e-9 s more is done (`sim.engine.links.DONE_S`), and an instant within
-1e-9 s before an edge of a period counts as after it (`sim.engine.parameters.EDGE_S`).
+So that rounding doesn't decide, a flow that needs 1e-9 s more is done (`sim.engine.links.DONE_S`), and an instant
+within 1e-9 s before an edge of a period counts as after it (`sim.engine.parameters.EDGE_S`).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class CompiledEngine:
         needs_token: bool = False,
         releases: int = NEVER,
     ) -> simpy.Event:
-        """Happens when a trainer's thread has gone through all of its tasks, one after another.
+        """Run tasks on a trainer's thread, one after another. Returns the event of their end.
 
         `tasks` (tasks, steps) are of `sim.engine.tasks.STEP`; `rows` (tasks, steps, hosts) is what a trainer's first
         thread asks each host for, float64. No more than `tasks_per_epoch` tasks and `MOST_STEPS` steps. With
@@ -100,7 +100,7 @@ class CompiledEngine:
         self._enqueue(GIVEN, number)
 
     def work(self, trainer: int, thread: int, demand_s: float, cores: float) -> simpy.Event:
-        """Happens when a trainer's thread has computed on `cores` what takes `demand_s` where nothing else runs."""
+        """Run a job of `demand_s` on a trainer's thread, which keeps `cores` busy. Returns the event of its end."""
         working = self._state.threads.threads[trainer * THREADS_PER_TRAINER + thread]
         working["cores"], working["asleep"] = cores, True
         task = np.zeros((1, 1), STEP)
@@ -122,7 +122,7 @@ class CompiledEngine:
         )
 
     def shares_used(self) -> NDArray[np.float64]:
-        """What was recorded, over what links and servers could have done: shape (bins, links + hosts)."""
+        """The recorded use over the capacity of links and servers: shape (bins, links + hosts)."""
         links, rpc = self._state.links, self._state.rpc
         could = np.concatenate([links.links["bytes_per_s"], np.full(len(rpc.requests), rpc.servers_per_host)])
         return np.concatenate([links.use.used, rpc.use.used], axis=1) / (could * links.use.bin_s)

@@ -1,4 +1,4 @@
-"""SimPy's environment, beside a model that runs on its own between SimPy's events."""
+"""SimPy's environment, coupled with a model that has its own events between SimPy's."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from simpy.events import NORMAL
 
 
 class Model(Protocol):
-    """What happens between events, and now and then causes one."""
+    """A model with events of its own, some of which trigger events of SimPy."""
 
     def advance(self, now: float, until: float) -> tuple[float, simpy.Event] | None:
-        """Let happen what happens from `now` on and before `until`, up to the first thing that SimPy is to know of:
-        its time and the event that it causes. None where there is no such thing."""
+        """Process the model's events in time order from `now` until one triggers an event of SimPy, or the next one is
+        at or after `until`. Returns the time and the triggered event, or None."""
 
 
 class EngineEnvironment(simpy.Environment):
-    """An environment that lets a model go on until the next event is due, and takes in what the model causes."""
+    """An environment that advances a model to the next event, and processes the events that the model triggers."""
 
     def __init__(self) -> None:
         super().__init__(0.0)
@@ -35,7 +35,7 @@ class EngineEnvironment(simpy.Environment):
         super().step()
 
     def plan(self, event: simpy.Event, time_s: float, priority: float = NORMAL) -> None:
-        """Let an event happen at `time_s`, which must not have passed; at one instant lower priorities come first."""
+        """Schedule an event at `time_s`, which must not have passed; at one instant lower priorities come first."""
         event._ok, event._value = True, None
         heappush(self._queue, (time_s, priority, next(self._eid), event))
 

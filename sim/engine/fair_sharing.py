@@ -1,13 +1,13 @@
-"""What the reference engine shares fairly: the cores of hosts among jobs, and links among messages.
+"""Fair sharing in the reference engine: cores of hosts among jobs, and links among messages.
 
 Cores are a processor-sharing resource. With C cores and jobs that keep n busy, each job runs at min(1, C / n) of its
 speed. A pool has a virtual clock that goes on at this pace, and a job that starts now ends when the virtual clock has
 gone on by its demand (Parekh and Gallager, 1993): a start or an end changes the pace, and nothing else.
 
 Messages are flows that share links max-min fairly. A link may carry a burst at once before its rate limits it (a token
-bucket, as `tc` shapes links). Of every connection no more than a window stands in the queue of the link that limits it:
-a message shorter than that flows past the others, but waits behind what stands there. Does not model packets, TCP's
-slow start or losses; protocol overhead is in the rates.
+bucket, as `tc` shapes links). Each connection has at most a window of bytes in the queue of the link that limits it. A
+message shorter than a window takes no share of links, but waits behind the queues' contents. Does not model packets,
+TCP's slow start or losses; protocol overhead is in the rates.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Pool:
         self._virtual_s, self._since_s = 0.0, 0.0  # the virtual clock, and the instant at which it was read
 
     def start(self, demand_s: float, cores: float) -> simpy.Event:
-        """Happens when a job that starts now has computed for `demand_s`. It keeps `cores` busy."""
+        """Start a job of `demand_s` that keeps `cores` busy. Returns the event of its end."""
         done = self._env.event()
         self._virtual_s += (self._env.now - self._since_s) * self._pace()
         self._since_s = self._env.now
@@ -63,7 +63,7 @@ class Pool:
             self._next_end = self._env.at(self._since_s + left_s / self._pace(), self._priority, self._end_first)
 
     def _pace(self) -> float:
-        """How much of a core each job has."""
+        """The share of a core that each job has."""
         return min(1.0, self.cores / max(self.busy, 1e-9))
 
 
@@ -93,7 +93,7 @@ class Link:
     bottlenecked_flows: list[Flow] = field(default_factory=list)
 
     def rate(self, now: float) -> float:
-        """Bytes a second that it carries at `now`."""
+        """The link's rate at `now`, in bytes a second."""
         return math.prod((one.factor for one in self.periods if one.holds(now)), start=self.bytes_per_s)
 
     def refill(self, now: float) -> None:
@@ -124,16 +124,16 @@ class Links:
     ) -> None:  # fmt: skip
         """Start a message. It arrives after max(transmission, `min_s`) + propagation + `extra_s`.
 
-        It stands for `messages` that go this way one after another, each after an answer to the one before. The end of
-        a short one that is written `in_pieces` waits until its beginning has been acknowledged, `nagle_delays` times.
-        Each way takes the latency, and a short message waits in the queues of its path.
+        It represents `messages` in a row, each sent after the answer to the one before. The end of a short one that is
+        written `in_pieces` waits `nagle_delays` times for an acknowledgement. Each way takes the latency, and a short
+        message waits in the queues of its path.
         """
         path, now = self._paths[source][target], self.env.now
         is_short, at_once_bytes, transmission_s = size_bytes <= self._window_bytes, size_bytes, 0.0
         for link in path:
             link.refill(now)
             tokens, rate = max(link.tokens, 0.0), link.rate(now)
-            at_once_bytes = min(at_once_bytes, tokens) if rate else 0.0  # a failed link lets nothing past
+            at_once_bytes = min(at_once_bytes, tokens) if rate else 0.0  # a failed link carries nothing
             is_short = is_short and rate > 0.0
             if size_bytes > tokens:
                 transmission_s = max(transmission_s, (size_bytes - tokens) / rate if rate else math.inf)
@@ -148,7 +148,7 @@ class Links:
                 source, target, ways = target, source, ways - 1.0
             self.deliver(content, inbox, arrives_s)
             return
-        # what a flow waits in queues is in its rate
+        # a flow's rate includes its waiting in queues
         extra_s += messages * self.latency_s[source][target] + (messages - 1.0) * self.latency_s[target][source]
         self._settle()
         self._next_sharing = self.env.at(now, SHARING, self._share)
@@ -159,7 +159,7 @@ class Links:
         self.env.at(at_s, ARRIVAL, lambda _: inbox.put(content))
 
     def queueing_s(self, source: int, target: int, at_s: float) -> float:
-        """How long what stands in the queues of a path at `at_s` takes to leave them. A failed link counts as whole."""
+        """The time until the queues of a path at `at_s` are empty. A failed link counts as if it worked."""
         queueing_s = 0.0
         for link in self._paths[source][target]:
             for flow in link.bottlenecked_flows:

@@ -1,4 +1,4 @@
-"""The state of the compiled engine: records with a field a line, in named tuples that belong to one mechanism each.
+"""The state of the compiled engine: structured arrays, in one named tuple for each mechanism.
 
 Times are in seconds. An instant is simulated time; -1 stands for no thread, message or link. Rows of `threads` are
 numbered like this: trainer r has 3 r to 3 r + 2 (`sim.engine.tasks`), then come the servers, host by host, and then the
@@ -42,8 +42,8 @@ THREAD = np.dtype(
 
 QUEUES = range(4)
 GIVEN, STARTED, UNBLOCKED, BEGINNING = QUEUES
-"""Queues of threads that go on at this instant: those that were given tokens from outside; those that were given tasks;
-those that were blocked and have a token now; and those that begin a task."""
+"""Queues of threads that continue at this instant: threads that got tokens from outside; threads that got tasks;
+threads that were blocked and now have a token; and threads that begin a task."""
 
 QUEUE = np.dtype([("first", INT), ("threads", INT)])
 """Where the first thread of a queue is in `waiting`, and how many there are."""

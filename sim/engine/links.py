@@ -1,4 +1,4 @@
-"""Links as fluid: flows share every link of their path max-min fairly, and share anew when one starts or ends.
+"""A fluid model of links: flows share every link of their path max-min fairly; rates change when a flow starts or ends.
 
 A link may carry a burst at once before its rate limits it (a token bucket, as `tc` shapes links). Each connection has
 no more than a window of bytes in the queue of the link that limits it. A message that is shorter than a window flows
@@ -16,7 +16,7 @@ from sim.engine.parameters import LINK
 from sim.engine.periods import in_period, next_edge_s
 
 DONE_S = 1e-9
-"""A flow that needs no longer than this is done: rounding must not cost it another event."""
+"""A flow that needs no longer than this is done, so that rounding causes no further event."""
 
 
 @part
@@ -24,8 +24,8 @@ def post(message, source, target, size, min_s, extra_s, rounds, nagle_delays, li
     """Have a message of `size` bytes sent at this instant. It arrives after max(transmission, `min_s`) + propagation +
     `extra_s`.
 
-    It stands for `rounds` messages that go that way one after another, each after an answer to the one before. The end
-    of a short message waits `nagle_delays` times until its beginning has been acknowledged.
+    It represents `rounds` messages in a row, each sent after the answer to the one before. The end of a short message
+    waits `nagle_delays` times for an acknowledgement of its beginning.
     """
     flow, traffic = links.flows[message], links.traffic[0]
     flow.source, flow.target, flow.left_bytes = source, target, size
@@ -53,7 +53,7 @@ def send(message, now, links, events):  # type: ignore[no-untyped-def]
         if path[hop] >= 0:
             link, rate = links.links[path[hop]], link_rate(path[hop], now, links)
             refill_bucket(path[hop], rate, now, links)
-            bucket_bytes = max(link.bucket_bytes, 0.0) if rate > 0.0 else 0.0  # a failed link lets nothing past
+            bucket_bytes = max(link.bucket_bytes, 0.0) if rate > 0.0 else 0.0  # a failed link carries nothing
             at_once = min(at_once, bucket_bytes)
             short &= rate > 0.0
             slowest_s = max(slowest_s, (size - max(link.bucket_bytes, 0.0)) / rate)
@@ -71,7 +71,7 @@ def send(message, now, links, events):  # type: ignore[no-untyped-def]
             at_s += min(ways, 1.0) * (latency_s[source, target] + queueing_s(source, target, at_s, links))
             back, ways = not back, ways - 1.0
         schedule(message, at_s, events)
-    else:  # a flow's waiting is its part of the rate
+    else:  # a flow's rate includes its waiting
         there_s, back_s = latency_s[flow.source, flow.target], latency_s[flow.target, flow.source]
         flow.min_end_s = now + flow.min_s
         flow.extra_s += flow.rounds * there_s + (flow.rounds - 1.0) * back_s
@@ -92,9 +92,9 @@ def start_flow(message, left_bytes, now, links):  # type: ignore[no-untyped-def]
 
 @part
 def queueing_s(source, target, at_s, links):  # type: ignore[no-untyped-def]
-    """How long what is in the queues of a path at `at_s` takes to leave them, if flows go on as they do now.
+    """The time that the contents of a path's queues at `at_s` take to leave, if flows keep their rates.
 
-    A link that has failed counts as if it had not: nothing tells when it is back.
+    A failed link counts as if it worked, since it isn't known when it is back.
     """
     path, queued_s, later_s = links.paths[source, target], 0.0, at_s - links.traffic[0].settled_s
     for hop in range(path.shape[0]):

@@ -1,4 +1,4 @@
-"""What an engine is made from: the cluster, the costs of calls, the all-reduce, and what is slower when."""
+"""The parameters of an engine: the cluster, the costs of calls, the all-reduce, and slow periods."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 LINK, HOST, SERVERS = range(3)
-"""What a `Period` slows: a link, all that computes on a host, or the feature servers of a host."""
+"""What a `Period` slows down: a link, all computation on a host, or the feature servers of a host."""
 
 EDGE_S = 1e-9
-"""So close to its edge a period has begun or ended: rounding must not decide."""
+"""Within this time of its edge, a period has begun or ended, so that rounding doesn't decide."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ class Period:
         return 0.0 <= since_s < self.end_s - self.start_s
 
     def next_edges(self, now: float) -> list[float]:
-        """When the period begins and ends next, as far as it does."""
+        """The next begin and end of the period, if any."""
         edges_s = []
         for edge_s in (self.start_s, self.end_s):
             since_s = now + EDGE_S - edge_s

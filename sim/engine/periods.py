@@ -1,4 +1,4 @@
-"""Periods in which something is slower, and whether an instant lies in one."""
+"""Slow periods: whether an instant is in one, and when the next one begins or ends."""
 
 from __future__ import annotations
 

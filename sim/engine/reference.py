@@ -2,8 +2,8 @@
 
 The threads of trainers, feature servers and senders are SimPy processes. They meet at the cores of hosts and at links
 (`sim.engine.fair_sharing`), at stores of messages (a host's requests, a thread's responses), and at the all-reduce.
-`sim.engine.engine.CompiledEngine` is the same model as compiled functions over arrays. Both follow the tie rule that
-stands there, so that all their times agree. Does not record how busy links and servers were.
+`sim.engine.engine.CompiledEngine` is the same model as compiled functions over arrays. Both follow the tie rule of that
+module, so that all their times agree. Does not record how busy links and servers were.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Thread:
         self.times = np.zeros(0, TASK_TIMES)
 
     def compute(self, demand_s: float) -> Process:
-        """Compute what takes `demand_s` on a core of one's own."""
+        """Compute for `demand_s` seconds of a core."""
         wakes, self.slept, self.works = self.slept, False, True
         if wakes and self._pool.busy + self.cores > self._pool.cores + FREE_CORES:
             yield self._env.at(self._env.now + TIME_SLICE_S, ARRIVAL)
@@ -63,7 +63,7 @@ class Thread:
             yield from self.compute(demand_s)
 
     def receive(self) -> simpy.Event:
-        """Happens when something is in the inbox, with what came first. A thread that waits for it sleeps."""
+        """Wait for the first message in the inbox. A thread that waits sleeps."""
         self.slept = self.slept or not self.inbox.items
         return self.inbox.get()
 
@@ -92,7 +92,7 @@ class ReferenceEngine:
         self, trainer: int, thread: int, tasks: NDArray, rows: NDArray | None = None,
         *, needs_token: bool = False, releases: int = NEVER,
     ) -> simpy.Event:  # fmt: skip
-        """Happens when a trainer's thread has gone through all of its tasks, one after another."""
+        """Run tasks on a trainer's thread, one after another. Returns the event of their end."""
         one = self._threads[trainer][thread]
         one.needs_token, one.releases, one.times = needs_token, releases, np.zeros(len(tasks), TASK_TIMES)
         return self._env.process(self._perform(trainer, one, tasks, rows))
@@ -103,7 +103,7 @@ class ReferenceEngine:
             self._env.at(self._env.now, GIVEN, lambda _: self._threads[trainer][thread].tokens.put(tokens))
 
     def work(self, trainer: int, thread: int, demand_s: float, cores: float) -> simpy.Event:
-        """Happens when a trainer's thread has computed on `cores` what takes `demand_s` where nothing else runs."""
+        """Run a job of `demand_s` on a trainer's thread, which keeps `cores` busy. Returns the event of its end."""
         one, task = self._threads[trainer][thread], np.zeros((1, 1), STEP)
         one.cores, one.slept, task["before_s"] = cores, True, demand_s
         return self.run(trainer, thread, task)
@@ -113,7 +113,7 @@ class ReferenceEngine:
         return self._threads[trainer][thread].times
 
     def _perform(self, trainer: int, thread: Thread, tasks: NDArray, rows: NDArray | None) -> Process:
-        """What a trainer's thread does: for each task it takes a token, if it needs one, and goes through the steps."""
+        """A trainer's thread: for each task it takes a token, if it needs one, and performs the steps."""
         env, peer = self._env, thread.peer
         yield env.at(env.now, REQUESTED)
         for number, (steps, times) in enumerate(zip(tasks, thread.times, strict=True)):
@@ -171,7 +171,7 @@ class ReferenceEngine:
                 to_copy[trainer].put(copying_s)
 
     def _copy(self, host: int, amounts_s: simpy.Store) -> Process:
-        """A sender: copies all that there is to copy in one go. It goes on where a server leaves off, without sleep."""
+        """A sender: it copies everything that is ready at once, right after the server, and so without having slept."""
         thread = self._thread(host, serves=True)
         while True:
             copying_s = yield amounts_s.get()
@@ -214,13 +214,13 @@ class Ring:
             self._pass_on(trainer - 1)
 
     def _expect(self, trainer: int) -> None:
-        """Let a trainer tell the one before it (before the first: the last, -1) that it expects the next part."""
+        """Announce to the trainer before (to the last, -1, for the first) that this one is ready for the next part."""
         own, before = self._threads[trainer].host, self._threads[trainer - 1].host
         way_s = self._links.latency_s[own][before] + self._links.queueing_s(own, before, self._env.now)
         self._expected_s[trainer - 1] = self._env.now + way_s
 
     def _pass_on(self, trainer: int) -> None:
-        """Let a trainer send its next part, if it has added up what that takes and the next one has added the last."""
+        """Send the next part, if the part that it needs and, at the next trainer, the last one have been added."""
         after, left = (trainer + 1) % len(self._threads), self._to_send[trainer]
         if not left or self._to_add[trainer] > left or self._to_add[after] > left:
             return

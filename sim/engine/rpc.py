@@ -37,7 +37,7 @@ def kind_of(trainer, rpc, threads):  # type: ignore[no-untyped-def]
 
 @part
 def on_arrival(message, rpc, threads):  # type: ignore[no-untyped-def]
-    """A request is at its host, or a response at its trainer. Returns the thread that goes on thereby, or -1."""
+    """A request arrives at its host, or a response at its trainer. Returns the thread that continues, or -1."""
     hosts = rpc.requests.shape[0]
     if rpc.messages[message].direction == RESPONSE:
         trainer = message // hosts
@@ -66,7 +66,7 @@ def append(message, queue, messages):  # type: ignore[no-untyped-def]
 
 @part
 def start_service(number, now, rpc, threads):  # type: ignore[no-untyped-def]
-    """Let an idle server take the request that waits longest, if there is one. Returns the work of that."""
+    """Let an idle server take the request that waits longest, if there is one. Returns its demand."""
     server = threads.threads[number]
     queue = rpc.requests[server.host]
     request = queue.first
