@@ -15,8 +15,9 @@ from agents.registry import entry_of, resolve
 from agents.user_code import require_trust
 from sim.caches.cache import Init
 from sim.caches.registry import RENAMES as CACHES
-from sim.config import CacheSpec, PolicySpec, RunConfig
+from sim.config import CacheSpec, PolicySpec, RunConfig, make_config
 from sim.config_files import from_toml
+from sim.runs.choose import refuse_meaningless
 from traces.cluster.link import parse_link
 from traces.errors import InputError
 
@@ -40,7 +41,13 @@ class PolicyChoice(_Strict):
     @property
     def user_code(self) -> list[str]:
         """The specs in it that name code of a user's own."""
-        return RunConfig(trace="", trace_sha256="", agent=self.agent, cache=self.cache).user_code
+        return self.config.user_code
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration, with no trace yet."""
+        options: dict[str, Any] = self.model_dump()
+        return make_config(trace="", trace_sha256="", **options)
 
     @property
     def label(self) -> str:
@@ -100,13 +107,12 @@ class Planned:
     @property
     def config(self) -> RunConfig:
         """The configuration with no trace yet; the seed is the repeat's number."""
-        options: dict[str, Any] = self.policy.model_dump()
-        return RunConfig(trace="", trace_sha256="", seed=self.repeat, **options)
+        return self.policy.config.model_copy(update={"seed": self.repeat})
 
 
 def read_grid(path: Path, trust: bool = False) -> Grid:
-    """Raises `InputError` naming the block and field that is wrong, and without `trust` for a file that names code of a
-    user's own."""
+    """Read a grid. Raises `InputError` naming the block and field that is wrong, for options that would mean nothing,
+    and without `trust` for a file that names users' code."""
     grid = from_toml(Grid, path, "--grid")
     code = {code: None for block in grid.blocks for policy in block.policies for code in policy.user_code}
     require_trust(f"--grid {path}", code, trust)
@@ -114,7 +120,7 @@ def read_grid(path: Path, trust: bool = False) -> Grid:
         for link in block.links:
             parse_link(link)
         for policy in block.policies:
-            resolve(policy.agent)
+            refuse_meaningless(resolve(policy.agent), policy.config, policy.model_fields_set)
         if BASELINE not in [policy.agent for policy in block.policies]:
             raise InputError(f"--grid {path}: a block on {block.graph} has no policy none to fit cost models on")
     return grid

@@ -35,12 +35,15 @@ def test_every_configuration_comes_once_before_any_twice(tmp_path: Path) -> None
 
 
 def test_runs_made_under_former_names_are_found(tmp_path: Path) -> None:
-    before = BLOCK.replace('agent = "never", cache = "lru"', 'agent = "trickle:.1", cache = "likeliest"')
+    old = 'agent = "trickle:.1", cache = "score", init = "empty" }, { agent = "never", cache = "likeliest"'
+    before = BLOCK.replace('agent = "never", cache = "lru", init = "empty"', old)
     now = before.replace("trickle", "partial").replace("likeliest", "vip-demand")
     former, today = (runs_of(grid(tmp_path, text)) for text in (before, now))
     assert former == today
-    assert former[2].folder == "small-2-100mbit-b500-trickle-.1-likeliest-25-halo-r0"
-    assert former[2].policy.label == "partial:.1 vip-demand 25% halo, empty at first"
+    assert former[2].folder == "small-2-100mbit-b500-trickle-.1-score-25-halo-r0"
+    assert former[2].policy.label == "partial:.1 score 25% halo, empty at first"
+    assert former[3].folder == "small-2-100mbit-b500-never-likeliest-25-halo-r0"
+    assert former[3].policy.label == "never vip-demand 25% halo"
 
 
 def test_starts_are_told_apart(tmp_path: Path) -> None:
@@ -152,6 +155,8 @@ def test_pairs_are_told_apart_by_the_noise_of_their_own_setting() -> None:
         (('"1gbit"', '"fast"'), "link rate 'fast'"),
         (('{ agent = "none" }, ', ""), "no policy none"),
         (('"pipeline"', '"clever"'), "clever"),
+        (('"pipeline"', '"pipeline", buffer = "5%"'), "pipeline has no buffer, so buffer would mean nothing"),
+        (('init = "empty"', 'universe = "world"'), "universe='world'"),
         (("repeats", "repeat"), "repeat"),
         (("[[blocks]]", "[[blocks"), "--grid"),
     ],
