@@ -126,8 +126,8 @@ def test_a_policy_files_depth_counts_unless_another_is_given(tmp_path, given, de
 
     path = tmp_path / "best.json"
     path.write_text(RunConfig(trace="", trace_sha256="", agent="pipeline", depth=3).model_dump_json())
-    left_out = dict.fromkeys(("agent", "cache", "buffer", "init", "universe"))
-    _, options = choose(policy=path, **left_out, window=1, mode="async", seed=0, model=UNASKED, depth=given)
+    left_out = dict.fromkeys(("agent", "cache", "buffer", "init", "universe", "window", "mode", "seed"))
+    _, options = choose(policy=path, **left_out, model=UNASKED, depth=given)
     assert options["depth"] == depth
 
 

@@ -68,6 +68,9 @@ def test_first_uses_count_every_row_once():
     assert first_uses(asked).tolist() == [2, 0, 2, 0]
 
 
+STARTS = ("degree", "empty", "random")
+
+
 @pytest.fixture
 def runs(write_trace, minibatch):
     """Every cache, as a table shows it beside MIN: under each start, with a policy that replaces and with none."""
@@ -80,10 +83,10 @@ def runs(write_trace, minibatch):
     path = write_trace([trainer(200), trainer(0)], nodes_per_partition=200, halo=[range(200, 350), range(150)])
     twin = Twin.open(path, {"halo"})
     return [
-        twin.simulate(agent, ahead=True, cache=cache, init=init, buffer=buffer).row
+        twin.simulate(agent, ahead=True, cache=cache, buffer=buffer, **start).row
         for buffer in ("10%", "100%")
         for cache in sorted(set(CACHES) - {"compulsory", "vip", "vip-demand"})  # this trace has no probabilities
-        for init in ("degree", "empty", "random")
+        for start in ([{"init": init} for init in STARTS] if cache_class(cache).takes_init else [{}])
         for agent in (("never", "every:4") if cache_class(cache).managed else ("never",))
     ]
 
