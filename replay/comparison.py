@@ -86,7 +86,7 @@ def fit_trace(path: Path, trust: bool = False) -> Fitted:
     config = read_config(path.parent, trust)
     refuse_checked(path.parent)
     inputs, plan = load(trace, config.universe), plan_of_config(config, UNASKED)
-    fetch_counts = _serve_again(path.parent, inputs, trace.header, plan, config)[0] if plan.buffered else None
+    fetch_counts = _count_again(path.parent, inputs, trace.header, plan, config)[0] if plan.buffered else None
     return fit(inputs, trace.header, path.parent.name, str(path), fetch_counts)
 
 
@@ -102,7 +102,7 @@ def compare(folder: Path, cost: CostModel | None = None, trust: bool = False) ->
     inputs, header = load(trace, config.universe), trace.header
     plan = plan_of_config(config, UNASKED)
     live = as_simulated(trace, inputs, plan, config)
-    fetch_counts, decided_again = _serve_again(folder, inputs, header, plan, config)
+    fetch_counts, decided_again = _count_again(folder, inputs, header, plan, config)
     counts = {
         "hit_rows": np.stack([one.hit_rows for one in fetch_counts]),
         "replacement_rows": np.stack([one.replacement_rows for one in fetch_counts]),
@@ -127,7 +127,7 @@ def compare(folder: Path, cost: CostModel | None = None, trust: bool = False) ->
     )
 
 
-def _serve_again(
+def _count_again(
     folder: Path, inputs: list[TrainerInput], header: Header, plan: PolicyPlan, config: RunConfig
 ) -> tuple[list[FetchCounts], bool]:
     """What every trainer of a live run fetches, and whether the policy decided again."""

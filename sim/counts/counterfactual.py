@@ -74,7 +74,7 @@ def part_of_run(source: TrainerInput, first: int, minibatches: int) -> TrainerIn
     )
 
 
-def part_served(fetch_counts: FetchCounts, first: int, minibatches: int) -> FetchCounts:
+def part_of_counts(fetch_counts: FetchCounts, first: int, minibatches: int) -> FetchCounts:
     """The counts from minibatch `first` on, without initial rows."""
     span = slice(first, first + minibatches)
     return replace(

@@ -21,7 +21,7 @@ from agents.registry import resolve
 from sim.cluster.scenario import Scenario
 from sim.config import RunConfig
 from sim.counts.cache_replay import FetchCounts, empty_counts, replay_minibatch
-from sim.counts.counterfactual import Branch, branch, part_served
+from sim.counts.counterfactual import Branch, branch, part_of_counts
 from sim.counts.policy_runs import decides, make_caches
 from sim.runs.run import Run
 from traces.errors import InputError
@@ -181,7 +181,7 @@ def _seconds(run: Run, actual: list[FetchCounts], judged: tuple[int, Branch, Bra
     config = run.config.model_copy(update={"scenario": Scenario.of(run.config.scenario).later(start_s).text})
     lasted = []
     for one in both:
-        fetch_counts = [part_served(other, first, minibatches) for other in actual]
+        fetch_counts = [part_of_counts(other, first, minibatches) for other in actual]
         fetch_counts[rank] = one.fetch_counts
         times = part.simulate(plan, config, fetch_counts).times
         lasted.append(float((times["start_s"] + times["step_s"]).max()))
