@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +31,9 @@ BUFFER_FIELDS = ("cache", "buffer", "init", "universe", "window", "mode", "seed"
 
 POLICY_FIELDS = ("agent", "agent_sha256")
 """Fields of the policy."""
+
+OPTIONS_OF_TWIN = ("link", "latency_s", "owners")
+"""Options of `sim.Twin.config` whose fields have other names."""
 
 TIME_FIELDS = ("mode", "link_bytes_per_s", "link_latency_s", "depth", "compute_speed", "cluster", "scenario", "engine")
 """Fields that change times only, and so not the rows fetched by a policy that looks at no times."""
@@ -131,6 +135,10 @@ def make_config(**fields: Any) -> RunConfig:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            near = get_close_matches(place, [*RunConfig.model_fields, *OPTIONS_OF_TWIN], 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"there is no option {place}{hint}") from None
         raise InputError(f"{place}={first['input']!r}: {first['msg']}") from None
 
 

@@ -52,7 +52,7 @@ def main(
     window: Window = None,
     mode: Mode = None,
     link: Annotated[
-        str | None, typer.Option(help="Rate of each host's link, such as 1gbit.", show_default="as captured")
+        str | None, typer.Option(help="Rate of each host's link, such as 1gbit, or captured.", show_default="captured")
     ] = None,
     latency_s: Annotated[
         float | None,
@@ -172,14 +172,14 @@ def main(
     for one in run.notices:
         if one != notice:
             screen.print(f"[bold yellow]{one}[/]")
-    _print(screen, rows)
+    _print(screen, rows, {} if run.decides else {run.plan.name: run.label})
     if breakdown:
         _print_breakdown(screen, run.minibatches)
     screen.print(experiment.describe())
     if check:
         shares = f"epoch {check['epoch_error_share']:+.1%}, fetch {check['fetch_error_share']:+.1%}"
         screen.print(f"the model against the captured run itself: {shares}")
-    screen.print(f"results in {folder}")
+    screen.print(f"results in {folder}; the picture is {folder / 'figure.png'}")
 
 
 def _progress(steps: int, quiet: bool) -> Any:
@@ -204,7 +204,8 @@ def _progress(steps: int, quiet: bool) -> Any:
     return bar_and_count()
 
 
-def _print(console: Console, rows: list[dict[str, Any]]) -> None:
+def _print(console: Console, rows: list[dict[str, Any]], labels: dict[str, str]) -> None:
+    """The runs as a table, some policies under other names."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -229,7 +230,7 @@ def _print(console: Console, rows: list[dict[str, Any]]) -> None:
         if row.get("decisions"):
             did = [f"{row['replacements']:,}", f"{row['usable_answers']:,} of {row['decisions']:,}"]
         cells = [*times, *counts, f"{least:.2f}" if least else "", *did]
-        table.add_row(row["policy"], *cells[: len(headings)])
+        table.add_row(labels.get(row["policy"], row["policy"]), *cells[: len(headings)])
     console.print(table)
 
 

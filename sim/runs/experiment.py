@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from sim.runs.choose import meaningless
 from sim.runs.results import write
 from sim.runs.run import Run
 from sim.runs.timeline import chrome_trace, utilisation
@@ -64,7 +65,8 @@ class Experiment:
         if self.run.plan.buffered:
             rows = self.run.simulated.capacity_rows
             size = f"{config.buffer} = {min(rows):,} to {max(rows):,} rows"
-            parts.append(f"cache {config.cache}, {size} ({config.universe}, init {config.init})")
+            start = "" if "init" in meaningless(self.run.plan, config) else f", init {config.init}"
+            parts.append(f"cache {config.cache}, {size} ({config.universe}{start})")
         return "; ".join(parts)
 
     def write(self, folder: Path, begin_figure: Callable[..., Callable[[], bytes]]) -> None:

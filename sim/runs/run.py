@@ -98,6 +98,11 @@ class Run:
         return self.plan.buffered and decides(self.config)
 
     @property
+    def label(self) -> str:
+        """What it is called beside others: a cache that asks no policy gives its name."""
+        return self.config.cache if self.plan.buffered and not self.decides else self.plan.name
+
+    @property
     def notices(self) -> list[str]:
         """What a reader must know first: what is synthetic or incomplete, and a policy that did nothing."""
         asked = self.decides and self.plan.name != "never"

@@ -20,6 +20,9 @@ from traces.cluster.link import parse_link
 from traces.errors import InputError
 from traces.header import Header
 
+AS_CAPTURED = "captured"
+"""The link rate of the trace."""
+
 WhatIf = tuple[list[TrainerInput], Header, CostModel]
 """A captured run and what its parts cost."""
 
@@ -34,7 +37,7 @@ def what_if(
     """Fields of a `RunConfig`: another rate and latency of links; a cluster and a scenario, as files or as what such
     a file says. Raises `InputError` for what can't be."""
     fields: dict[str, Any] = {"link_latency_s": latency_s}
-    if link is not None:
+    if link not in (None, AS_CAPTURED):
         fields["link_bytes_per_s"] = parse_link(link)
     if cluster is not None:
         fields["cluster"] = read_cluster(cluster).model_dump_json(exclude_defaults=True)

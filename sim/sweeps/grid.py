@@ -18,11 +18,9 @@ from sim.config import RunConfig
 from sim.config_files import read_toml
 from sim.runs.choose import meaningless
 from sim.runs.twin import checksum
+from sim.runs.whatif import AS_CAPTURED
 from traces.cluster.link import parse_link
 from traces.errors import InputError
-
-AS_CAPTURED = "captured"
-"""The link rate of the captured run."""
 
 NOTHING_WRONG = "none"
 """No scenario."""

@@ -69,6 +69,17 @@ def test_a_run_writes_tidy_tables_and_says_synthetic_first(trace, tmp_path, run_
     assert json.loads((out / "summary.json").read_text())["notice"].startswith("SYNTHETIC")
 
 
+def test_a_cache_that_asks_no_policy_gives_its_name(trace, tmp_path, run_cli):
+    code, printed, err = run_cli("sim.run", "--trace", str(trace), "--cache", "lru", "--out", str(tmp_path / "out"))
+    assert code == 0, err
+    table = printed[printed.index("policy") :].splitlines()
+    assert [line.split()[0] for line in table[1:5]] == ["none", "pipeline", "lru", "MIN"]
+    assert "(halo, init degree)" in printed
+    code, printed, err = run_cli("sim.run", "--trace", str(trace), "--cache", "degree", "--out", str(tmp_path / "out"))
+    assert "(halo)" in printed  # it chooses by itself what it holds
+    assert f"the picture is {tmp_path / 'out' / 'figure.png'}" in " ".join(printed.split("\n"))
+
+
 def test_the_published_rule_whole(trace, tmp_path, run_cli):
     """Its start, its gate and its buffer, all by name."""
     options = ["--agent", "massivegnn:4", "--cache", "score-public:alpha=.005,period=4", "--init", "degree-global"]

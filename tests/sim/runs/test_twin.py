@@ -112,6 +112,10 @@ def test_counting_ahead_changes_no_result(twin):
     assert within.decisions["step_s"].max() > ahead.decisions["step_s"].max() == 0
 
 
+def test_a_link_rate_may_be_that_of_the_trace(twin):
+    assert twin.config("every:4", link="captured") == twin.config("every:4") != twin.config("every:4", link="1gbit")
+
+
 def test_a_universe_is_read_when_it_is_needed(twin, trace):
     remote = twin.simulate("every:4", buffer="50", universe="remote")
     assert remote.row == Twin.open(trace, ["remote"]).simulate("every:4", buffer="50", universe="remote").row
@@ -129,7 +133,8 @@ def test_a_universe_is_read_when_it_is_needed(twin, trace):
         ("every:4", {"cache": "lru"}, "lru replaces on its own and asks no policy; leave out every:4"),
         (None, {"cache": "lru", "mode": "sync"}, "lru asks no policy, so mode would mean nothing"),
         ("never", {"depth": -1}, "depth=-1: Input should be greater than or equal to 0"),
-        ("never", {"bufer": "25%"}, "bufer='25%': Extra inputs are not permitted"),
+        ("never", {"bufer": "25%"}, "there is no option bufer; did you mean buffer?"),
+        ("never", {"linc": "1gbit"}, "there is no option linc; did you mean link?"),
         ("never", {"buffer": "0"}, "holds 0 rows"),
         ("never", {"link": "fast"}, "link rate 'fast'"),
         ("never", {"trainers_per_host": 3, "buffer": "9999"}, "only 150 nodes are cacheable"),
