@@ -2,6 +2,6 @@
 
 __all__ = [
     "arc", "blocks", "buckets", "cache", "check", "clock", "compulsory", "demand", "fifo", "frequency", "lfu",
-    "lookahead", "lru", "managed", "min", "presampled", "public", "queues", "registry", "rings", "s3fifo", "score",
-    "sieve", "static", "tinylfu", "vip_demand",
+    "lookahead", "lru", "managed", "min", "presampled", "public", "queues", "ranked", "registry", "rings", "s3fifo",
+    "score", "sieve", "static", "tinylfu", "vip_demand",
 ]  # fmt: skip
