@@ -18,6 +18,7 @@ FLOORS = [
     ("sim.simulation",),
     ("sim.calibration",),
     ("sim.runs",),
+    ("sim.verifier",),
     ("sim.sweeps",),
     ("sim.figures",),
     ("sim.reports",),

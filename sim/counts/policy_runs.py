@@ -39,11 +39,9 @@ def plan_of_config(config: RunConfig, model: ModelOptions | None = None) -> Poli
     return resolve(config.agent, model, config.agent_sha256)
 
 
-def make_trainer_cache(
-    header: Header, rank: int, universe: Universe, config: RunConfig, future: Stream | None
-) -> Cache:
-    """The cache of trainer `rank`, as the configuration says; with a `future`, bounds are possible too."""
-    setup = Setup(
+def setup_of_trainer(header: Header, rank: int, universe: Universe, config: RunConfig, future: Stream | None) -> Setup:
+    """What the cache of trainer `rank` is told; with a `future`, bounds are possible too."""
+    return Setup(
         capacity_rows=capacity_rows(config.buffer, universe, header.graph.feature_bytes),
         universe=universe,
         init=config.init,
@@ -52,7 +50,13 @@ def make_trainer_cache(
         future=future,
         block_bytes=largest_block_bytes(header.training.batch_size, header.training.fanout),
     )
-    return make_cache(config.cache, setup, config.cache_sha256)
+
+
+def make_trainer_cache(
+    header: Header, rank: int, universe: Universe, config: RunConfig, future: Stream | None
+) -> Cache:
+    """The cache of trainer `rank`, as the configuration says (`setup_of_trainer`)."""
+    return make_cache(config.cache, setup_of_trainer(header, rank, universe, config, future), config.cache_sha256)
 
 
 def make_caches(inputs: list[TrainerInput], header: Header, config: RunConfig) -> list[Cache]:
