@@ -1,3 +1,3 @@
 """Policies and ranking functions that anybody, or any model, writes: run where they can do no harm, and scored."""
 
-__all__ = ["candidate", "cells", "child", "confinement", "evaluate", "process", "remote"]
+__all__ = ["candidate", "cells", "child", "confinement", "evaluate", "process", "remote", "template"]

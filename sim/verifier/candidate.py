@@ -12,7 +12,7 @@ from sim.runs.run import Run
 from sim.runs.twin import Twin
 from sim.verifier.cells import Cell
 from sim.verifier.confinement import Limits
-from sim.verifier.process import Pair
+from sim.verifier.process import Pair, Templates
 from sim.verifier.remote import RemoteCache, RemotePolicy
 from traces.checksum import sha256_of
 from traces.errors import InputError
@@ -45,8 +45,14 @@ class Candidate:
     printed last.
     """
 
-    def __init__(self, path: Path | str, over: str = "score", limits: Limits | None = None) -> None:
-        """Raises `InputError` for a file that can't be read."""
+    def __init__(
+        self,
+        path: Path | str,
+        over: str = "score",
+        limits: Limits | None = None,
+        templates: Templates | None = None,
+    ) -> None:
+        """`templates` are kept by whoever runs many. Raises `InputError` for a file that can't be read."""
         file, _, self.name = str(path).partition(".py:")
         self.path = Path(file + ".py" if self.name else file)
         if not self.path.is_file():
@@ -56,7 +62,7 @@ class Candidate:
         except UnicodeDecodeError:
             raise InputError(f"{path}: is no text in UTF-8, and so no Python") from None
         self.sha256, self.over, self.limits = sha256_of(self.path), over, limits or Limits()
-        self.printed = ""
+        self.printed, self._templates = "", templates
         self._counts: dict[tuple[str, int, str], list[FetchCounts]] = {}
 
     @property
@@ -83,7 +89,8 @@ class Candidate:
         return twin.simulate(config, fetch_counts=self._counts[counted])
 
     def _start(self) -> Pair:
-        return Pair(self.source, self.label, self.name, self.limits)
+        self._templates = self._templates or Templates()
+        return Pair(self._templates, self.source, self.label, self.name, self.limits)
 
     def _plan(self, pairs: list[Pair]) -> PolicyPlan:
         """The plan of a policy, which starts a pair for every trainer; the first is there already."""

@@ -1,7 +1,7 @@
-"""The process that a candidate runs in: `python -m sim.verifier.child`, started by `sim.verifier.process`.
+"""What runs in a candidate's process, a fork of `sim.verifier.template`.
 
-It imports what a candidate may import, confines itself, and only then gets the candidate's source, over a pipe.
-Requests are pickles that the parent made; replies are bytes that the parent takes apart itself, and never a pickle.
+It confines itself, and only then gets the candidate's source, over a pipe. Requests are pickles that the asking process
+made; replies are bytes that it takes apart itself, and never a pickle.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import pickle
 import struct
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from traceback import walk_tb
 from types import ModuleType
 from typing import Any
@@ -115,13 +114,11 @@ def serve(read: Callable[[int], bytes], reply: Callable[[int, bytes], None], fil
             reply(DONE, answer)
 
 
-def main() -> None:
-    """Import, confine, serve. The reply goes to what was stdout; what is printed goes to where stderr goes."""
-    file, limits = sys.argv[1], Limits(**json.loads(sys.argv[2]))
+def run(file: str, limits: Limits) -> None:
+    """Confine this process, then serve. Requests come on stdin, replies go to stdout; what the candidate prints goes to
+    where stderr goes."""
     replies = os.dup(1)
     os.dup2(2, 1)
-    for name in IMPORTS:
-        import_module(name)
 
     def read(size: int) -> bytes:
         parts = []
@@ -142,7 +139,3 @@ def main() -> None:
         return
     reply(DONE, b"")
     serve(read, reply, file)
-
-
-if __name__ == "__main__":
-    main()

@@ -15,7 +15,7 @@ from sim.runs.twin import Twin
 from sim.verifier.candidate import Candidate, Subject
 from sim.verifier.cells import SHIPPED, Cell, cells
 from sim.verifier.confinement import Limits
-from sim.verifier.process import Refused
+from sim.verifier.process import Refused, Templates
 
 EARLY_SHARE = 0.1
 """The part of the epochs that the first stage simulates: it finds the ranks of the whole (`benchmarks.early`)."""
@@ -91,6 +91,7 @@ class Verifier:
         self.buffers, self.scenarios, self.over = buffers, scenarios, over
         self.limits = limits or Limits()
         self._twins: dict[Path, Twin] = {}
+        self._templates: Templates | None = None
 
     def evaluate_stage1(self, path: Path | str) -> Evaluation:
         """A tenth of the epochs, in the first scenario only."""
@@ -113,7 +114,8 @@ class Verifier:
     def _evaluate(
         self, path: Path | str, traces: Sequence[Path], scenarios: tuple[str, ...], share: float = 1.0
     ) -> Evaluation:
-        candidate = Candidate(path, self.over, self.limits)
+        self._templates = self._templates or Templates()
+        candidate = Candidate(path, self.over, self.limits, self._templates)
         measured: list[Measured] = []
         refused = ""
         try:

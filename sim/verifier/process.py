@@ -11,10 +11,14 @@ import os
 import pickle
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import weakref
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -46,25 +50,67 @@ class Refused(Exception):
         self.reason: Reason = reason
 
 
-class Process:
-    """One process, and what is to become of it."""
+class Template:
+    """A process to fork candidates' processes from; `close` ends it and them."""
 
-    def __init__(self, file: str, limits: Limits, hash_seed: int) -> None:
-        self.limits, self.waited_s = limits, 0.0
-        self.printed = tempfile.TemporaryFile()  # noqa: SIM115
+    def __init__(self, hash_seed: int) -> None:
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.lock = threading.Lock()
         self.process = subprocess.Popen(
-            [sys.executable, "-s", "-u", "-m", "sim.verifier.child", file, json.dumps(asdict(limits))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.printed,
+            [sys.executable, "-s", "-u", "-m", "sim.verifier.template"],
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
             env={"PYTHONPATH": ROOT, "PYTHONHASHSEED": str(hash_seed), "PYTHONDONTWRITEBYTECODE": "1"}
             | dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
             cwd="/",
             start_new_session=True,
         )
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.to, self.of = self.process.stdin.fileno(), self.process.stdout.fileno()
+        theirs.close()
+
+    def ask(self, request: dict[str, Any], fds: Sequence[int] = ()) -> int:
+        """The number that it answers a request with. Raises `InputError` where it couldn't be started."""
+        with self.lock:
+            try:
+                socket.send_fds(self.control, [json.dumps(request).encode()], fds)
+                answer = self.control.recv(64)
+            except ConnectionError:
+                answer = b""
+        if not answer:
+            raise InputError(
+                f"candidates can't be run here: python -m sim.verifier.template ended ({self.process.wait()})"
+            )
+        return int(answer)
+
+    def close(self) -> None:
+        """End it, and with it all that it forked."""
+        self.control.close()
+        self.process.wait()
+
+
+class Templates:
+    """Two templates, under two seeds of Python's hashes, for whoever runs many candidates. They end with it."""
+
+    def __init__(self) -> None:
+        self.both = [Template(seed) for seed in (1, 2)]
+        for one in self.both:
+            weakref.finalize(self, one.close)
+
+
+class Process:
+    """One process that a candidate is to run in."""
+
+    def __init__(self, template: Template, file: str, limits: Limits) -> None:
+        self.template, self.limits, self.waited_s = template, limits, 0.0
+        self.printed = tempfile.TemporaryFile()  # noqa: SIM115
+        theirs, self.to = os.pipe()
+        self.of, replies = os.pipe()
+        request = {"file": file, "limits": asdict(limits)}
+        try:
+            self.pid: int | None = template.ask(request, (theirs, replies, self.printed.fileno()))
+        finally:
+            os.close(theirs)
+            os.close(replies)
+        self.code = 0
         os.set_blocking(self.to, False)
         os.set_blocking(self.of, False)
 
@@ -119,19 +165,23 @@ class Process:
             raise Refused("time", f"its answers took longer than {self.limits.wait_s:g} s")
 
     def _gone(self) -> Refused:
-        code = self.process.wait()
+        code = self._end()
         if code == -signal.SIGXCPU:
             return Refused("time", f"it took more than {self.limits.cpu_s} s of processor time")
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return Refused("ended", f"its process ended, {how}")
 
+    def _end(self) -> int:
+        """Kill it. Returns its exit code."""
+        if self.pid is not None:
+            self.code, self.pid = self.template.ask({"end": self.pid}), None
+        return self.code
+
     def close(self) -> None:
         """Kill it, and wait until it is gone."""
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            assert stream is not None
-            stream.close()
+        self._end()
+        os.close(self.to)
+        os.close(self.of)
 
     def shown(self) -> str:
         """The beginning of what it printed."""
@@ -142,8 +192,8 @@ class Process:
 class Pair:
     """A candidate, twice, for one trainer's run; `close` ends both."""
 
-    def __init__(self, source: str, file: str, name: str, limits: Limits) -> None:
-        self.processes = [Process(file, limits, seed) for seed in (1, 2)]
+    def __init__(self, templates: Templates, source: str, file: str, name: str, limits: Limits) -> None:
+        self.processes = [Process(one, file, limits) for one in templates.both]
         try:
             for one in self.processes:
                 one.started()
