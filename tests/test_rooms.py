@@ -22,7 +22,7 @@ FLOORS = [
     ("sim.sweeps",),
     ("sim.figures",),
     ("sim.reports",),
-    ("sim", "sim.run", "sim.judge", "sim.sweep", "sim.tune", "sim.calibrate", "sim.report"),
+    ("sim", "sim.run", "sim.judge", "sim.sweep", "sim.tune", "sim.calibrate", "sim.report", "sim.benchmark"),
 ]
 """From the ground up. Rooms of one floor don't know each other."""
 
@@ -111,5 +111,5 @@ def test_a_room_says_what_is_in_it_and_nothing_else():
 
 def test_sim_has_no_flat_module_but_commands():
     flat = {path.stem for path in (ROOT / "sim").glob("*.py")}
-    commands = {"run", "sweep", "judge", "tune", "calibrate", "report"}
+    commands = {"run", "sweep", "judge", "tune", "calibrate", "report", "benchmark"}
     assert flat == {"__init__", "config", "compiled", "config_files"} | commands
