@@ -40,7 +40,8 @@ TIME_FIELDS = ("mode", "link_bytes_per_s", "link_latency_s", "depth", "compute_s
 
 
 class RunConfig(BaseModel):
-    """Everything that the result of a run depends on, except the latency of a language model.
+    """Everything that the result of a run depends on, except what is up to a language model's server: its latency, and
+    the time-out that it is given.
 
     `trace` is the file's name, `trace_sha256` its content's checksum. `window` is the number of minibatches between two
     observations. In `async` mode training goes on while a policy thinks; in `sync` mode it waits. `link_bytes_per_s` is

@@ -43,6 +43,7 @@ def check_cache(subject: str | Factory) -> list[str]:
         "holds rows in the slots that it names, and no more than its capacity": lambda: _for_all(make, _names_slots),
         "counts as a naive replay does": lambda: _for_all(make, _counts),
         "changes only on a decision, where policies decide": lambda: _changes_on_decisions(make),
+        "starts with the rows that `init` names, or says `takes_init = False`": lambda: _starts(make),
         "repeats under a seed": lambda: _repeats(make),
         "forks independently": lambda: _forks(make),
         "needs no future in a live run, or says so": lambda: _needs_no_future(make),
@@ -217,6 +218,17 @@ def _play(cache: Cache, trace: Stream, minibatches: range) -> Played:
         access = _asked(cache, ids, _decision(cache, minibatch), f"minibatch {minibatch}")
         played.append((access.hit_slots.tolist(), access.inserted_ids.tolist(), access.inserted_slots.tolist()))
     return played
+
+
+def _starts(make: Factory) -> None:
+    trace = stream()
+    starts: tuple[Init, ...] = ("empty", "degree", "random")
+    caches = [_made(make, setup_of(trace, 40, init)) for init in starts]
+    distinct = len({tuple(sorted(cache.contents().tolist())) for cache in caches})
+    if caches[0].takes_init and distinct < len(starts):
+        raise BrokenProtocol("it holds the same rows at first whatever `init` says: set takes_init = False")
+    if not caches[0].takes_init and distinct > 1:
+        raise BrokenProtocol("what it holds at first depends on `init`, and takes_init is False")
 
 
 def _repeats(make: Factory) -> None:

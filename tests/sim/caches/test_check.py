@@ -11,7 +11,7 @@ from traces.errors import InputError
 
 @pytest.mark.parametrize("name", CACHES)
 def test_every_cache_of_ours_keeps_every_rule(name):
-    assert len(check_cache(name)) == 7
+    assert len(check_cache(name)) == 8
 
 
 class Latest(Cache):
@@ -39,7 +39,29 @@ class Latest(Cache):
 
 
 def test_a_class_of_ones_own_is_checked():
-    assert len(check_cache(lambda setup: Latest(setup=setup))) == 7
+    assert len(check_cache(lambda setup: Latest(setup=setup))) == 8
+
+
+class StartsEmpty(Latest):
+    def __init__(self, *, setup):
+        super().__init__(setup=setup)
+        self.slots[:] = -1
+
+
+class Says(StartsEmpty):
+    takes_init = False
+
+
+class SaysWrongly(Latest):
+    takes_init = False
+
+
+def test_a_cache_with_a_start_of_its_own_says_so():
+    assert len(check_cache(lambda setup: Says(setup=setup))) == 8
+    with pytest.raises(BrokenProtocol, match="whatever `init` says: set takes_init = False"):
+        check_cache(lambda setup: StartsEmpty(setup=setup))
+    with pytest.raises(BrokenProtocol, match="depends on `init`, and takes_init is False"):
+        check_cache(lambda setup: SaysWrongly(setup=setup))
 
 
 class InsertsFirst(Latest):
@@ -173,7 +195,7 @@ def test_a_broken_cache_is_found(kind, message):
 
 
 def test_a_managed_cache_that_does_as_told_keeps_every_rule():
-    assert len(check_cache(lambda setup: Obedient(setup=setup))) == 7
+    assert len(check_cache(lambda setup: Obedient(setup=setup))) == 8
 
 
 def test_the_command(run_cli, tmp_path, monkeypatch):
