@@ -205,7 +205,7 @@ def test_the_command(run_cli, tmp_path, monkeypatch):
         "        return super().contents()[1:]\n"
     )
     code, out, _ = run_cli("sim.caches.check", "mine.py:Mine")
-    assert (code, out.count("mine.py:Mine ")) == (0, 7)
+    assert (code, out.count("mine.py:Mine ")) == (0, 8)
     code, _, err = run_cli("sim.caches.check", "mine.py:Bad")
     assert (code, err.startswith("broken: mine.py:Bad: contents() has")) == (1, True)
     code, _, err = run_cli("sim.caches.check", "mine.py:Lost")
