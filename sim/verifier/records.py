@@ -48,10 +48,10 @@ class Records:
         self.traces = {path.stem: sha256_of(path) for path in traces}
 
     def place(self, subject: Subject) -> Path:
-        """The file of a subject: named after what it is, or by the checksum of its source, and after the traces."""
-        over = "" if isinstance(subject, Ours) else f"{subject.sha256} over {subject.over}"
-        told = json.dumps([subject.label if isinstance(subject, Ours) else over, self.traces])
-        return self.folder / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.json"
+        """The file of a subject. Its name is a checksum of the traces and of what the subject is: for a candidate, the
+        checksum of its source, its class, and the buffer that it decides for."""
+        what = subject.label if isinstance(subject, Ours) else [subject.sha256, subject.name, subject.over]
+        return self.folder / f"{hashlib.sha256(json.dumps([what, self.traces]).encode()).hexdigest()[:16]}.json"
 
     def read(self) -> list[Record]:
         """All records of these traces. Raises `InputError` for a file that is none."""

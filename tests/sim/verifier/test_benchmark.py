@@ -103,6 +103,8 @@ def test_a_page_of_nothing_but_refusals():
 
 def test_records_differ_by_what_they_are_of(trace, tmp_path, write):
     records, path = Records(tmp_path, [trace]), write("x = 1")
-    places = {records.place(one) for one in (*SOME, Candidate(path), Candidate(path, "frequency"))}
-    assert len(places) == len(SOME) + 2
+    places = {
+        records.place(one) for one in (*SOME, Candidate(path), Candidate(path, "frequency"), Candidate(f"{path}:A"))
+    }
+    assert len(places) == len(SOME) + 3
     assert Cell(trace="a") == Cell(trace="a", buffer="15%", scenario="steady", universe="remote")
