@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from traces.capture.fetch import Arrays, FetchTimes, Sharded, as_bytes
+from traces.capture.fetch import Arrays, FetchTimes, Places, Sharded, as_bytes
 from traces.errors import InputError
 from traces.header import NodeType
 from traces.job.partition_files import PartitionFiles
@@ -75,7 +75,7 @@ class PackedStore:
         self,
         ids: NDArray[np.int64],
         rows: Arrays,
-        at: NDArray[np.int64],
+        at: Places | None,
         meanwhile: Callable[[str], None] = lambda name: None,
     ) -> FetchTimes:
         """As `DistStore.pull`, one node type and feature after another."""
@@ -84,7 +84,8 @@ class PackedStore:
         todo = [partial(meanwhile, PACKED)]  # once, when the first requests are on their way
         for node_type, features in self.features.items():
             chosen = np.flatnonzero(self._files.of_type(node_type, ids))
-            typed, places = self._files.typed_ids(node_type, ids[chosen]), at[chosen]
+            typed = self._files.typed_ids(node_type, ids[chosen])
+            places = at if len(chosen) == len(ids) else chosen if at is None else at[chosen]
             owners = features[0].tensor.by_owner(typed)
             for one in features:
                 into = packed[:, one.start : one.start + one.row_bytes]
@@ -123,7 +124,7 @@ class PackedStore:
             for one in features:
                 direct = one.tensor.empty(len(ids))
                 times = FetchTimes(owner_done_s=[0.0] * self._parts)
-                one.tensor.pull(ids, direct, np.arange(len(ids)), owners, perf_counter(), times)
+                one.tensor.pull(ids, direct, None, owners, perf_counter(), times)
                 served = as_bytes(rows[one.key]).numpy()
                 wrong[one.key] = int((served != direct).any(1).sum())
         return wrong

@@ -229,7 +229,7 @@ class Prefetcher:
         ids, slices = self._packed.ids(sampled.inputs)
         if self._store is None:
             packed = self._packed.empty(len(ids))
-            times = self._packed.pull(ids, packed, torch.arange(len(ids)).numpy())
+            times = self._packed.pull(ids, packed, None)
             rows = torch.from_numpy(packed[PACKED])
         else:
             found, times = self._store.fetch(torch.from_numpy(ids))

@@ -73,8 +73,8 @@ def as_bytes(rows: torch.Tensor) -> torch.Tensor:
     return rows.reshape(len(rows), prod(rows.shape[1:])).view(torch.uint8)
 
 
-def _in_order(at: NDArray[np.int64]) -> bool:
-    return bool((at == np.arange(len(at))).all())
+Places = NDArray[np.int64]
+"""Where rows are to be put."""
 
 
 class Sharded:
@@ -92,16 +92,16 @@ class Sharded:
         self.local: NDArray[Any] = local.numpy()
 
     def _gather(
-        self, rows: NDArray[Any], at: NDArray[np.int64], own: NDArray[np.int64], local_ids: NDArray[np.int64]
+        self, rows: NDArray[Any], at: Places | None, own: NDArray[np.int64], local_ids: NDArray[np.int64]
     ) -> None:
         """Put this machine's own rows in place."""
-        if len(own) * 2 > len(rows) == len(at) and rows.flags.c_contiguous and _in_order(at):
+        if at is None and len(own) * 2 > len(rows) and rows.flags.c_contiguous:
             # in one pass over memory; the places of remote rows are overwritten when responses arrive
             every = np.zeros(len(rows), np.int64)
             every[own] = local_ids
             np.take(self.local, every, axis=0, out=rows, mode="clip")
         else:
-            rows[at[own]] = self.local.take(local_ids, axis=0)
+            rows[own if at is None else at[own]] = self.local.take(local_ids, axis=0)
 
     def _as_local(self, rows: torch.Tensor) -> NDArray[Any]:
         """Rows as they are kept here: of their own dtype, or as bytes."""
@@ -126,15 +126,16 @@ class Sharded:
         self,
         ids: NDArray[np.int64],
         rows: NDArray[Any],
-        at: NDArray[np.int64],
+        at: Places | None,
         owners: tuple[list[NDArray[np.int64]], NDArray[np.int64]],
         start: float,
         times: FetchTimes,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        """Put the row of `ids[i]` into place `at[i]` of `rows`. `owners` is the result of `by_owner` for the ids,
-        `start` the start of the whole fetch, which may be of several tensors. `meanwhile` is called once the requests
-        have been sent.
+        """Put the row of `ids[i]` into place `at[i]` of `rows`, or i where `at` is None.
+
+        `owners` is the result of `by_owner` for the ids, `start` the start of the whole fetch, which may be of several
+        tensors. `meanwhile` is called once the requests have been sent.
         """
         of_part, local_ids = owners
         servers = rpc.get_num_server_per_machine()
@@ -150,7 +151,8 @@ class Sharded:
             for _ in asked:
                 response = rpc.recv_response()
                 part = response.server_id // servers
-                rows[at[of_part[part]]] = self._as_local(response.data_tensor)
+                places = of_part[part] if at is None else at[of_part[part]]
+                rows[places] = self._as_local(response.data_tensor)
                 times.owner_done_s[part] = perf_counter() - start
 
 
@@ -168,7 +170,7 @@ class DistStore:
         """All rows from their owners."""
         ids = input_nodes.numpy()
         rows = self.empty(len(ids))
-        times = self.pull(ids, rows, np.arange(len(ids)))
+        times = self.pull(ids, rows, None)
         return {name: torch.from_numpy(array) for name, array in rows.items()}, times
 
     def empty(self, count: int) -> Arrays:
@@ -179,11 +181,14 @@ class DistStore:
         self,
         ids: NDArray[np.int64],
         rows: Arrays,
-        at: NDArray[np.int64],
+        at: Places | None,
         meanwhile: Callable[[str], None] = lambda name: None,
     ) -> FetchTimes:
-        """Put the row of `ids[i]` into place `at[i]` of `rows`, one feature after another, since responses don't name
-        their feature. `meanwhile(name)` is called once a feature's requests have been sent."""
+        """Put the row of `ids[i]` into place `at[i]` of `rows`, or i where `at` is None.
+
+        One feature after another, since responses don't name their feature. `meanwhile(name)` is called once a
+        feature's requests have been sent.
+        """
         start = perf_counter()
         times = FetchTimes(owner_done_s=[0.0] * self._any.parts)
         owners = self._any.by_owner(ids)

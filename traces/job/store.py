@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 from dgl.distributed.kvstore import default_pull_handler
 
 from traces.capture.fetch import FetchTimes, Sharded
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class StoredData:
     """Node data of one type, by its key in the store."""
 
@@ -21,6 +20,13 @@ class StoredData:
     node_type: str
     name: str
     policy: Any
+    _known: tuple[torch.Tensor, Sharded] | None = None
+
+    def sharded(self, local: torch.Tensor) -> Sharded:
+        """The rows of all machines, of which this one has `local`; made anew only where a script has replaced them."""
+        if self._known is None or self._known[0] is not local:
+            self._known = local, Sharded(self.key, local, self.policy)
+        return self._known[1]
 
 
 def node_data(client: Any, key: str) -> StoredData | None:
@@ -44,9 +50,8 @@ def timed_pull(client: Any, data: StoredData, ids: torch.Tensor, original: Any) 
     if client._pull_handlers[data.key] is not default_pull_handler or local.dtype == torch.bfloat16:
         rows = original()
         return rows, FetchTimes(local_gather_s=float("nan"))
-    tensor = Sharded(data.key, local, data.policy)
-    wanted = ids.numpy()
+    tensor, wanted = data.sharded(local), ids.numpy()
     times = FetchTimes(owner_done_s=[0.0] * tensor.parts)
     rows = tensor.empty(len(wanted))
-    tensor.pull(wanted, rows, np.arange(len(wanted)), tensor.by_owner(wanted), start, times)
+    tensor.pull(wanted, rows, None, tensor.by_owner(wanted), start, times)
     return torch.from_numpy(rows), times
