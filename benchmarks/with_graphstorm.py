@@ -60,6 +60,8 @@ def main(
             "epochs": None,
             "check": True,
             "folder": str(live),
+            "agents": None,
+            "command_folder": str(folder),
         }
         entry = "replay.script_worker:main"
         capture_job(cluster, config, [str(JOB), *ARGUMENTS], trace_file(live), provenance, 0, entry, given)

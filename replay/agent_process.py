@@ -42,6 +42,11 @@ class Address:
     where: tuple[str | tuple[str, int], ...]
     key: str
 
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Address:
+        """The address whose `asdict` was turned into JSON."""
+        return cls(tuple(one if isinstance(one, str) else tuple(one) for one in fields["where"]), fields["key"])
+
 
 @contextmanager
 def agent_process(agent: str, model: ModelOptions, hosts: Sequence[str] | None) -> Iterator[Address]:

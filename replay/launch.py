@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from sim.workload.load import make_universe
 from traces.capture.launch import Capture, capture, nodes_file, recover
 from traces.checksum import sha256_of
 from traces.cluster.errors import ClusterError
+from traces.cluster.launcher import Cluster
 from traces.errors import InputError, Terminated
 from traces.header import Header
 from traces.nodes import Nodes
@@ -122,28 +123,37 @@ def _arguments(live: LivePlan, fragments: Path, header: Header, running: ExitSta
     """The arguments of `replay.worker`. Raises `InputError` for what can't run live, before anything starts."""
     if not live.plan.buffered:
         return {}
-    config, model = live.config, live.plan.model
-    for partition in range(header.partition.parts):
-        rank = partition * header.cluster.trainers_per_host
-        universe = make_universe(Nodes.load(nodes_file(fragments, partition)), config.universe)
-        cache = make_trainer_cache(header, rank, universe, config, future=None)
-        facts = run_facts(header, rank, universe, header.epochs, config, cache.capacity_rows)
-        live.plan.make().reset(facts, config.seed)
-    agents = None
-    if live.plan.calls_model:
-        assert model is not None  # as `PolicyPlan` says
-        cluster = live.capture.cluster
-        address = running.enter_context(
-            agent_process(config.agent, model, None if cluster.shared_clock else cluster.hosts)
-        )
-        agents = {"where": address.where, "key": address.key}
+    config = live.config
+    refuse_early(live.plan, config, header, lambda partition: Nodes.load(nodes_file(fragments, partition)))
     return {
         "config": config.model_dump_json(),
         "folder": os.getcwd(),
         "check": live.check,
-        "agents": agents,
-        "timeout_s": model.timeout_s if model else 0.0,
+        **agents_of(live.plan, live.capture.cluster, running),
     }
+
+
+def refuse_early(plan: PolicyPlan, config: RunConfig, header: Header, nodes: Callable[[int], Nodes]) -> None:
+    """Raise `InputError` for a cache that can't be in a live run, and for what a policy refuses, here and not in the
+    trainers. `nodes` are the remote nodes of a partition."""
+    for rank in range(header.trainers):
+        partition = header.partition_of(rank)
+        if any(header.partition_of(other) == partition for other in range(rank)):
+            continue
+        universe = make_universe(nodes(partition), config.universe)
+        cache = make_trainer_cache(header, rank, universe, config, future=None)
+        plan.make().reset(run_facts(header, rank, universe, header.epochs, config, cache.capacity_rows), config.seed)
+
+
+def agents_of(plan: PolicyPlan, cluster: Cluster, running: ExitStack) -> dict[str, Any]:
+    """What trainers must be told to ask a model: how long to wait, and where the process is that asks for them, which
+    is started; None where a policy asks none."""
+    if not plan.calls_model:
+        return {"agents": None, "timeout_s": 0.0}
+    assert plan.model is not None  # as `PolicyPlan` says
+    hosts = None if cluster.shared_clock else cluster.hosts
+    address = running.enter_context(agent_process(plan.name, plan.model, hosts))
+    return {"agents": asdict(address), "timeout_s": plan.model.timeout_s}
 
 
 def keep_results(config: RunConfig, plan: PolicyPlan, check: bool, folder: Path, recorded: Recorded) -> LiveResult:

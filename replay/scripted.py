@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from agents.registry import ModelOptions
-from replay.launch import keep_results, trace_file
-from replay.prefetch import Replay, ReplayRun
+from replay.launch import agents_of, keep_results, refuse_early, trace_file
+from replay.prefetch import ReplayRun
+from replay.prefetcher import Replay
 from replay.results import read_recorded
 from sim.config import RunConfig
 from sim.runs.choose import choose, refuse_model_options
-from traces.cluster.local import LocalCluster
 from traces.cluster.options import choose_cluster
 from traces.errors import InputError
 from traces.header import Header
@@ -77,9 +78,9 @@ def _launch(options: dict[str, Any], replay: Replay, folder: Path, provenance: P
     machines = local if local is not None else None if options["hosts"] else PartitionFiles.read(config).parts
     same = ("hosts", "slurm", "trainers", "servers", "samplers", "link", "form", "python", "ssh")
     cluster = choose_cluster(parts=machines, timeout_s=options["limit_s"], **{name: options[name] for name in same})
-    if replay.plan.calls_model and isinstance(cluster, LocalCluster):
-        raise InputError(f"--agent {replay.plan.name}: a script's trainers can't reach a model out of local machines")
     cluster.check()
+    if replay.plan.buffered:
+        refuse_early(replay.plan, replay.config, replay.trace.header, replay.trace.nodes)
     arguments = {
         "config": replay.config.model_dump_json(),
         "trace": str(replay.trace.path.resolve()),
@@ -94,4 +95,6 @@ def _launch(options: dict[str, Any], replay: Replay, folder: Path, provenance: P
         keep_results(replay.config, replay.plan, replay.check, folder, recorded)
 
     out, entry = trace_file(folder), "replay.script_worker:main"
-    capture_job(cluster, config, options["script"], out, provenance, options["seed"] or 0, entry, arguments, keep)
+    with ExitStack() as running:
+        arguments |= agents_of(replay.plan, cluster, running)
+        capture_job(cluster, config, options["script"], out, provenance, options["seed"] or 0, entry, arguments, keep)

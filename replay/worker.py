@@ -41,8 +41,7 @@ def _policy(config: RunConfig, arguments: dict[str, Any]) -> Policy:
     """The policy: a model is asked through the agent process of `replay.launch`; all other policies decide here."""
     if (agents := arguments["agents"]) is None:
         return plan_of_config(config).make()
-    where = tuple(one if isinstance(one, str) else tuple(one) for one in agents["where"])
-    return RemotePolicy(config.agent, Address(where, agents["key"]), arguments["timeout_s"])
+    return RemotePolicy(config.agent, Address.from_json(agents), arguments["timeout_s"])
 
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:

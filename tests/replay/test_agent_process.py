@@ -108,3 +108,37 @@ def test_a_model_that_cannot_be_asked_is_said_before_anything_starts(live_run, t
     with pytest.raises(InputError, match="no Ollama server answers"):
         live_run(tmp_path / "run", "ollama:llama3", model=ModelOptions(host="http://127.0.0.1:1"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.model_calls
+def test_a_model_decides_in_a_script(
+    moody, recorded_job, homogeneous, scripts, job_arguments, run_cli, tmp_path: Path
+) -> None:
+    """In trainers that have a network of their own, and know nothing of the model's server."""
+    folder, (_, url) = tmp_path / "live", moody(10**9)
+    code, _, err = run_cli(
+        "replay.live", "--agent", "ollama:moody", "--model-host", url, "--buffer", "20%", "--init", "empty",
+        "--trace", str(recorded_job), "--part-config", str(homogeneous), "--local", "2", "--check",
+        "--out", str(folder), "--", str(scripts / "node_classification.py"), *job_arguments,
+    )  # fmt: skip
+    assert code == 0, err
+    [summary] = json.loads((folder / "summary.json").read_text())["runs"]
+    assert summary["answers_valid"] > 0
+    assert summary["answers_failed"] == 0
+    comparison = compare(folder)
+    assert comparison.differences == []
+    assert comparison.live_hits > 0  # the buffer was empty until a decision filled it
+
+
+@pytest.mark.model_calls
+def test_a_model_that_cannot_be_asked_is_said_before_a_script_starts(
+    recorded_job, homogeneous, scripts, run_cli, tmp_path: Path
+) -> None:
+    code, _, err = run_cli(
+        "replay.live", "--agent", "ollama:llama3", "--model-host", "http://127.0.0.1:1", "--trace", str(recorded_job),
+        "--part-config", str(homogeneous), "--local", "2", "--out", str(tmp_path / "run"),
+        "--", str(scripts / "node_classification.py"),
+    )  # fmt: skip
+    assert code == 2
+    assert "no Ollama server answers" in err
+    assert list(tmp_path.iterdir()) == []
