@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.errors import InputError
+from traces.job.part_graphs import FORMATS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,24 +90,18 @@ class PartitionFiles:
 
         Raises `InputError` for files that are missing, or in a format that this dgl can't read.
         """
-        import dgl
-        from dgl.base import ETYPE, NID
-
         named = json.loads(self.config.read_text()).get(f"part-{part}", {})
-        if "part_graph" not in named:
-            raise InputError(
-                f"{self.config}: part-{part} has no part_graph, only {', '.join(named) or 'nothing'}; GraphBolt's "
-                "format alone can't be read: partition without use_graphbolt, or keep both"
-            )
-        path = self.config.parent / named["part_graph"]
+        key = next((key for key in FORMATS if key in named), None)
+        if key is None:
+            raise InputError(f"{self.config}: part-{part} names no graph, only {', '.join(named) or 'nothing'}")
+        path = self.config.parent / named[key]
         if not path.is_file():
             raise InputError(f"{path}: is missing on this host; the partition's files must all lie here")
-        graph = dgl.load_graphs(str(path))[0][0]
-        src, dst = graph.edges()
-        inner = graph.ndata["inner_node"].bool()[dst.long()]
-        ids, types = graph.ndata[NID], graph.edata.get(ETYPE)
-        of_src, of_dst = ids[src.long()[inner]].numpy(), ids[dst.long()[inner]].numpy()
-        of_type = None if types is None or len(self.edge_types) == 1 else types[inner].numpy()
+        src, dst, types = FORMATS[key](path)
+        start, end = self.offsets[part : part + 2]
+        inner = (dst >= start) & (dst < end)
+        of_src, of_dst = src[inner], dst[inner]
+        of_type = None if types is None or len(self.edge_types) == 1 else types[inner]
         for number, name in enumerate(self.edge_types):
             chosen = slice(None) if of_type is None else np.flatnonzero(of_type == number)
             yield PartEdges(name, of_src[chosen], of_dst[chosen])

@@ -1,10 +1,13 @@
 """DGL's partition files: who owns what, in every form that DGL's tools write."""
 
 import json
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from traces.errors import InputError
 from traces.job.partition_files import PartitionFiles
@@ -67,8 +70,55 @@ def test_configurations_that_cannot_be_read(tmp_path: Path, changes: dict[str, o
 
 
 def test_graphs_that_cannot_be_read(tmp_path: Path) -> None:
-    files = PartitionFiles.read(write(tmp_path / "mag.json"))
+    files = PartitionFiles.read(write(tmp_path / "mag.json", **{"part-1": {"node_feats": "part1/node_feat.dgl"}}))
     with pytest.raises(InputError, match=r"part0/graph\.dgl: is missing on this host"):
         next(files.part_edges(0))
-    with pytest.raises(InputError, match="GraphBolt's format alone can't be read"):
+    with pytest.raises(InputError, match="part-1 names no graph, only node_feats"):
         next(files.part_edges(1))
+
+
+class FusedCSCSamplingGraph:
+    """Stands for GraphBolt's class of this name: what a partition's file holds, with the attributes that it has."""
+
+    def __init__(self, **attributes: object) -> None:
+        vars(self).update(attributes)
+
+
+EDGES = {  # of partition 1, whose authors are 10 to 12 and whose papers are 13 to 19: source, destination, type
+    0: ([10, 11, 2], [13, 13, 14]),
+    1: ([13, 5], [10, 14]),
+}
+
+
+def test_graphbolts_format_is_read_where_dgl_has_it(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "dgl.graphbolt", types.ModuleType("dgl.graphbolt"))
+    changes = {"etypes": {"author:writes:paper": 0, "paper:by:author": 1}}
+    files = PartitionFiles.read(write(tmp_path / "mag.json", **changes))
+    # local ids are in no order: nodes that other partitions own (2, 5) come last, and have in-edges of nobody
+    local = [13, 10, 14, 11, 12, 15, 16, 17, 18, 19, 2, 5]
+    into = sorted(
+        (local.index(dst), local.index(src), number)
+        for number, (sources, destinations) in EDGES.items()
+        for src, dst in zip(sources, destinations, strict=True)
+    )
+    graph = FusedCSCSamplingGraph(
+        csc_indptr=torch.from_numpy(np.searchsorted([dst for dst, _, _ in into], np.arange(len(local) + 1))),
+        indices=torch.tensor([src for _, src, _ in into], dtype=torch.int32),
+        type_per_edge=torch.tensor([number for _, _, number in into], dtype=torch.uint8),
+        node_attributes={"_ID": torch.tensor(local)},
+        edge_attributes={},
+    )
+    path = tmp_path / CONFIG["part-1"]["part_graph_graphbolt"]
+    path.parent.mkdir()
+    torch.save(graph, path)
+    found = {one.edge_type: sorted(zip(one.src, one.dst, strict=True)) for one in files.part_edges(1)}
+    assert found == {name: sorted(zip(*EDGES[number], strict=True)) for name, number in changes["etypes"].items()}
+
+
+def test_graphbolts_format_without_graphbolt_is_one_sentence(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "dgl.graphbolt", None)  # as where dgl has none
+    path = tmp_path / CONFIG["part-1"]["part_graph_graphbolt"]
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"sampling_graph\.pt: is in GraphBolt's format, and the installed dgl has no"):
+        next(PartitionFiles.read(write(tmp_path / "mag.json")).part_edges(1))
