@@ -172,7 +172,7 @@ def recorded_job(homogeneous: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """The trace of a script in the shape of DGL's train_dist.py, every process of which ran behind the prefix."""
     folder = tmp_path_factory.mktemp("recorded_job")
     out, script = folder / "t.parquet", str(JOBS / "node_classification.py")
-    words = ["--out", str(out), "--synthetic", "made for a test", "--", script, *JOB_ARGUMENTS]
+    words = ["traces.record", "--out", str(out), "--synthetic", "made for a test", "--", script, *JOB_ARGUMENTS]
     run = LocalCluster(parts=2, timeout_s=600).run(
         homogeneous, f"{JOBS / 'prefix.py'}:main", {"words": words}, folder / "logs"
     )

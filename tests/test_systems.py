@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 TRACE = ROOT / "traces" / "debian.parquet"
@@ -80,3 +82,14 @@ def test_a_folder_without_an_init_is_no_package_that_stands_in_the_way(foreign):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=foreign, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("torch", "dgl"), [("2.1.0", "1.1.3"), ("2.3.0", "2.3.0"), ("2.4.1", "2.4.0"), ("2.13.0", "1.1.3")]
+)
+def test_the_torch_and_dgl_of_a_cluster_are_not_replaced(torch, dgl):
+    """pip leaves what is installed where it fits: `pip install 'rudder-twin[live]'`."""
+    every = [Requirement(line) for line in requires("rudder-twin")]
+    live = {one.name: one.specifier for one in every if one.marker and one.marker.evaluate({"extra": "live"})}
+    assert live["torch"].contains(torch)
+    assert live["dgl"].contains(dgl)

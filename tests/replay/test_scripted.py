@@ -75,18 +75,25 @@ def test_two_lines_in_a_script(recorded_job, homogeneous, scripts, job_arguments
     assert_counts_equal(folder, 2 * 2 * 13)
 
 
-def test_node_types_of_several_widths(recorded_types, typed, scripts, job_arguments, tmp_path, run_cli) -> None:
-    """Authors' rows, which training writes, are asked of their owners every time."""
-    folder = tmp_path / "live"
-    code, _, err = run_cli(
-        "replay.live", "--cache", "lru", "--buffer", "20kB", "--universe", "remote", "--trace", str(recorded_types),
-        "--part-config", str(typed), "--local", "2", "--check", "--out", str(folder), "--",
-        str(scripts / "typed_nodes.py"), *job_arguments,
-    )  # fmt: skip
-    assert code == 0, err
+def test_the_prefix_in_somebodys_own_launcher(recorded_types, typed, scripts, job_arguments, tmp_path) -> None:
+    """Node types of several widths, sampled by processes of their own, evaluated in the middle of an epoch.
+
+    Authors' rows, which training writes, are asked of their owners every time.
+    """
+    folder, script = tmp_path / "live", [str(scripts / "typed_nodes.py"), *job_arguments]
+    words = ["replay.live", "--cache", "lru", "--buffer", "20kB", "--universe", "remote", "--check", "--trace"]
+    cluster = LocalCluster(parts=2, timeout_s=600, samplers_per_trainer=1)
+    run = cluster.run(
+        typed,
+        f"{scripts / 'prefix.py'}:main",
+        {"words": [*words, str(recorded_types), "--out", str(folder), "--", *script]},
+        tmp_path / "logs",
+    )
+    assert run.values == ["client", "client"]
     assert_counts_equal(folder, 2 * 2 * 10)
     header = Trace(folder / "trace.parquet").header
     assert header.graph.feature_bytes == 128  # a slot has room for the widest row
+    assert header.training.samplers == 1
     assert [one.features[0].trainable for one in header.node_types] == [True, False, False]
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from traces.capture.launch import Capture, capture, fragments_of, recover
 from traces.capture.nodes import PartitionedGraph, inclusion_probability, remote_nodes
+from traces.capture.options import parse_fanout
 from traces.cluster.errors import ClusterError
 from traces.cluster.local import LocalCluster
 from traces.cluster.partition import read_facts
@@ -121,6 +122,15 @@ def test_inclusion_probability_by_hand() -> None:
     assert zero.vip.tolist() == [1.0, 0.5]
     # partition 1's seed d has no neighbour; b is in its halo all the same
     assert (one.node_ids.tolist(), one.local_degrees.tolist(), one.degrees.tolist()) == ([1], [1], [1])
+
+
+def test_all_neighbours_are_a_width_of_minus_one() -> None:
+    """The graph of the test above; the seeds' hop samples all: c gets b and d, each as often as c is a seed."""
+    graph = PartitionedGraph(
+        src=np.array([0, 1, 3]), dst=np.array([1, 2, 2]), offsets=np.array([0, 2, 4]), train=np.array([2, 3])
+    )
+    vip = inclusion_probability(graph, np.array([2, 3]), 1, parse_fanout("1,-1"))
+    assert vip == pytest.approx([0.5, 0.5, 0.5, 1 - 0.5 * 0.5])
 
 
 def test_a_trainer_that_dies_leaves_the_whole_epochs(plan, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class StoredData:
 def node_data(client: Any, key: str) -> StoredData | None:
     """The node data of a `key`; None for edge data and other keys."""
     policies = client.all_possible_part_policy
-    # a key is a policy, a sign, and a name: node~paper~feat, or node:paper:feat since dgl 2.0
+    # a key is a policy, a sign, and a name: node~paper~feat
     found = [one for one in policies if key.startswith(one) and not key[len(one) : len(one) + 1].isalnum()]
     policy = max(found, key=len, default="")
     if not policy.startswith("node"):

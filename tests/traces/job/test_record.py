@@ -138,6 +138,19 @@ def test_every_kind_of_loader_is_recorded_to_the_row(cases, name: str) -> None:
         assert inputs.tolist() == [one["inputs"] for one in value[name]]
 
 
+@pytest.mark.parametrize("name", ["nodes", "links", "edges"])
+def test_probabilities_are_those_of_the_seeds_whether_nodes_or_edges(cases, name: str) -> None:
+    """The last layer's nodes, with the ends of negative edges, are the seeds of vertex inclusion probability."""
+    folder, values = cases
+    trace = Trace(folder / f"{name}.parquet")
+    for part in range(2):
+        ranks = [rank for rank in range(4) if trace.header.partition_of(rank) == part]
+        asked = sum(len(one["remote"]) for value in values if value["rank"] in ranks for one in value[name])
+        minibatches = sum(len(value[name]) for value in values if value["rank"] in ranks)
+        expected = float(trace.nodes(part).vip.sum()) * minibatches
+        assert 0.85 < asked / expected < 1.15
+
+
 def test_a_job_that_dies_tells_why_and_leaves_nothing(homogeneous: Path, tmp_path: Path) -> None:
     script, out = tmp_path / "train.py", tmp_path / "t.parquet"
     script.write_text(

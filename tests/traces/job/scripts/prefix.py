@@ -1,17 +1,17 @@
-"""Stands for somebody's launcher: every process runs `python -m traces.record OPTIONS -- SCRIPT ARGUMENTS`."""
+"""Stands for somebody's launcher: every process runs `python -m MODULE OPTIONS -- SCRIPT ARGUMENTS`."""
 
+import importlib
 import os
 import sys
 
 from traces.errors import run_command
 from traces.job.worker import filled_in
-from traces.record import app
 
 
 def main(arguments):
-    sys.argv = ["traces.record", *filled_in(arguments["words"])]
+    sys.argv = filled_in(arguments["words"])
     try:
-        run_command(app)
+        run_command(importlib.import_module(sys.argv[0]).app)
     except SystemExit as end:
         if end.code:
             raise
