@@ -12,6 +12,7 @@ from agents.options import ModelHost, TimeoutS
 from sim.runs.options import Agent, Buffer, CacheSpec, Depth, Init, InUniverse, Mode, PolicyFile, Trust, Window
 from traces.cluster.options import THIS_PYTHON, Hosts, Python, Slurm, Ssh, choose_cluster
 from traces.errors import InputError, run_command, sigterm_as_exception
+from traces.job.script import LocalRank
 from traces.output import folder_to_write
 from traces.terminal import Json, Quiet, console, print_json
 
@@ -104,6 +105,7 @@ def main(
         bool, typer.Option("--recover", help="Keep the epochs that a killed run left for --out.")
     ] = False,
     limit_s: Annotated[float, typer.Option(help="The whole run is ended after this many seconds.")] = 36000.0,
+    local_rank: LocalRank = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

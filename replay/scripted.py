@@ -24,7 +24,7 @@ from traces.job.launch import capture_job
 from traces.job.merge import Provenance
 from traces.job.observe import install, observe
 from traces.job.partition_files import PartitionFiles
-from traces.job.script import is_server, run_script
+from traces.job.script import is_server, run_script, with_launchers_words
 
 CHOICE = ("policy", "agent", "cache", "buffer", "init", "universe", "window", "mode", "depth", "trust")
 
@@ -35,10 +35,11 @@ def live_script(options: dict[str, Any], given: set[str]) -> Path | None:
 
     Returns None if this is one of the processes of the user's own launcher. Raises `InputError` and `ClusterError`.
     """
-    script, clustered = options["script"], given & {"local", "hosts", "slurm"}
+    clustered = given & {"local", "hosts", "slurm"}
+    path, *words = with_launchers_words(options["script"])
     if not clustered and is_server():
         install()
-        run_script(Path(script[0]), script[1:])
+        run_script(Path(path), words)
         return None
     model = ModelOptions(host=options["model_host"], timeout_s=options["timeout_s"], keep_answers=False)
     plan, chosen = choose(**{name: options[name] for name in CHOICE}, seed=None, model=model)
@@ -61,7 +62,7 @@ def live_script(options: dict[str, Any], given: set[str]) -> Path | None:
     run = ReplayRun(replay, folder, provenance, options["part_config"])
     observe(run)
     try:
-        run_script(Path(script[0]), script[1:])
+        run_script(Path(path), words)
     except SystemExit as end:
         if end.code:
             raise

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from traces.errors import InputError, run_command
+from traces.job.script import LocalRank, is_server, run_script, with_launchers_words
 from traces.output import file_to_write
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def main(
     synthetic: Annotated[str | None, typer.Option(help="The graph is synthetic: what it models.")] = None,
     real: Annotated[bool, typer.Option("--real", help="The graph is a real one.")] = False,
     recover: Annotated[bool, typer.Option("--recover", help="Keep the epochs that a killed job left.")] = False,
+    local_rank: LocalRank = None,
 ) -> None:
     """Run a DistDGL training script as it is, and record what each of its minibatches asked for and how long it took.
 
@@ -61,16 +63,16 @@ def main(
 
     require_distdgl()
     from traces.job.observe import install, observe
-    from traces.job.script import is_server, run_script
 
+    path, *words = with_launchers_words(script)
     if is_server():
         install()
-        run_script(Path(script[0]), script[1:])
+        run_script(Path(path), words)
         return
     run = _run(out, part_config, link, synthetic, real)
     observe(run)
     try:
-        run_script(Path(script[0]), script[1:])
+        run_script(Path(path), words)
     except SystemExit as end:
         if end.code:
             raise

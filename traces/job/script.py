@@ -6,8 +6,23 @@ import os
 import sys
 import types
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from traces.errors import InputError
+
+LocalRank = Annotated[
+    str | None, typer.Option("--local-rank", "--local_rank", hidden=True, help="What torch's launcher tells SCRIPT.")
+]
+"""An option of commands that stand before a script: `torch.distributed.launch` puts it before all others."""
+
+
+def with_launchers_words(script: list[str]) -> list[str]:
+    """A script and its arguments, with what torch's launcher has put before the words of the command in front of it."""
+    ours = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else []
+    found = [word for word in ours if word.startswith(("--local-rank=", "--local_rank="))]
+    return [script[0], *found, *script[1:]]
 
 
 def is_server() -> bool:

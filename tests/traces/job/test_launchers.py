@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from traces.job.script import with_launchers_words
 from traces.reader import Trace
 
 HERE = Path(__file__).parent
@@ -40,3 +41,15 @@ def test_torchrun_over_ssh_records_a_script(homogeneous: Path, scripts: Path, tm
     assert header.trainer_minibatches == (12, 13)
     assert header.cluster.link_bytes_per_s == 1.25e9
     assert not list(tmp_path.glob("*.fragments*"))
+
+
+@pytest.mark.parametrize("word", ["--local-rank=1", "--local_rank=1"])
+def test_torchs_older_launcher_tells_the_script_its_rank(run_cli, monkeypatch, tmp_path: Path, word: str) -> None:
+    """It puts the word before the prefix' own, as before those of a script."""
+    code, _, err = run_cli("traces.record", word, "--out", str(tmp_path / "t.parquet"))
+    assert code == 2
+    assert "no script" in err
+    monkeypatch.setattr(sys, "argv", ["traces.record", word, "--out", "t.parquet", "--", "train.py", "--batch", "5"])
+    assert with_launchers_words(["train.py", "--batch", "5"]) == ["train.py", word, "--batch", "5"]
+    monkeypatch.setattr(sys, "argv", ["traces.record", "--out", "t.parquet", "train.py", word])
+    assert with_launchers_words(["train.py", word]) == ["train.py", word]

@@ -85,5 +85,6 @@ if __name__ == "__main__":
     parser.add_argument("--num_epochs", type=int, default=2)
     parser.add_argument("--batch_size", type=int, default=60)
     parser.add_argument("--fan_out", default="4,4")
+    parser.add_argument("--local_rank", "--local-rank", type=int)  # what torch.distributed.launch adds
     parser.add_argument("--write_features", action="store_true")
     main(parser.parse_args())
