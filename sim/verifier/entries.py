@@ -8,7 +8,9 @@ from sim.verifier.candidate import Ours
 UNBOUNDED = "compulsory"
 """Not an entry: it has room for everything."""
 
-PERIODIC = ("never", "every:8", "every:32", "always")
+PERIODIC = ("every:8", "every:32", "always")
+"""`never` is not among them: a managed buffer under it is the cache `static`."""
+
 ADAPTIVE = (
     "partial:0.05", "random:0.1", "threshold:0.3", "hysteresis:0.3,0.5",
     "hill-climb:16", "bandit:16", "cost-benefit:32",
@@ -22,7 +24,7 @@ PUBLISHED = (
 
 
 def entries() -> list[Ours]:
-    """All of them; bounds, which know the future, among them."""
+    """All of them; caches that know what comes among them."""
     alone = [Ours(name) for name in CACHES if not cache_class(name).managed and name != UNBOUNDED]
     managed = [name for name in CACHES if cache_class(name).managed]
     periodic = [Ours(cache, agent) for cache in managed for agent in PERIODIC]

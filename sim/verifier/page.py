@@ -17,7 +17,7 @@ def cells_of(standing: Standing, names: Sequence[str]) -> list[str]:
     near, far = standing.behind_interval
     first = standing.place == 1
     return [
-        "bound" if standing.place is None else str(standing.place),
+        "foresees" if standing.place is None else str(standing.place),
         standing.record.label + (f" ({standing.record.sha256[:8]})" if standing.record.sha256 else ""),
         f"{standing.speedup:.3f}",
         f"{low:.3f} to {high:.3f}",
@@ -41,8 +41,10 @@ def page(found: Sequence[Standing], refused: Sequence[Record], notices: Sequence
         *([""] if notices else []),
         "How many times as fast simulated epochs are as those of DistDGL without prefetching: the geometric mean over",
         f"traces ({', '.join(names)}), buffers of {', '.join(BUFFERS)} of the halo in which any remote row may be, and",
-        f"scenarios ({', '.join(SCENARIOS)}; `sim/verifier/cells.py`). Bounds know the future and have no place.",
-        "`hits` are over all remote rows, `x MIN` is what is fetched over the least that any policy could fetch.",
+        f"scenarios ({', '.join(SCENARIOS)}; `sim/verifier/cells.py`). Caches that know what comes",
+        "(`foresees`) have no place, as no live run can have them. `hits` are over all remote rows, `x MIN` is what is",
+        "fetched over the least that any policy could fetch. Classifiers and language models, which need files, are on",
+        "the [page of agents](agents.md).",
         "",
         "Intervals are bootstraps over the epochs of each trace. They say how far a figure depends on the epochs that",
         "were captured, and not how far the simulator is off ([time](time.md)): differences of less than 3 % are ties.",

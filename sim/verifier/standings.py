@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.caches.registry import is_bound
+from sim.caches.registry import cache_class
 from sim.verifier.records import Record
 
 DRAWS, SEED, CONFIDENCE = 2000, 0, 0.95
@@ -25,7 +25,7 @@ Interval = tuple[float, float]
 class Standing:
     """A subject's place. `speedup` is how many times as fast epochs are as DistDGL's own, the geometric mean over all
     cells, `by_trace` over those of a trace; `behind` is by which share it is less than that of the first. `place` is
-    None for bounds. `tied`: behind the first by no more than epochs differ."""
+    None for caches that know what comes, which no live run can have."""
 
     record: Record
     place: int | None
@@ -44,23 +44,23 @@ class Standing:
 
 
 def standings(records: Sequence[Record]) -> list[Standing]:
-    """All records that were not refused, the best first; bounds stand where they would."""
+    """All records that were not refused, the best first; caches that know what comes stand where they would."""
     scored = [one for one in records if one.cells]
     if not scored:
         return []
     draws = {one.label + one.sha256: _drawn(one) for one in scored}
     means = {name: float(np.mean([np.log(cell.speedup) for cell in one.cells])) for name, one in _named(scored)}
     ordered = sorted(_named(scored), key=lambda one: (-means[one[0]], one[0]))
-    first = next((name for name, one in ordered if not _is_bound(one)), ordered[0][0])
+    first = next((name for name, one in ordered if not _foresees(one)), ordered[0][0])
     found, place = [], 0
     for name, one in ordered:
-        bound = _is_bound(one)
-        place += not bound
+        foresees = _foresees(one)
+        place += not foresees
         behind = 1 - np.exp(draws[name] - draws[first])
         found.append(
             Standing(
                 one,
-                None if bound else place,
+                None if foresees else place,
                 float(np.exp(means[name])),
                 _interval(np.exp(draws[name])),
                 float(1 - np.exp(means[name] - means[first])),
@@ -77,8 +77,8 @@ def _named(records: Sequence[Record]) -> list[tuple[str, Record]]:
     return [(one.label + one.sha256, one) for one in records]
 
 
-def _is_bound(record: Record) -> bool:
-    return not record.sha256 and " over " not in record.label and is_bound(record.label)
+def _foresees(record: Record) -> bool:
+    return not record.sha256 and " over " not in record.label and not cache_class(record.label).live
 
 
 def _by_trace(record: Record) -> dict[str, float]:

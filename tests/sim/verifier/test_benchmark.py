@@ -42,7 +42,7 @@ def test_ranks_and_intervals_are_those_counted_by_hand():
 
 
 def test_what_differs_by_chance_is_tied_and_intervals_hold_the_mean():
-    noisy, other = record("noisy", 0.5, noise=0.2), record("others", 0.5, noise=0.2)
+    noisy, other = record("lfu", 0.5, noise=0.2), record("sieve", 0.5, noise=0.2)
     first, second = standings([noisy, other])
     assert second.tied
     for one in (first, second):
@@ -66,7 +66,7 @@ def test_what_has_a_record_is_not_run_again(trace, tmp_path, write, run_cli, mon
     code, out, err = run_cli("sim.benchmark", str(path), *words, "--json", "--page", str(tmp_path / "page.md"))
     assert code == 0, err
     found = json.loads(out)
-    assert [row[0] for row in found["rows"]].count("bound") == 1
+    assert [row[0] for row in found["rows"]].count("foresees") == 1
     assert sorted(row[1].partition(" (")[0] for row in found["rows"]) == [
         "candidate.py", "every:3 over frequency", "lru", "min", "static",
     ]  # fmt: skip
