@@ -93,6 +93,8 @@ class Cache(ABC):
     """Whether a live run can have it: it knows what such a run knows, and keeps to its capacity."""
     takes_init: ClassVar[bool] = True
     """Whether `Setup.init` says what it holds at first. Otherwise it chooses that itself."""
+    foreseen: int = 0
+    """Minibatches from the first of the run on that it was told of. Only caches that look ahead count them."""
 
     def __init__(self, setup: Setup) -> None:
         self.capacity_rows = setup.capacity_rows
@@ -104,8 +106,23 @@ class Cache(ABC):
         `decision` is the policy's answer that applies from this minibatch on; None where there is none.
         """
 
-    def look_ahead(self, stream: Stream) -> None:  # noqa: B027
-        """Take note of what a run of `stream` has sampled by now; only caches that look ahead do."""
+    @property
+    def looks_further(self) -> bool:
+        """Whether it wants to know one more minibatch than it foresees, before it serves the next one."""
+        return False
+
+    def foresee(self, ids: NDArray[np.int32]) -> None:
+        """Take note of what the next minibatch that was sampled will ask for: dense ids, ascending, distinct. Called
+        only while `looks_further`. Minibatches are served in the order in which they were foreseen."""
+        raise NotImplementedError
+
+    def forget(self) -> None:  # noqa: B027
+        """Drop what was foreseen and not served: a loader was broken off."""
+
+    def look_ahead(self, stream: Stream) -> None:
+        """Foresee what a run of `stream` has sampled by now."""
+        while self.foreseen < stream.minibatches and self.looks_further:
+            self.foresee(stream.minibatch(self.foreseen))
 
     @abstractmethod
     def contents(self) -> NDArray[np.int32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,9 +97,32 @@ def simulate_measured(
     fetch_counts: list[FetchCounts] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """The captured run itself, simulated: times of shape (trainers, minibatches)."""
+    if fetch_counts is not None:
+        inputs = [_with_own_sampling(*both) for both in zip(inputs, fetch_counts, strict=True)]
     config = RunConfig(trace="", trace_sha256=sha256, agent="", depth=header.training.depth)  # the plan has the policy
     plan = plan_of_past(header.policy)
     return simulate(inputs, header, plan, config, cost, from_header(header, None), fetch_counts=fetch_counts).times
+
+
+def _with_own_sampling(source: TrainerInput, fetch_counts: FetchCounts) -> TrainerInput:
+    sample_s = own_sampling_s(source.times["sample_s"], source.sampled_edges, fetch_counts.sampled)
+    return replace(source, times=source.times | {"sample_s": sample_s})
+
+
+def own_sampling_s(
+    sample_s: NDArray[np.float64], sampled_edges: NDArray[np.int64], sampled: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """What sampling each minibatch took, out of what was sampled in each turn of a run that samples ahead.
+
+    All have shape (minibatches,), `sampled` is as in `FetchCounts`. Minibatches that were sampled in one turn share its
+    time by their edges.
+    """
+    every = np.arange(len(sampled))
+    if (sampled == every + 1).all():
+        return sample_s
+    turn = np.searchsorted(sampled, every, side="right")
+    edges = np.maximum(sampled_edges, 1)
+    return sample_s[turn] * edges / np.bincount(turn, edges, minlength=len(sampled))[turn]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +147,14 @@ class MeasuredRun:
     def measured(self) -> dict[str, NDArray[np.float64]]:
         """The times that are fitted to, without warm-up."""
         return {part: values[:, self.skip :] for part, values in measured_times(self.inputs, self.header).items()}
+
+    def own_sampling_s(self) -> NDArray[np.float64]:
+        """What sampling each minibatch took, where `measured` tells what each turn did, likewise."""
+        measured_s, edges = self.measured()["sample_s"], self.counted(lambda one: one.sampled_edges)
+        if self.fetch_counts is None:
+            return measured_s
+        sampled = [one.sampled[self.skip :] - self.skip for one in self.fetch_counts]
+        return np.stack([own_sampling_s(*one) for one in zip(measured_s, edges, sampled, strict=True)])
 
     def counted(self, what: Callable[[TrainerInput], NDArray[np.int64]]) -> NDArray[np.int64]:
         """A count of every minibatch after the warm-up, shape (trainers, minibatches)."""

@@ -18,7 +18,7 @@ def fit_regression(
     """Every part's work over what it depends on, by least squares over all minibatches of all trainers of all runs,
     each run with its weight."""
     regression: dict[str, float] = {}
-    measured = [run.measured() for run in runs]
+    measured = [run.measured() | {"sample_s": run.own_sampling_s()} for run in runs]
     contention_factors = [cost.contention_factors[run.sha256] for run in runs]
     for part, (constant, slope, counts) in REGRESSION.items():
         work_s = [

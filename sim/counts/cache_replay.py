@@ -21,13 +21,15 @@ class FetchCounts:
 
     `hit_rows` and `replacement_rows` have shape (minibatches,), `rows_by_owner` (the rows to fetch) has shape
     (minibatches, partitions), `fill_by_owner` (what fills the buffer before the first minibatch) has (partitions,).
-    `decisions` is the log of the policy, if one decided.
+    `sampled` (minibatches,) counts the minibatches that have been sampled when each is fetched: its own number and 1,
+    or more where a cache looks ahead. `decisions` is the log of the policy, if one decided.
     """
 
     hit_rows: NDArray[np.int64]
     replacement_rows: NDArray[np.int64]
     rows_by_owner: NDArray[np.int64]
     fill_by_owner: NDArray[np.int64]
+    sampled: NDArray[np.int64]
     capacity_rows: int
     decisions: list[LoggedDecision] = field(default_factory=list)
 
@@ -41,6 +43,7 @@ def empty_counts(source: TrainerInput, cache: Cache | None) -> FetchCounts:
         replacement_rows=np.zeros(source.stream.minibatches, np.int64),
         rows_by_owner=source.owner_rows if cache is None else source.owner_rows.copy(),
         fill_by_owner=np.bincount(source.owner_of[held[held >= 0]], minlength=partitions),
+        sampled=np.arange(1, source.stream.minibatches + 1),
         capacity_rows=0 if cache is None else cache.capacity_rows,
     )
 
@@ -51,6 +54,7 @@ def replay_minibatch(
     """Replay one minibatch, and enter its hits and fetched rows."""
     ids = source.stream.minibatch(minibatch)
     cache.look_ahead(source.stream)
+    fetch_counts.sampled[minibatch] = max(minibatch + 1, cache.foreseen)
     access = cache.access(ids, decision)
     rows_by_owner = fetch_counts.rows_by_owner[minibatch]
     take_hits(ids, access.hit_slots, source.owner_of, rows_by_owner)

@@ -37,6 +37,7 @@ def branch(source: TrainerInput, cache: Cache, first: int, horizon: int, decisio
         replacement_rows=np.zeros(minibatches, np.int64),
         rows_by_owner=window.owner_rows.copy(),
         fill_by_owner=np.zeros(window.owner_rows.shape[1], np.int64),
+        sampled=np.arange(1, minibatches + 1),
         capacity_rows=0,
     )
     for minibatch in range(minibatches):
@@ -83,5 +84,6 @@ def part_of_counts(fetch_counts: FetchCounts, first: int, minibatches: int) -> F
         replacement_rows=fetch_counts.replacement_rows[span],
         rows_by_owner=fetch_counts.rows_by_owner[span],
         fill_by_owner=np.zeros_like(fetch_counts.fill_by_owner),
+        sampled=fetch_counts.sampled[span] - first,
         capacity_rows=0,
     )

@@ -25,7 +25,8 @@ from sim.counts.policy_runs import Decided
 from sim.engine.engine import CompiledEngine
 from sim.engine.environment import EngineEnvironment
 from sim.engine.reference import ReferenceEngine
-from sim.engine.tasks import AGENT, FETCH, ON_BEGIN, ON_END, ON_REQUEST, PREPARE, STEP, TRAIN
+from sim.engine.tasks import AGENT, FETCH, NEVER, ON_BEGIN, ON_END, ON_REQUEST, PREPARE, STEP, TRAIN
+from sim.simulation.turns import Turns
 from sim.workload.load import TrainerInput
 
 Process = Generator[simpy.Event, Any, None]
@@ -109,7 +110,7 @@ class Trainer:
 
     def _prepare(self) -> Process:
         engine, fetch_counts, rank = self._engine, self._served, self._in.rank
-        tasks, rows = self._work.preparing(self._request_s, fetch_counts)
+        all_turns = Turns(*self._work.preparing(self._request_s, fetch_counts), fetch_counts.sampled)
         if fetch_counts.capacity_rows:
             filling = np.zeros((1, 1), STEP)
             filling["kind"], filling["before_s"] = FETCH, self._request_s
@@ -118,30 +119,58 @@ class Trainer:
         for epoch, span in enumerate(self._spans):
             yield self._epoch_may_start[epoch]
             if self._decided is None:
-                yield engine.run(rank, PREPARE, tasks[span], rows[span], needs_token=True, releases=ON_END)
-                times = engine.times(rank, PREPARE)
-                prepared = self.prepared[span]
-                prepared[:, 0], prepared[:, 1:4] = times["began_s"], times["ended_s"][:, FETCH_STEP - 1 :]
-                prepared[:, 4] = times["overlapped_s"][:, FETCH_STEP]
+                for turns in all_turns.together(span):
+                    yield from self._prepare_ahead(all_turns, turns)
             else:
                 for minibatch in range(span.start, span.stop):
-                    now = slice(minibatch, minibatch + 1)
-                    yield from self._prepare_decided(self._decided, minibatch, tasks[now], rows[now])
+                    yield from self._prepare_decided(self._decided, all_turns, minibatch)
 
-    def _prepare_decided(self, decided: Decided, minibatch: int, task: NDArray, rows: NDArray) -> Process:
+    def _prepare_ahead(self, all_turns: Turns, turns: slice) -> Process:
+        """Prepare minibatches of which it is known what they fetch."""
+        engine, rank = self._engine, self._in.rank
+        if len(all_turns.to_sample(turns.start)) > 1:
+            began_s, sampled_s = yield from self._sample(all_turns, turns.start)
+            yield from self._fetch(all_turns, turns.start, began_s, sampled_s, ON_END)
+            return
+        tasks, rows = all_turns.in_order(turns)
+        yield engine.run(rank, PREPARE, tasks, rows, needs_token=True, releases=ON_END)
+        times, prepared = engine.times(rank, PREPARE), self.prepared[turns]
+        prepared[:, 0], prepared[:, 1:4] = times["began_s"], times["ended_s"][:, FETCH_STEP - 1 :]
+        prepared[:, 4] = times["overlapped_s"][:, FETCH_STEP]
+
+    def _prepare_decided(self, decided: Decided, all_turns: Turns, minibatch: int) -> Process:
         """Prepare a minibatch of which the policy's decision says what is fetched once it has been sampled."""
-        engine, rank, fetch = self._engine, self._in.rank, FETCH_STEP
-        yield engine.run(rank, PREPARE, task[:, :fetch], rows[:, :fetch], needs_token=True)
-        [sampling] = engine.times(rank, PREPARE)
-        began_s, sampled_s = sampling["began_s"], sampling["ended_s"][fetch - 1]
-        replay_minibatch(self._served, self._in, decided.cache, minibatch, decided.driver.take(minibatch))
-        rows[0, fetch] = self._served.rows_by_owner[minibatch]
-        task["overlapped_s"][0, fetch] += self._work.hit_s * self._served.hit_rows[minibatch]
-        yield engine.run(rank, PREPARE, task[:, fetch:], rows[:, fetch:])
+        counts, fetch = self._served, FETCH_STEP
+        decided.cache.look_ahead(self._in.stream)
+        counts.sampled[minibatch] = max(minibatch + 1, decided.cache.foreseen)
+        began_s, sampled_s = yield from self._sample(all_turns, minibatch)
+        replay_minibatch(counts, self._in, decided.cache, minibatch, decided.driver.take(minibatch))
+        all_turns.rows[minibatch, fetch] = counts.rows_by_owner[minibatch]
+        all_turns.tasks["overlapped_s"][minibatch, fetch] += self._work.hit_s * counts.hit_rows[minibatch]
+        yield from self._fetch(all_turns, minibatch, began_s, sampled_s, NEVER)
+        yield from self._ask(decided, minibatch)
+        self._engine.give(self._in.rank, TRAIN)
+
+    def _sample(self, all_turns: Turns, turn: int) -> Generator[simpy.Event, Any, tuple[float, float]]:
+        """Begin a turn, with a token, and sample what is sampled in it. Returns when that began and ended."""
+        engine, rank, every = self._engine, self._in.rank, all_turns.to_sample(turn)
+        tasks, rows = all_turns.tasks[every.start : every.stop], all_turns.rows[every.start : every.stop]
+        if not every:
+            tasks, rows = np.zeros((1, FETCH_STEP), STEP), np.zeros((1, FETCH_STEP, rows.shape[2]))
+        yield engine.run(rank, PREPARE, tasks[:1, :FETCH_STEP], rows[:1, :FETCH_STEP], needs_token=True)
+        began_s = float(engine.times(rank, PREPARE)["began_s"][0])
+        for first in range(1, len(tasks), self._per_epoch):
+            some = slice(first, first + self._per_epoch)  # an engine has room for so many
+            yield engine.run(rank, PREPARE, tasks[some, :FETCH_STEP], rows[some, :FETCH_STEP])
+        return began_s, float(engine.times(rank, PREPARE)["ended_s"][-1, FETCH_STEP - 1])
+
+    def _fetch(self, all_turns: Turns, minibatch: int, began_s: float, sampled_s: float, releases: int) -> Process:
+        """Fetch a minibatch that has been sampled, in the turn that began at `began_s`."""
+        engine, rank, now, fetch = self._engine, self._in.rank, slice(minibatch, minibatch + 1), FETCH_STEP
+        tasks, rows = all_turns.tasks[now, fetch:], all_turns.rows[now, fetch:]
+        yield engine.run(rank, PREPARE, tasks, rows, releases=releases)
         [fetching] = engine.times(rank, PREPARE)
         self.prepared[minibatch] = began_s, sampled_s, *fetching["ended_s"][:2], fetching["overlapped_s"][0]
-        yield from self._ask(decided, minibatch)
-        engine.give(rank, TRAIN)
 
     def _train(self) -> Process:
         engine, rank, decided = self._engine, self._in.rank, self._decided

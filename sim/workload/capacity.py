@@ -10,8 +10,12 @@ from traces.errors import InputError
 
 UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
-EDGE_BYTES, NODE_BYTES = 24, 8
-"""Memory of a sampled block: an edge's source, destination and id, and a node's id, int64 each."""
+EDGE_BYTES, NODE_BYTES = 40, 8
+"""Of a sampled block in memory, int64 each: the id of an edge, its ends, and its source and number once more where DGL
+also keeps edges by target; the id of a node, and as much for where a target's edges begin."""
+
+INPUT_BYTES = 12
+"""What a buffer keeps of an input node until it is fetched: its dense id, int32, and its place, int64."""
 
 
 def capacity_rows(text: str, universe: Universe, feature_bytes: int) -> int:
@@ -58,14 +62,16 @@ def _number_and_unit(text: str) -> tuple[float, str]:
 
 
 def largest_block_bytes(batch_size: int, fanout: tuple[int, ...]) -> int | None:
-    """The largest memory of one minibatch's sampled blocks, in bytes; None for a fanout of all neighbours.
+    """The largest memory of one minibatch until it is fetched, in bytes: its sampled blocks, and the ids of its input
+    nodes. None for a fanout of all neighbours.
 
     `fanout` is in DGL's order: the last entry is the hop of the seeds.
     """
     if min(fanout) < 0:
         return None
-    nodes, edges = batch_size, 0
+    targets, size = batch_size, 0
     for neighbours in reversed(fanout):
-        edges += nodes * neighbours
-        nodes += nodes * neighbours
-    return EDGE_BYTES * edges + NODE_BYTES * nodes
+        edges = targets * neighbours
+        size += EDGE_BYTES * edges + NODE_BYTES * (3 * targets + edges + 1)  # a block's targets are among its sources
+        targets += edges
+    return size + INPUT_BYTES * targets

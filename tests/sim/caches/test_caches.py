@@ -15,7 +15,7 @@ from sim.workload.stream import Stream
 from traces.errors import InputError
 
 ROWS, CAPACITY = 300, 40
-BOUNDS = ("min", "lookahead", "static-opt")
+BOUNDS = ("min", "static-opt")
 
 
 @pytest.fixture
@@ -183,7 +183,8 @@ def test_compulsory_fetches_every_row_once(trace):
 @pytest.mark.parametrize("beyond", ["vip", "frequency"])
 def test_looking_ahead_over_the_whole_run_is_min_and_further_is_better(beyond, trace):
     near, far, whole = (
-        run(make_cache(f"lookahead:{h},beyond={beyond}", setup(150, trace)), trace)[1] for h in (1, 4, 1000)
+        run(make_cache(f"lookahead:{h},beyond={beyond},epochs=across", setup(150, trace)), trace)[1]
+        for h in (1, 4, 1000)
     )
     assert near > far > whole
     assert whole == run(make_cache("min", setup(150, trace)), trace)[1]
@@ -191,7 +192,7 @@ def test_looking_ahead_over_the_whole_run_is_min_and_further_is_better(beyond, t
 
 @pytest.mark.parametrize("init", ["degree", "degree-global", "random"])
 def test_looking_ahead_starts_empty_whatever_init_says(init, trace):
-    fetched = run(make_cache("lookahead:1000", setup(150, trace, init=init)), trace)[1]
+    fetched = run(make_cache("lookahead:1000,epochs=across", setup(150, trace, init=init)), trace)[1]
     assert fetched == run(make_cache("min", setup(150, trace, init=init)), trace)[1]
 
 
@@ -211,7 +212,7 @@ def test_a_horizon_of_bytes_is_as_many_minibatches_as_fit(trace):
 def test_rows_are_kept_by_belady_inside_the_horizon(trace):
     """By the definition: after each minibatch, of the rows at hand those whose next known use is soonest."""
     capacity, horizon, held = 150, 3, set()
-    cache = make_cache(f"lookahead:{horizon}", setup(capacity, trace))
+    cache = make_cache(f"lookahead:{horizon},epochs=across", setup(capacity, trace))
     for m in range(trace.minibatches):
         cache.look_ahead(trace)
         cache.access(trace.minibatch(m))
@@ -228,13 +229,45 @@ def test_rows_are_kept_by_belady_inside_the_horizon(trace):
 def test_looking_ahead_uses_nothing_beyond_the_horizon(trace):
     shown = trace.offsets[20]
     cut = Stream(trace.universe, trace.ids[:shown], trace.offsets[:21], trace.remote_rows[:20], trace.halo_rows[:20])
-    whole, blind = (make_cache("lookahead:5", setup(CAPACITY, t, init="degree")) for t in (trace, cut))
+    spec = "lookahead:5,epochs=across"
+    whole, blind = (make_cache(spec, setup(CAPACITY, t, init="degree")) for t in (trace, cut))
     for m in range(15):
         whole.look_ahead(trace)
         blind.look_ahead(cut)
         first, second = whole.access(trace.minibatch(m)), blind.access(trace.minibatch(m))
         assert first.inserted_ids.tolist() == second.inserted_ids.tolist()
         np.testing.assert_array_equal(whole.contents(), blind.contents())
+
+
+@pytest.mark.parametrize("beyond", ["vip", "frequency"])
+def test_what_was_foreseen_of_an_epoch_that_is_broken_off_is_forgotten(beyond, trace):
+    """From then on it does what one does that was told nothing, and slots stay as they are."""
+    cache = make_cache(f"lookahead:5,beyond={beyond},epochs=across", setup(150, trace))
+    for m in range(7):
+        cache.look_ahead(trace)
+        cache.access(trace.minibatch(m))
+    held = cache.contents()
+    cache.forget()
+    assert cache.foreseen == 7
+    np.testing.assert_array_equal(cache.contents(), held)
+    cache.horizon = 0
+    places = cache.places if beyond == "vip" else np.bincount(trace.ids[: trace.offsets[7]], minlength=ROWS) * -1
+    for m in range(20, 23):
+        ids = trace.minibatch(m)
+        hit = np.isin(ids, held)
+        np.testing.assert_array_equal(cache.access(ids).hit_slots >= 0, hit)
+        if beyond == "frequency":
+            places[ids] -= 1
+        at_hand, now = np.union1d(held[held >= 0], ids), cache.contents()
+        now = now[now >= 0]
+        assert sorted(places[now]) == sorted(places[at_hand])[: len(now)]
+        assert len(now) == min(len(at_hand), 150)
+        held = cache.contents()
+
+
+def test_no_live_run_knows_the_order_of_the_next_epoch(trace):
+    with pytest.raises(InputError, match="epochs=across: no live loader"):
+        make_cache("lookahead:4,epochs=across", setup(2, trace, future=False))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sim.calibration.measured_run import own_sampling_s
 from traces.errors import InputError
 
 TIMES = {"sample_s": 0.004, "local_gather_s": 0.001, "backward_s": 0.010, "allreduce_s": 0.002, "update_s": 0.001}
@@ -79,11 +80,19 @@ def test_a_run_with_buffers_tells_what_these_cost(write_trace, minibatch):
     for one in inputs:
         fetched = one.owner_rows.copy()
         fetched[:, 1 - one.partition] -= held
-        fetch_counts.append(FetchCounts(held, held * 0, fetched, np.zeros(2, np.int64), 100))
+        fetch_counts.append(FetchCounts(held, held * 0, fetched, np.zeros(2, np.int64), np.arange(1, 41), 100))
     fitted = fit(inputs, trace.header, "hand", "sha", fetch_counts)
     assert fitted.cost.regression["gather_s_per_row"] == pytest.approx(1e-5, rel=0.02)
     assert fitted.cost.regression["gather_s"] == pytest.approx(0.0, abs=2e-6)
     assert fitted.cost.buffer_s_per_row == pytest.approx(2e-6, rel=0.02)
+
+
+def test_what_was_sampled_in_one_turn_is_shared_by_edges() -> None:
+    """Two epochs of three minibatches: three and one are sampled at once, then one a turn, and none in the last."""
+    sample_s, edges = np.array([12.0, 0.0, 0.0, 5.0, 7.0, 0.0]), np.array([2, 1, 3, 4, 1, 6])
+    own_s = own_sampling_s(sample_s, edges, np.array([3, 3, 3, 5, 6, 6]))
+    assert own_s.tolist() == [4.0, 2.0, 6.0, 4.0, 1.0, 7.0]
+    assert own_sampling_s(sample_s, edges, np.arange(1, 7)) is sample_s
 
 
 def test_what_threads_take_to_turn_to_their_work_is_told_from_waiting(write_trace, minibatch):
@@ -171,7 +180,7 @@ def test_work_by_law_spreads_the_same_way_every_time_and_buffers_take_time(write
     buffered = make_service_demand(inputs, trace.header, plain, "another", buffered=True)[0]
     assert buffered.label_s - even.label_s == pytest.approx(2e-6 * inputs[0].stream.remote_rows)
     hits = np.arange(40)
-    fetch_counts = FetchCounts(hits, hits * 0, inputs[0].owner_rows, np.zeros(2, np.int64), 100)
+    fetch_counts = FetchCounts(hits, hits * 0, inputs[0].owner_rows, np.zeros(2, np.int64), hits + 1, 100)
     longer_s = (
         buffered.preparing(0.0, fetch_counts)[0]["overlapped_s"][:, FETCH_STEP]
         - even.preparing(0.0, fetch_counts)[0]["overlapped_s"][:, FETCH_STEP]

@@ -28,7 +28,10 @@ NODES = 40
 """Nodes of a partition."""
 
 POLICIES = ("none", "pipeline", "never", "always", "every:6", "random:0.5", "climb", "benefit", "bandit")
-CACHES = ("score", "score-public", "frequency", "window", "static", "vip-sampled", "lru", "sieve", "min", "infinite")
+CACHES = (
+    "score", "score-public", "frequency", "window", "static", "vip-sampled", "lru", "sieve", "min", "infinite",
+    "lookahead:2", "lookahead:3,epochs=across",
+)  # fmt: skip
 PARTS = ("sample_s", "local_gather_s", "label_s", "forward_s", "backward_s", "allreduce_s", "update_s", "copy_s")
 
 

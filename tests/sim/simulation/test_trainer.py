@@ -101,6 +101,29 @@ def test_pipeline_prepares_during_the_computation_but_not_across_epochs(run, two
     assert milliseconds(simulated, "prepare_start_s") == [[0.0, 8.0, 21.0, 47.0, 55.0, 68.0]] * 2
 
 
+@pytest.mark.parametrize(
+    ("cache", "depth", "sampled", "stalled", "begun"),
+    [
+        ("lookahead:0", 1, [5, 5, 5, 5, 5, 5], [9, 0, 0, 8, 0, 0], [1, 9, 22, 48, 56, 69]),
+        ("lookahead:1", 1, [10, 5, 0, 10, 5, 0], [14, 0, 0, 13, 0, 0], [1, 14, 27, 53, 66, 79]),
+        ("lookahead:2", 1, [15, 0, 0, 15, 0, 0], [19, 0, 0, 18, 0, 0], [1, 19, 32, 58, 76, 89]),
+        ("lookahead:9", 1, [15, 0, 0, 15, 0, 0], [19, 0, 0, 18, 0, 0], [1, 19, 32, 58, 76, 89]),
+        ("lookahead:2", 0, [15, 0, 0, 15, 0, 0], [19, 3, 3, 18, 3, 3], [1, 32, 48, 64, 95, 111]),
+        ("lookahead:2,epochs=across", 1, [15, 5, 5, 5, 0, 0], [19, 0, 0, 8, 0, 0], [1, 19, 32, 58, 66, 79]),
+        ("lookahead:4,epochs=across", 1, [25, 5, 0, 0, 0, 0], [29, 0, 0, 3, 0, 0], [1, 29, 42, 68, 71, 84]),
+    ],
+)
+def test_sampling_ahead_takes_its_time_earlier_and_not_less(run, two_epochs, cache, depth, sampled, stalled, begun):
+    """1 ms to fill nothing. Before the first fetch all minibatches of the horizon are sampled, 5 ms each, then one a
+    turn. A turn also takes 2 ms to gather and 1 ms for labels, a step 13 ms beside its stall."""
+    simulated = run(two_epochs, resolve("never"), cache=cache, buffer="1", depth=depth)
+    assert milliseconds(simulated, "sample_s") == [sampled] * 2
+    assert milliseconds(simulated, "stall_s") == [stalled] * 2
+    assert milliseconds(simulated, "prepare_start_s") == [begun] * 2
+    assert milliseconds(simulated, "fetch_s") == [[2.0] * 6] * 2
+    assert milliseconds(simulated, "step_s") == [[13.0 + one for one in stalled]] * 2
+
+
 class Slow:
     """Always replaces, after thinking."""
 
