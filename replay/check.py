@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -24,17 +25,33 @@ class VerifyingStore:
         self._store, self._tensors = store, tensors
         self.fill_s = store.fill_s
         self.checked_rows = 0
+        # DGL's own pull draws from the generator of its thread, as sampling does: checking must change no sample
+        self._apart = ThreadPoolExecutor(1, "check")
 
     def fetch(self, input_nodes: torch.Tensor) -> tuple[Rows, FetchTimes]:
         """The store's rows. Raises `WrongRow`."""
         rows, times = self._store.fetch(input_nodes)
         for name, tensor in self._tensors.items():
-            differs = (_bytes(rows[name]) != _bytes(tensor[input_nodes])).any(1)
+            direct = self._apart.submit(tensor.__getitem__, input_nodes).result()
+            differs = (_bytes(rows[name]) != _bytes(direct)).any(1)
             if differs.any():
                 node = int(input_nodes[differs][0])
                 raise WrongRow(f"feature {name!r} of node {node} (partition-global id) is not its owner's row")
         self.checked_rows += len(input_nodes)
         return rows, times
+
+    @property
+    def looks_further(self) -> bool:
+        """As the store."""
+        return self._store.looks_further
+
+    def foresee(self, input_nodes: torch.Tensor, sampled_bytes: int) -> None:
+        """As the store."""
+        self._store.foresee(input_nodes, sampled_bytes)
+
+    def begin_epoch(self) -> None:
+        """As the store."""
+        self._store.begin_epoch()
 
     def stepped(self, stall_s: float, step_s: float) -> None:
         """As the store."""

@@ -131,7 +131,7 @@ def make_store(
     policy: Policy,
     slow: bool,
     per_epoch: int,
-    ended: Callable[[int, PolicyDriver], None] = lambda epoch, driver: None,
+    ended: Callable[[int, BufferedStore], None] = lambda epoch, store: None,
     store: PackedStore | None = None,
 ) -> BufferedStore:
     """The buffered features of trainer `rank`, with cache, driver and facts made as in the simulator.

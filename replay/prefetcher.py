@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter
@@ -14,20 +16,22 @@ import dgl
 import numpy as np
 import torch
 from dgl.distributed.kvstore import get_kvstore
+from numpy.typing import NDArray
 
 from agents.registry import ModelOptions, PolicyPlan
 from replay.buffered import BufferedStore
 from replay.check import WrongRow
-from replay.decisions import DecisionLog, fill_file
+from replay.decisions import EpochLog, fill_file
 from replay.loader import make_store
 from replay.packed import PACKED, PackedStore
 from sim.config import RunConfig, read_policy
 from sim.counts.policy_runs import plan_of_config
+from traces.capture.ahead import LooksNoFurther, sampled_ahead
 from traces.errors import InputError
 from traces.job.observe import unobserved
 from traces.job.partition_files import PartitionFiles
 from traces.job.run import JobRecording
-from traces.job.sampled import read_minibatch
+from traces.job.sampled import Sampled, read_minibatch
 from traces.job.source import Ready
 from traces.reader import Trace
 
@@ -74,6 +78,24 @@ class Replay:
         return bool(loader.shuffle and as_long and loader.batch_size == header.training.batch_size)
 
 
+@dataclass(eq=False)
+class _Sampled:
+    """A minibatch that was sampled: what DGL's loader returned, and what it says."""
+
+    item: Any
+    sampled: Sampled
+    packed: PackedStore
+
+    @cached_property
+    def ids(self) -> tuple[NDArray[np.int64], dict[str, slice]]:
+        """As `PackedStore.ids`."""
+        return self.packed.ids(self.sampled.inputs)
+
+    def blocks(self) -> Any:
+        """DGL's blocks, a layer each."""
+        return self.item[-1]
+
+
 class Prefetcher:
     """Prepares the minibatches of one loader in a thread: samples, and fetches the rows that the buffer lacks."""
 
@@ -103,7 +125,7 @@ class Prefetcher:
         )
         self._store: BufferedStore | None = None
         if replay.plan.buffered:
-            log = DecisionLog(ranks.fragments, ranks.rank, replay.epochs)
+            log = EpochLog(ranks.fragments, ranks.rank, replay.epochs)
             policy, slow = replay.plan.make(), replay.plan.calls_model
             nodes, config = replay.trace.nodes(partition), replay.config
             self._store = make_store(
@@ -113,6 +135,7 @@ class Prefetcher:
         self._epoch = -1
         self._taken = 0
         self._thread: _Ahead | None = None
+        self._sampled: Iterator[_Sampled] = iter(())
 
     def serves(self, key: str) -> bool:
         """Whether rows of this data are in the buffer."""
@@ -123,6 +146,8 @@ class Prefetcher:
         """Begin to prepare an epoch."""
         self.close()
         self._epoch, self._taken = self._epoch + 1, 0
+        source = self._store or LooksNoFurther()
+        self._sampled = sampled_ahead(self._sample(), source, lambda one: torch.from_numpy(one.ids[0]), _Sampled.blocks)
         if self._depth:
             self._thread = _Ahead(self, self._depth, self._seed_of_epoch())
 
@@ -153,17 +178,23 @@ class Prefetcher:
         self._taken += 1
         return ready
 
+    def _sample(self) -> Iterator[_Sampled]:
+        """The minibatches of an epoch, from DGL's loader."""
+        while True:
+            try:
+                with unobserved(self.loader):
+                    item = next(self.loader)
+            except StopIteration:
+                return
+            yield _Sampled(item, read_minibatch(item, self._only_type), self._packed)
+
     def prepare(self) -> Ready | None:
-        """Sample a minibatch and fetch its rows; None at the end of the epoch."""
+        """Sample what is sampled now, and fetch the rows of the next minibatch; None at the end of the epoch."""
         start = perf_counter()
-        try:
-            with unobserved(self.loader):
-                item = next(self.loader)
-        except StopIteration:
+        if (minibatch := next(self._sampled, None)) is None:
             return None
-        sampled = read_minibatch(item, self._only_type)
         sampled_at = perf_counter()
-        ids, slices = self._packed.ids(sampled.inputs)
+        (ids, slices), sampled = minibatch.ids, minibatch.sampled
         if self._store is None:
             packed = self._packed.empty(len(ids))
             times = self._packed.pull(ids, packed, None)
@@ -178,13 +209,13 @@ class Prefetcher:
                 if wrong:
                     raise WrongRow(f"{wrong} rows of {key!r} are not their owners'")
         return Ready(
-            item=item,
+            item=minibatch.item,
             sampled=sampled,
             rows=by_key,
             prepare_start_s=start,
-            sample_s=sampled_at - start,
+            sample_s=sampled_at - start - times.foresee_s,
             fetch_s=fetched_at - sampled_at - times.buffer_s - times.decide_s,
-            copy_s=perf_counter() - fetched_at + times.buffer_s,
+            copy_s=perf_counter() - fetched_at + times.buffer_s + times.foresee_s,
             fetch=times,
         )
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents.policy_driver import LoggedDecision
 from agents.registry import PolicyPlan
-from replay.decisions import fill_file, read_decisions
+from replay.decisions import fill_file, read_decisions, read_sampled_bytes
 from sim.config import RunConfig
 from sim.counts.policy_runs import make_trainer_cache
 from sim.runs.results import decision_table, epoch_times, minibatch_table, summarise
@@ -31,12 +31,14 @@ from traces.reader import Trace
 class Recorded:
     """What a live run left beside its trace: a value a trainer, but for `scores`, which are by evaluation.
 
-    `losses` has shape (trainers, minibatches), NaN where unknown.
+    `sampled_bytes` is the largest memory of minibatches that were sampled ahead, 0 without any. `losses` has shape
+    (trainers, minibatches), NaN where unknown.
     """
 
     losses: NDArray[np.float64]
     decisions: list[list[LoggedDecision]]
     fill_s: list[float]
+    sampled_bytes: list[int]
     scores: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -54,6 +56,7 @@ def read_recorded(fragments: Path, header: Header) -> Recorded:
         losses=losses.reshape(header.trainers, -1),
         decisions=[read_decisions(fragments, rank, header.epochs) if buffered else [] for rank in ranks],
         fill_s=[json.loads(fill_file(fragments, rank).read_text()) if buffered else 0.0 for rank in ranks],
+        sampled_bytes=[read_sampled_bytes(fragments, rank, header.epochs) if buffered else 0 for rank in ranks],
         scores=[json.loads(line) for line in scores.read_text().splitlines()] if scores.exists() else [],
     )
 
@@ -110,6 +113,8 @@ def tables_of(
     summary = {"policy": plan.name} | summarise(live, inputs, header)
     if config.universe == "remote":  # hits outside the halo have no rate over rows inside it
         summary["hit_rate_halo"] = None
+    if most_bytes := max(recorded.sampled_bytes):
+        summary["sampled_ahead_bytes"] = most_bytes
     last = recorded.losses[:, -header.minibatches_per_epoch :]
     summary["loss_last_epoch"] = None if np.isnan(last).all() else float(np.nanmean(last))
     summary |= {f"score_{split}": score for split, score in _last(recorded.scores).items()}

@@ -9,7 +9,7 @@ from agents.policy import Policy
 from agents.user_code import enter_folder
 from replay.agent_process import Address, RemotePolicy
 from replay.check import VerifyingStore
-from replay.decisions import DecisionLog, fill_file
+from replay.decisions import EpochLog, fill_file
 from replay.loader import make_store
 from sim.config import RunConfig
 from sim.counts.policy_runs import plan_of_config
@@ -31,7 +31,7 @@ def buffered(connection: Connection, arguments: dict[str, Any], per_epoch: int) 
     nodes = Nodes.load(nodes_file(fragments, connection.machine))
     tensors = {FEATURE: connection.graph.ndata[FEATURE]}
     policy, slow = _policy(config, arguments), arguments["agents"] is not None
-    log = DecisionLog(fragments, connection.rank, header.epochs)
+    log = EpochLog(fragments, connection.rank, header.epochs)
     store = make_store(tensors, nodes, header, connection.rank, config, policy, slow, per_epoch, log.end_epoch)
     fill_file(fragments, connection.rank).write_text(json.dumps(store.fill_s))
     return VerifyingStore(store, tensors) if arguments["check"] else store

@@ -18,7 +18,7 @@ TIMES = {
     "start_s": "when the trainer turned to this minibatch, on the run's common clock",
     "prepare_start_s": "when its preparation (sampling) began, on the same clock",
     "stall_s": "waiting for the prepared minibatch: all of sample, fetch and copy where nothing is pipelined",
-    "sample_s": "neighbour sampling",
+    "sample_s": "neighbour sampling; where minibatches are sampled ahead, all that was sampled in this one's turn",
     "fetch_s": "feature fetch, from the first request to the last row in place",
     "local_gather_s": "the part of fetch_s that gathered this machine's own rows, and those that a buffer held",
     "label_s": "fetching the labels of the seeds",

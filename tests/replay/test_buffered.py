@@ -1,6 +1,7 @@
 """What a buffered store pulls and hands out, over a feature store that notes what it is asked for."""
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from replay.dispatch import ask_at_once
 from sim.caches.cache import Setup
 from sim.caches.registry import make_cache
 from sim.workload.stream import Universe
+from traces.capture.ahead import sampled_ahead
 from traces.capture.fetch import FetchTimes
 
 Tell = Callable[[str], None]
@@ -40,7 +42,9 @@ class NotingStore:
         return FetchTimes()
 
 
-@pytest.mark.parametrize("cache", ["score-public:alpha=.5,period=2", "score:alpha=.5,period=2", "lru", "vip-demand"])
+@pytest.mark.parametrize(
+    "cache", ["score-public:alpha=.5,period=2", "score:alpha=.5,period=2", "lru", "vip-demand", "lookahead:3"]
+)
 def test_it_pulls_the_rows_that_it_counts_and_hands_out_the_owners(cache: str, monkeypatch) -> None:
     asked = NotingStore({"feat": np.random.default_rng(0).random((NODES, WIDTH)).astype(np.float32)})
     monkeypatch.setattr(replay.buffered, "DistStore", lambda tensors: asked)
@@ -55,6 +59,35 @@ def test_it_pulls_the_rows_that_it_counts_and_hands_out_the_owners(cache: str, m
         hits += times.hit_rows
     assert hits > 0
     assert (twice > 0) == cache.startswith("score-public")  # that fault of the published code is kept live
+
+
+def minibatches(random: np.random.Generator, count: int) -> list[tuple[torch.Tensor, list[Any]]]:
+    """Input nodes and no blocks, as a loader gives them."""
+    return [(torch.from_numpy(random.permutation(NODES)[: NODES // 2]), []) for _ in range(count)]
+
+
+def test_a_store_whose_cache_looks_ahead_is_told_of_minibatches_until_the_epoch_ends(monkeypatch) -> None:
+    """Hits are those of the cache with the stream in hand; what waits to be fetched is counted; an epoch that is
+    broken off leaves no knowledge behind."""
+    asked = NotingStore({"feat": np.random.default_rng(0).random((NODES, WIDTH)).astype(np.float32)})
+    monkeypatch.setattr(replay.buffered, "DistStore", lambda tensors: asked)
+    store, random, told = store_with("lookahead:3"), np.random.default_rng(1), []
+    monkeypatch.setattr(store, "foresee", lambda *args: (told.append(args), type(store).foresee(store, *args)))
+    epoch = minibatches(random, MINIBATCHES)
+    for number, (ids, _) in enumerate(sampled_ahead(epoch, store, itemgetter(0), itemgetter(1))):
+        assert [one for one, _ in told] == [one for one, _ in epoch[: number + 4]]
+        rows, _ = store.fetch(ids)
+        assert np.array_equal(rows["feat"].numpy(), asked.features[ids])
+    remote = [int((ids >= OWN).sum()) for ids, _ in epoch]
+    assert store.peak_sampled_bytes == max(12 * sum(remote[m + 1 : m + 4]) for m in range(MINIBATCHES))
+
+    broken, following = minibatches(random, 5), minibatches(random, 5)
+    ids, _ = next(sampled_ahead(broken, store, itemgetter(0), itemgetter(1)))
+    store.fetch(ids)
+    for number, (ids, _) in enumerate(sampled_ahead(following, store, itemgetter(0), itemgetter(1))):
+        assert ids is following[number][0]
+        rows, _ = store.fetch(ids)
+        assert np.array_equal(rows["feat"].numpy(), asked.features[ids])
 
 
 def store_with(cache: str) -> BufferedStore:

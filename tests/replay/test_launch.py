@@ -12,6 +12,7 @@ import pytest
 from replay.comparison import compare
 from replay.launch import trace_file
 from traces.capture.launch import fragments_of
+from traces.cluster.errors import ClusterError
 from traces.reader import Trace
 
 
@@ -59,12 +60,35 @@ def test_a_killed_run_can_be_recovered(graph_dir, part_config, tmp_path, run_cli
     assert compare(folder).differences == []
 
 
+DYING = """
+from sim.caches.lookahead import LookAhead
+
+class Dying(LookAhead):
+    def foresee(self, ids):
+        if self.foreseen == 2 * self.epoch + 7:
+            raise RuntimeError("the trainer's disk caught fire")
+        super().foresee(ids)
+"""
+
+
+def test_trainers_that_die_while_they_sample_ahead_leave_the_whole_epochs(live_run, tmp_path) -> None:
+    code, folder = tmp_path / "dying.py", tmp_path / "run"
+    code.write_text(DYING)
+    with pytest.raises(ClusterError, match="the trainer's disk caught fire"):
+        live_run(folder, "never", cache=f"{code}:Dying:4", buffer="30%", universe="remote", capture={"epochs": 4})
+    header = Trace(folder / "trace.parquet").header
+    assert header.epochs == 2
+    assert not header.complete
+    assert compare(folder, trust=True).differences == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dying.py", "run"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ([], "--graph is missing"),
         (["--graph", "GRAPH", "--cache", "min"], "min must know the future"),
-        (["--graph", "GRAPH", "--cache", "lookahead"], "lookahead must know the future"),
+        (["--graph", "GRAPH", "--cache", "lookahead:4,epochs=across"], "no live loader knows the next epoch's order"),
         (["--graph", "GRAPH", "--agent", "oracle:8"], "not for a live run"),
         (["--graph", "GRAPH", "--buffer", "200%"], "--buffer '200%'"),
         (["--graph", "GRAPH", "--agent", "pipeline", "--cache", "lru"], "has no buffer"),

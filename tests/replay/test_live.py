@@ -15,6 +15,7 @@ import pytest
 import replay as replay_package
 from replay.comparison import compare
 from sim.config import RunConfig
+from sim.workload.capacity import largest_block_bytes
 from traces.cluster.local import LocalCluster, run_local
 from traces.cluster.partition import partition
 from traces.graphs.graph import Graph
@@ -120,6 +121,33 @@ def test_a_buffer_changes_no_loss(with_and_without) -> None:
     assert buffered["hit_rows"].sum() > 0 == plain["hit_rows"].sum()
     assert buffered["remote_rows"].to_list() == plain["remote_rows"].to_list()
     assert buffered["loss"].to_list() == plain["loss"].to_list()
+
+
+@pytest.fixture(scope="module")
+def looking_ahead(live_run, tmp_path_factory):
+    """The same training that samples four minibatches ahead, every row checked."""
+    folder = tmp_path_factory.mktemp("ahead") / "run"
+    return live_run(folder, "never", cache="lookahead:4", buffer="30%", universe="remote", check=True)
+
+
+def test_sampling_ahead_changes_no_minibatch_and_no_loss(looking_ahead, with_and_without) -> None:
+    ahead, plain = (one.tables["minibatches"] for one in (looking_ahead, with_and_without[1]))
+    assert ahead["hit_rows"].sum() > 0
+    assert ahead["remote_rows"].to_list() == plain["remote_rows"].to_list()
+    assert ahead["loss"].to_list() == plain["loss"].to_list()
+
+
+def test_what_is_sampled_ahead_hits_as_its_simulation_does(looking_ahead) -> None:
+    compared = compare(looking_ahead.folder)
+    assert compared.differences == []
+    assert compared.live_hits > 0
+    assert compared.live_fetched_rows == compared.simulated_fetched_rows
+    assert json.loads((looking_ahead.folder / "summary.json").read_text())["wrong_rows"] == 0
+
+
+def test_what_is_sampled_ahead_takes_no_more_memory_than_its_bound(looking_ahead, with_and_without) -> None:
+    assert 0 < looking_ahead.summary["sampled_ahead_bytes"] <= 4 * largest_block_bytes(60, (4, 4))
+    assert "sampled_ahead_bytes" not in with_and_without[0].summary
 
 
 def test_minibatches_are_prepared_as_far_ahead_as_the_configuration_says(with_and_without) -> None:

@@ -61,18 +61,35 @@ def test_a_script_as_it_is(recorded_job, homogeneous, scripts, job_arguments, ow
     assert header.graph.kind == "synthetic"  # as the captured run said
 
 
-def test_two_lines_in_a_script(recorded_job, homogeneous, scripts, job_arguments, policy, tmp_path) -> None:
-    loop, folder = "    model = nn.parallel", tmp_path / "live"
-    files = f"policy={str(policy)!r}, trace={str(recorded_job)!r}, out={str(folder)!r}, check=True"
-    lines = f"    from replay.prefetch import prefetch\n    loader = prefetch(loader, graph, {files})\n"
-    text = (scripts / "node_classification.py").read_text()
+@pytest.fixture
+def with_two_lines(recorded_job, homogeneous, scripts, job_arguments, tmp_path):
+    """Runs the script with `prefetch` in it, under a configuration; gives what the trainers print of their losses."""
+    loop, text = "    model = nn.parallel", (scripts / "node_classification.py").read_text()
     assert text.count(loop) == 1
-    script = tmp_path / "train.py"
-    script.write_text(text.replace(loop, lines + loop))
-    words = {"words": [str(script), *job_arguments]}
-    cluster = LocalCluster(parts=2, timeout_s=600)
-    cluster.run(homogeneous, f"{scripts / 'plain.py'}:main", words, tmp_path / "logs")
+
+    def run(folder: Path, check: bool, **config: str) -> list[str]:
+        policy, script, logs = (folder.with_suffix(suffix) for suffix in (".json", ".py", ".logs"))
+        policy.write_text(RunConfig(trace="", trace_sha256="", **config).model_dump_json())
+        files = f"policy={str(policy)!r}, trace={str(recorded_job)!r}, out={str(folder)!r}, check={check}"
+        lines = f"    from replay.prefetch import prefetch\n    loader = prefetch(loader, graph, {files})\n"
+        script.write_text(text.replace(loop, lines + loop))
+        words = {"words": [str(script), *job_arguments]}
+        LocalCluster(parts=2, timeout_s=600).run(homogeneous, f"{scripts / 'plain.py'}:main", words, logs)
+        printed = [line for log in sorted(logs.iterdir()) for line in log.read_text().splitlines()]
+        return [line for line in printed if " loss " in line]
+
+    return run
+
+
+def test_two_lines_in_a_script(with_two_lines, tmp_path) -> None:
+    """It samples four minibatches ahead: the losses are those of the same script without, also with unequal trainers
+    and evaluation in between."""
+    folder = tmp_path / "ahead"
+    ahead = {"agent": "never", "cache": "lookahead:4,beyond=frequency", "buffer": "25%", "universe": "remote"}
+    losses = with_two_lines(folder, True, **ahead)
     assert_counts_equal(folder, 2 * 2 * 13)
+    assert len(losses) == 2 * 2
+    assert losses == with_two_lines(tmp_path / "plain", False, agent="pipeline")
 
 
 def test_the_prefix_in_somebodys_own_launcher(recorded_types, typed, scripts, job_arguments, tmp_path) -> None:

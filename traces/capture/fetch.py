@@ -20,6 +20,7 @@ from dgl.distributed import rpc
 from dgl.distributed.kvstore import PullRequest
 from numpy.typing import NDArray
 
+from traces.capture.ahead import LooksAhead, LooksNoFurther
 from traces.cluster.process import Connection
 from traces.job.lock import RPC
 
@@ -29,12 +30,14 @@ class FetchTimes:
     """The times of one fetch in seconds from its start, and the counts of a buffer (0 without one).
 
     `buffer_s` is the time of the buffer's look-up and of filling its slots, `decide_s` the time spent waiting for the
-    policy; neither counts as fetching.
+    policy; neither counts as fetching. `foresee_s` is the time of telling the buffer of minibatches that were sampled
+    ahead; it counts neither as fetching nor as sampling.
     """
 
     local_gather_s: float = 0.0
     buffer_s: float = 0.0
     decide_s: float = 0.0
+    foresee_s: float = 0.0
     owner_done_s: list[float] = field(default_factory=list)
     hit_rows: int = 0
     replacement_rows: int = 0
@@ -48,10 +51,11 @@ Arrays = dict[str, NDArray[Any]]
 """The same as arrays."""
 
 
-class FeatureSource(Protocol):
+class FeatureSource(LooksAhead, Protocol):
     """Where a trainer gets the features of its input nodes from.
 
-    `fetch` runs in the thread that prepares minibatches; the other methods are called by the training thread.
+    `fetch` and the methods of `LooksAhead` run in the thread that prepares minibatches; the other methods are called by
+    the training thread.
     """
 
     def fetch(self, input_nodes: torch.Tensor) -> tuple[Rows, FetchTimes]:
@@ -156,7 +160,7 @@ class Sharded:
                 times.owner_done_s[part] = perf_counter() - start
 
 
-class DistStore:
+class DistStore(LooksNoFurther):
     """Node features of a DistGraph, pulled from their owners: DistDGL without any buffer.
 
     `tensors` are DistTensors of node data by name, of any dtype that numpy knows; all lie on the same partitions.

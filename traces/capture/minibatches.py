@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
@@ -12,15 +13,19 @@ from typing import Any
 import dgl
 import torch
 
+from traces.capture.ahead import sampled_ahead
 from traces.capture.device import CPU, to_device
-from traces.capture.fetch import FeatureSource, FetchTimes, Rows
+from traces.capture.fetch import DistStore, FeatureSource, FetchTimes, Rows
 from traces.job.lock import lock_rpc
+
+LABELS = "labels"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """A minibatch ready to train with, and the times of preparing it; `prepare_start_s` is a reading of `perf_counter`.
 
+    Where minibatches are sampled ahead, `sample_s` is the time of all that was sampled in this one's turn.
     `features` have a row an input node, `labels` (None where no labels were asked for) a row a seed.
     """
 
@@ -55,7 +60,10 @@ class Minibatches:
         device: torch.device = CPU,
         to_block: Callable[[Any], Any] = lambda block: block,
     ) -> None:
-        self.loader, self.source, self.labels, self.depth, self.device = loader, source, labels, depth, device
+        self.loader, self.source, self.depth, self.device = loader, source, depth, device
+        # DGL's own pull chooses servers with the generator of the thread, out of which sampling draws too: then samples
+        # would depend on how many labels were pulled before
+        self.labels = None if labels is None else DistStore({LABELS: labels})
         self._to_block = to_block
         lock_rpc()  # a script may pull while the thread does
 
@@ -65,11 +73,11 @@ class Minibatches:
         return self._ahead(seed) if self.depth else self._prepare_all(seed)
 
     def prepare(self, start: float, input_nodes: torch.Tensor, seeds: torch.Tensor, blocks: list[Any]) -> Prepared:
-        """Fetch features and labels of a sampled minibatch, whose sampling began at `start`."""
+        """Fetch features and labels of a sampled minibatch, whose turn began at `start`."""
         sampled = perf_counter()
         features, fetch = self.source.fetch(input_nodes)
         fetched = perf_counter()
-        labels = None if self.labels is None else self.labels[seeds]
+        labels = None if self.labels is None else self.labels.fetch(seeds)[0][LABELS]
         labelled = perf_counter()
         if self.device != CPU:
             blocks = [self._to_block(block) for block in blocks]
@@ -81,10 +89,10 @@ class Minibatches:
             labels=labels,
             blocks=blocks,
             prepare_start_s=start,
-            sample_s=sampled - start,
+            sample_s=sampled - start - fetch.foresee_s,
             fetch_s=fetched - sampled - fetch.buffer_s - fetch.decide_s,
             label_s=labelled - fetched,
-            copy_s=perf_counter() - labelled + fetch.buffer_s,
+            copy_s=perf_counter() - labelled + fetch.buffer_s + fetch.foresee_s,
             fetch=fetch,
         )
 
@@ -92,7 +100,7 @@ class Minibatches:
         # DGL samples with a generator a thread, and that of a new thread has no seed. It adds the thread's number, so
         # runs with equal seeds sample alike where both prepare ahead, or neither does.
         dgl.seed(seed)
-        sampled = iter(self.loader)
+        sampled = sampled_ahead(self.loader, self.source, itemgetter(0), itemgetter(2))
         while True:
             start = perf_counter()
             if (minibatch := next(sampled, None)) is None:
