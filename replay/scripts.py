@@ -19,6 +19,7 @@ COMMANDS = {
     "rudder-capture": "traces.capture.__main__",
     "rudder-record": "traces.record",
     "rudder-info": "traces.info",
+    "rudder-sample": "traces.sample",
     "rudder-synthetic": "traces.synthetic",
     "rudder-run": "sim.run",
     "rudder-sweep": "sim.sweeps.command",

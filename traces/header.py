@@ -12,6 +12,10 @@ FORMAT_VERSION = 2
 """The version that is written. Version 1, which has no node types and no missing times, is read as well."""
 
 
+SAMPLED = "none: sampled offline"
+"""The clock of a run that never was: the trace's minibatches were sampled by `traces.sample`."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -119,7 +123,7 @@ class Header(_Frozen):
     `node_types` is empty for a graph of one type, whose rows have `graph.feature_bytes` bytes that training doesn't
     update. `trainer_partitions` gives each trainer's partition, where that doesn't follow from its rank.
     `trainer_minibatches` gives each trainer's minibatches an epoch, where they differ; `minibatches_per_epoch` is then
-    their maximum.
+    their maximum. `seed_hosts` gives the other hosts that own some of each trainer's training nodes, where known.
     """
 
     format_version: Literal[1, 2] = FORMAT_VERSION  # type: ignore[assignment]
@@ -132,6 +136,7 @@ class Header(_Frozen):
     node_types: tuple[NodeType, ...] = ()
     trainer_partitions: tuple[int, ...] = ()
     trainer_minibatches: tuple[int, ...] = ()
+    seed_hosts: tuple[tuple[int, ...], ...] = ()
     policy: str = Field(default="none", description="the policy that the captured run itself used")
     overhead: OverheadInfo | None = None
     complete: bool
@@ -142,7 +147,7 @@ class Header(_Frozen):
 
     @model_validator(mode="after")
     def _a_value_a_trainer(self) -> Header:
-        for name in ("trainer_partitions", "trainer_minibatches"):
+        for name in ("trainer_partitions", "trainer_minibatches", "seed_hosts"):
             if len(values := getattr(self, name)) not in (0, self.trainers):
                 raise ValueError(f"{name} has {len(values)} values for {self.trainers} trainers")
         if any(not 0 <= part < self.partition.parts for part in self.trainer_partitions):
@@ -175,12 +180,19 @@ class Header(_Frozen):
         return sum(one.remote_rows * (one.cached_bytes + one.written_bytes) for one in self.node_types) / rows
 
     @property
+    def sampled(self) -> bool:
+        """Whether the minibatches were sampled offline, so that there are no measured times."""
+        return self.clock == SAMPLED
+
+    @property
     def notice(self) -> str:
-        """The warning to print first, if the graph is synthetic or the run incomplete; else empty."""
+        """The warning to print first, if the graph is synthetic, or the run sampled or incomplete; else empty."""
         parts = []
         if self.graph.kind == "synthetic":
             note = self.graph.scale_note.removeprefix("synthetic, ") or self.graph.name
             parts.append(f"SYNTHETIC graph: {note}")
+        if self.sampled:
+            parts.append("SAMPLED offline: no run was captured")
         if not self.complete:
             parts.append(f"INCOMPLETE: the captured run ended after {self.epochs} whole epochs")
         return "; ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,7 +106,8 @@ def show(trace: Trace, console: Console) -> None:
         facts.add_row(
             "recording cost", f"{cost.step_share:+.2%} of the step ({error}), {cost.recorder_share:.3%} inside it"
         )
-    facts.add_row("captured", f"{header.date}, {', '.join(f'{n} {v}' for n, v in header.versions.items())}")
+    versions = ", ".join(f"{name} {number}" for name, number in header.versions.items())
+    facts.add_row(*(("sampled offline", versions) if header.sampled else ("captured", f"{header.date}, {versions}")))
     facts.add_row("command", header.command)
     console.print(facts)
     table = Table(title="a minibatch of each trainer (means)", title_justify="left")
@@ -124,8 +126,7 @@ def show(trace: Trace, console: Console) -> None:
             f"{one.distinct_rows:,}",
             f"{one.reuse_share:.1%}",
             f"{one.median_reuse_minibatches:g} minibatches",
-            f"{one.fetch_s * 1e3:.1f} ms",
-            f"{one.step_s * 1e3:.1f} ms",
+            *("" if math.isnan(seconds) else f"{seconds * 1e3:.1f} ms" for seconds in (one.fetch_s, one.step_s)),
         )
     console.print(table)
 

@@ -102,6 +102,8 @@ def write(trace: Trace, path: Path, trainers: int, epochs: int, scale: int, seed
     from traces.nodes import Nodes
     from traces.writer import TraceWriter, minibatch_table
 
+    if trace.header.sampled:
+        raise InputError(f"--like {trace.path}: was sampled offline, so it has no times to repeat; name a captured run")
     if trainers < 2:
         raise InputError(f"--trainers {trainers}: give at least 2, or nothing is remote")
     like = [rank % trace.header.trainers for rank in range(trainers)]

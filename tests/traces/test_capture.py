@@ -12,15 +12,17 @@ import polars as pl
 import pytest
 
 from traces.capture.launch import Capture, capture, fragments_of, recover
-from traces.capture.nodes import PartitionedGraph, inclusion_probability, remote_nodes
+from traces.capture.nodes import inclusion_probability, remote_nodes
 from traces.capture.options import parse_fanout
 from traces.cluster.errors import ClusterError
 from traces.cluster.local import LocalCluster
 from traces.cluster.partition import read_facts
 from traces.errors import InputError
 from traces.graphs.graph import Graph
+from traces.info import shape
 from traces.output import writing
 from traces.reader import Trace
+from traces.sampling.csc import PartitionedGraph
 
 DYING = Path(__file__).with_name("dying_worker.py")
 
@@ -108,9 +110,38 @@ def test_the_nodes_are_the_halo_of_the_partition(captured: Path, graph_dir: Path
         assert np.isin(requested, nodes.node_ids).mean() > 0.97
 
 
+def test_a_run_that_is_sampled_offline_is_the_captured_one_but_for_its_draws(
+    captured: Path, graph_dir: Path, part_config: Path, tmp_path: Path, run_cli
+) -> None:
+    """The same job: minibatches, remote nodes and probabilities are equal, what was drawn is so in distribution."""
+    out = tmp_path / "sampled.parquet"
+    given = ["--graph", str(graph_dir), "--parts", "2", "--partitions", str(part_config.parent), "--out", str(out)]
+    options = ["--fanout", "4,4", "--batch", "100", "--epochs", "2", "--arrays", str(tmp_path / "arrays")]
+    code, _, err = run_cli("traces.sample", *given, *options)
+    assert code == 0, err
+    drawn, real = Trace(out), Trace(captured)
+    assert (drawn.header.graph, drawn.header.partition) == (real.header.graph, real.header.partition)
+    assert drawn.header.minibatches_per_epoch == real.header.minibatches_per_epoch
+    for partition in range(2):
+        ours, theirs = drawn.nodes(partition), real.nodes(partition)
+        for name in ("node_ids", "degrees", "local_degrees", "vip"):
+            assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
+    ours, theirs = drawn.steps(), real.steps()
+    assert ours["seeds"].to_list() == theirs["seeds"].to_list()
+    for rank in range(2):
+        full = (pl.col("seeds") == 100) & (pl.col("rank") == rank)
+        for name in ("input_nodes", "local_nodes", "remote_rows", "sampled_edges"):
+            a, b = (table.filter(full)[name].to_numpy() for table in (ours, theirs))
+            error = np.sqrt((a.var() + b.var()) / len(a))
+            assert abs(a.mean() - b.mean()) < 4 * error, (rank, name)
+            assert error < 0.06 * b.mean(), (rank, name)
+        halo = [shape(trace, rank).halo_share for trace in (drawn, real)]
+        assert halo[0] == pytest.approx(halo[1], abs=0.03)
+
+
 def test_inclusion_probability_by_hand() -> None:
     """A path a -> b -> c and d -> c; one seed c of two, two hops of one neighbour each."""
-    graph = PartitionedGraph(
+    graph = PartitionedGraph.of_edges(
         src=np.array([0, 1, 3]), dst=np.array([1, 2, 2]), offsets=np.array([0, 2, 4]), train=np.array([2, 3])
     )
     vip = inclusion_probability(graph, np.array([2, 3]), 1, (1, 1))

@@ -15,11 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from traces.capture import clock
 from traces.capture.assemble import assemble, complete_epochs, overhead
-from traces.capture.nodes import PartitionedGraph, remote_nodes
+from traces.capture.nodes import remote_nodes
 from traces.capture.recorder import MODEL_FILE
 from traces.cluster.errors import ClusterError
 from traces.cluster.launcher import Cluster
@@ -28,9 +26,10 @@ from traces.cluster.partition import read_facts
 from traces.cores import usable_cores
 from traces.errors import InputError, Terminated
 from traces.graphs.graph import Graph
-from traces.header import ClusterInfo, GraphInfo, Header, OverheadInfo, PartitionInfo, TrainingInfo
+from traces.header import ClusterInfo, Header, OverheadInfo, PartitionInfo, TrainingInfo
 from traces.nodes import Nodes
 from traces.output import writing
+from traces.sampling.sources import graph_info, of_our_partition
 from traces.terminal import command_line
 
 HEADER_FILE = "header.json"
@@ -189,33 +188,14 @@ def _finish(
 
 
 def _nodes(plan: Capture, graph: Graph) -> Iterator[Nodes]:
-    facts = read_facts(plan.part_config)
-    new_of = np.empty(graph.num_nodes, np.int64)
-    new_of[facts.orig_nid()] = np.arange(graph.num_nodes)
-    partitioned = PartitionedGraph(
-        src=new_of[graph.src],
-        dst=new_of[graph.dst],
-        offsets=facts.offsets,
-        train=new_of[np.flatnonzero(graph.train_mask)],
-    )
+    partitioned = of_our_partition(graph, read_facts(plan.part_config))
     return remote_nodes(partitioned, plan.batch_size, plan.cluster.trainers_per_machine, plan.fanout)
 
 
 def _header(plan: Capture, graph: Graph) -> Header:
     facts, cluster = read_facts(plan.part_config), plan.cluster
     return Header(
-        graph=GraphInfo(
-            name=graph.name,
-            kind=graph.kind,
-            scale_note=graph.scale_note,
-            checksum=facts.graph_checksum,
-            nodes=graph.num_nodes,
-            edges=graph.num_edges,
-            feature_dim=graph.features.shape[1],
-            feature_dtype=str(graph.features.dtype),
-            feature_bytes=graph.features.shape[1] * graph.features.itemsize,
-            classes=graph.classes,
-        ),
+        graph=graph_info(graph, facts.graph_checksum),
         partition=PartitionInfo(
             parts=cluster.parts, method="metis", offsets=tuple(facts.offsets.tolist()), edge_cut=facts.edge_cut
         ),

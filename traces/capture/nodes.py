@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from traces.nodes import Nodes
+from traces.sampling.csc import PartitionedGraph, add_over_edges, count_into
 
 LISTED_FROM = 0.05
 """A node outside the halo is listed if a trainer is expected to request it at least so often an epoch."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PartitionedGraph:
-    """A graph under partition-global ids: edges `src` -> `dst` (int64), partition p owning offsets[p] to offsets[p+1].
-
-    `train` (int64) are the training nodes.
-    """
-
-    src: NDArray[np.int64]
-    dst: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    train: NDArray[np.int64]
 
 
 def inclusion_probability(
@@ -35,9 +22,8 @@ def inclusion_probability(
     The vertex inclusion probability of SALIENT++ (Kaler et al., MLSys 2023): hop by hop, with the probabilities of a
     node's neighbours taken as independent. `fanout` is in DGL's order, the last entry being the seeds' hop.
     """
-    nodes = int(graph.offsets[-1])
-    in_degrees = np.bincount(graph.dst, minlength=nodes)
-    reached = np.zeros(nodes)
+    in_degrees = np.diff(graph.indptr)
+    reached = np.zeros(graph.nodes)
     reached[seeds] = min(1.0, batch_size / max(len(seeds), 1))
     missed = 1.0 - reached
     for width in reversed(fanout):
@@ -46,7 +32,9 @@ def inclusion_probability(
         through = reached * share
         with np.errstate(divide="ignore"):
             log_missed = np.log1p(-through)
-        reached = -np.expm1(np.bincount(graph.src, weights=log_missed[graph.dst], minlength=nodes))
+        of_sources = np.zeros(graph.nodes)
+        add_over_edges(graph.indptr, graph.indices, log_missed, of_sources)
+        reached = -np.expm1(of_sources)
         missed *= 1.0 - reached
     return 1.0 - missed
 
@@ -56,13 +44,11 @@ def remote_nodes(graph: PartitionedGraph, batch_size: int, trainers: int, fanout
 
     The training nodes are shared out evenly to partitions, and a partition's to its `trainers`.
     """
-    nodes = int(graph.offsets[-1])
-    degrees = np.bincount(graph.src, minlength=nodes)
+    degrees = _occurrences(graph.indices, graph.nodes)
     # as `dgl.distributed.node_split` does: even shares in order of ids, so some seeds are another partition's
-    shares = np.array_split(np.sort(graph.train), len(graph.offsets) - 1)
-    owner_of_dst = np.searchsorted(graph.offsets, graph.dst, side="right") - 1
+    shares = np.array_split(graph.train, len(graph.offsets) - 1)
     for partition, (lower, upper) in enumerate(zip(graph.offsets[:-1], graph.offsets[1:], strict=True)):
-        local_degrees = np.bincount(graph.src[owner_of_dst == partition], minlength=nodes)
+        local_degrees = _occurrences(graph.indices[graph.indptr[lower] : graph.indptr[upper]], graph.nodes)
         seeds = shares[partition]
         # which of its host's seeds a trainer gets is random, so any seed is as likely in its next minibatch
         vip = inclusion_probability(graph, seeds, batch_size, fanout)
@@ -76,3 +62,9 @@ def remote_nodes(graph: PartitionedGraph, batch_size: int, trainers: int, fanout
             local_degrees[ids].astype(np.int32),
             vip[ids].astype(np.float32),
         )
+
+
+def _occurrences(ids: NDArray[np.int64], nodes: int) -> NDArray[np.int64]:
+    counts = np.zeros(nodes, np.int64)
+    count_into(ids, counts)
+    return counts
