@@ -34,6 +34,8 @@ python -m sim.run --trace traces/papers100m.parquet --agent ollama:llama3 --wind
 
 python -m sim.run --trace traces/debian.parquet --agent pipeline --depth 2 --link 1gbit --compute-speed 10
 
+python -m sim.run --trace sampled.parquet --like traces/debian.parquet --cache lru
+
 python -m sim.run --trace traces/debian.parquet --agent mine.py:Mine:threshold=.5 --cache my_package.my_module:MyCache
 """
 
@@ -82,6 +84,10 @@ def main(
     ] = None,
     cost: Annotated[
         Path | None, typer.Option(help="A cost model of sim.calibrate.", show_default="fitted to the trace", **CHANGED)
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(help="A captured run: things cost as there. For traces of traces.sample.", **CHANGED),
     ] = None,
     engine: Annotated[
         Literal["compiled", "simpy"],
@@ -151,12 +157,12 @@ def main(
         "engine": engine,
     }  # fmt: skip
     artist = Artist()
-    twin = Twin.open(trace, {options.get("universe", "halo")}, cost)
-    config, notice = twin.config(plan, **options), twin.header.notice
+    twin = Twin.open(trace, {options.get("universe", "halo")}, cost, like)
+    config, known = twin.config(plan, **options), twin.notices
     gc.freeze()
     gc.enable()
-    if notice:
-        screen.print(f"[bold yellow]{notice}[/]")
+    for one in known:
+        screen.print(f"[bold yellow]{one}[/]")
     policies = 4 if plan.buffered and decides(config) else 3
     minibatches = twin.header.trainers * twin.header.epochs * twin.header.minibatches_per_epoch
     with _progress(policies * minibatches, quiet) as on_progress:
@@ -167,10 +173,10 @@ def main(
     experiment.write(folder, artist.begin)
     check = experiment.runs["none"].check()
     if json:
-        found = {"run": config.id, "folder": folder, "notice": notice, "notices": run.notices}
+        found = {"run": config.id, "folder": folder, "notice": twin.header.notice, "notices": run.notices}
         print_json(found | {"usable_answers": run.row["usable_answers"], "rows": rows} | check)
     for one in run.notices:
-        if one != notice:
+        if one not in known:
             screen.print(f"[bold yellow]{one}[/]")
     _print(screen, rows, {} if run.decides else {run.plan.name: run.label})
     if breakdown:

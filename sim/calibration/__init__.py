@@ -1,3 +1,3 @@
 """The cost model, fitted to measured runs."""
 
-__all__ = ["fit", "joint_fit", "measured_run", "regression"]
+__all__ = ["covered", "fit", "joint_fit", "measured_run", "regression"]

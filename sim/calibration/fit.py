@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.calibration.covered import basis_of
 from sim.calibration.measured_run import MEASURED, MeasuredRun, handoff_latencies_s, prepared_at
 from sim.calibration.regression import fit_regression, line
 from sim.cost.model import PARTS, CostModel
@@ -122,7 +123,8 @@ def fit(
         cost = replace(
             cost, buffer_s_per_row=buffer_s / max(int(run.counted(lambda one: one.stream.remote_rows).sum()), 1)
         )
-    return Fitted(replace(cost, regression=regression), errors, doubts, run)
+    cost = replace(cost, regression=regression, basis=basis_of([run], errors))
+    return Fitted(cost, errors, doubts, run)
 
 
 def _bounded(ratio: float) -> float:

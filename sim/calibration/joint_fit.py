@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.calibration.covered import basis_of
 from sim.calibration.fit import BUFFER_S_PER_ROW, HANDOFF_LATENCY_S, STEP_OVERHEAD_S, Fitted
 from sim.calibration.measured_run import MEASURED
 from sim.calibration.regression import fit_regression
@@ -83,7 +84,7 @@ def joint_fit(fits: list[Fitted], weights: list[float] | None = None) -> tuple[C
             buffer_s_per_row=cost.buffer_s_per_row * ratios["compute"],
             straggler_delay_s=max(cost.straggler_delay_s + 0.7 * slow * step_s, 0.0),
         )
-    return cost, errors
+    return replace(cost, basis=basis_of(runs, errors)), errors
 
 
 def _log_ratio(real_s: NDArray[np.float64], made_s: NDArray[np.float64]) -> float:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from sim.cost.basis import Basis
 from traces.errors import InputError
+from traces.header import ClusterInfo, GraphInfo, TrainingInfo
 
 LINK_EFFICIENCY = 1448 / 1514
 """Payload over bytes on the wire: TCP with time stamps in Ethernet frames of 1514 bytes, which is what `tc` counts."""
@@ -55,7 +59,8 @@ class CostModel:
 
     Other runs follow `regression`: seconds by name, as in `sim.cost.service_demand.REGRESSION`. Their demand is
     log-normal around it, with `lognormal_sigma`. In every step one trainer, in turn, is late by `straggler_delay_s`,
-    as threads are that share cores. A model without a regression takes measured times as they are.
+    as threads are that share cores. A model without a regression takes measured times as they are. `basis` tells of the
+    runs that it was fitted on, for runs that nobody made (`sim.runs.unseen`).
     """
 
     request_s: float
@@ -74,6 +79,7 @@ class CostModel:
     contention_factors: dict[str, dict[str, float]] = field(default_factory=dict)
     regression: dict[str, float] = field(default_factory=dict)
     fitted_on: str = ""
+    basis: Basis | None = None
 
     def row_s(self, feature_bytes: float, link_bytes_per_s: float) -> float:
         """What one more row takes over a link that nothing else uses, request and response."""
@@ -100,10 +106,11 @@ def read_cost(path: Path) -> CostModel:
     try:
         document = json.loads(path.read_text())
         found: dict[str, Any] = {RENAMED.get(name, name): value for name, value in document["cost"].items()}
-        numbers = {one.name for one in fields(CostModel)} - {"contention_factors", "regression", "fitted_on"}
+        numbers = {one.name for one in fields(CostModel)} - {"contention_factors", "regression", "fitted_on", "basis"}
         for name, value in [(name, found[name]) for name in numbers] + list(found["regression"].items()):
             if not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise InputError(f"--cost {path}: {name} is {value!r}; it must be a number of at least 0")
+        found["basis"] = _basis(found.get("basis"))
         return CostModel(**found)
     except OSError as error:
         raise InputError(f"--cost {path}: can't be read ({error.strerror})") from None
@@ -113,9 +120,29 @@ def read_cost(path: Path) -> CostModel:
 
 def cost_sha256(cost: CostModel) -> str:
     """The SHA-256 of a cost model's parameters, in hexadecimal: what tells runs under it from runs under another."""
-    return hashlib.sha256(json.dumps(asdict(cost), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(as_json(cost), sort_keys=True).encode()).hexdigest()
+
+
+def _basis(found: dict[str, Any] | None) -> Basis | None:
+    """What `cost_document` wrote of it; None in files of earlier versions."""
+    if found is None:
+        return None
+    ranges = {name: (float(least), float(most)) for name, (least, most) in found["ranges"].items()}
+    headers = {"cluster": ClusterInfo, "training": TrainingInfo, "graph": GraphInfo}
+    return Basis(**found | {"ranges": ranges} | {name: kind(**found[name]) for name, kind in headers.items()})
 
 
 def cost_document(cost: CostModel, provenance: dict[str, Any]) -> str:
     """A cost model with where it comes from, as JSON."""
-    return json.dumps({"cost": asdict(cost)} | provenance, indent=2, sort_keys=True) + "\n"
+    return json.dumps({"cost": as_json(cost)} | provenance, indent=2, sort_keys=True) + "\n"
+
+
+def as_json(cost: CostModel) -> dict[str, Any]:
+    """A cost model in values that JSON knows."""
+    document = {one.name: getattr(cost, one.name) for one in fields(cost)}
+    if cost.basis is not None:
+        kept = {one.name: getattr(cost.basis, one.name) for one in fields(cost.basis)}
+        document["basis"] = {
+            name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in kept.items()
+        }
+    return document

@@ -88,15 +88,18 @@ def make_service_demand(
 ) -> list[ServiceDemand]:
     """The work of all trainers in the run of the trace with this checksum, with or without buffers.
 
-    Raises `InputError` for a trace without the times of its parts.
+    Raises `InputError` for a trace without the times of its parts, unless it was sampled and the cost model says all of
+    it.
     """
-    if unrecorded := sorted({name for one in inputs for name, seconds in one.times.items() if np.isnan(seconds).any()}):
+    predicted, share = is_predicted(cost, sha256), cost.contention_factors.get(sha256, dict.fromkeys(PARTS, 1.0))
+    sampled = header.sampled and predicted and cost.basis is not None
+    unrecorded = sorted({name for one in inputs for name, seconds in one.times.items() if np.isnan(seconds).any()})
+    if unrecorded and not sampled:
         raise InputError(
             f"the trace has no {', '.join(unrecorded)}: its rows can be counted, but no time can be simulated; "
             "traces/README.md says what a recorded job must show"
         )
     quick_s = [float(np.percentile(one.times["label_s"], 10)) for one in inputs]
-    predicted, share = is_predicted(cost, sha256), cost.contention_factors.get(sha256, dict.fromkeys(PARTS, 1.0))
     allreduce_s = allreduce_delay_s(inputs, cost, sha256)
     timed_buffer = header.policy not in UNBUFFERED  # copying and gathering were measured with a buffer
     looks_up = buffered and (predicted or not timed_buffer)
@@ -113,7 +116,9 @@ def make_service_demand(
                 "compute": (times["forward_s"] + times["backward_s"]) * share["compute"],
                 "update": times["update_s"] * share["update"],
             }
-        if not timed_buffer:
+        if sampled and cost.basis is not None:
+            parts["label"] = parts["label"] + cost.basis.copy_s_per_row * input_rows(one)
+        elif not timed_buffer:
             parts["label"] = parts["label"] + times["copy_s"]
         elif not predicted:
             parts["label"] = parts["label"] + times["copy_s"] * share["compute"]
@@ -158,11 +163,15 @@ def predicted_s(part: str, cost: CostModel, source: TrainerInput) -> NDArray[np.
 def seeds_elsewhere(quick_s: list[float], header: Header) -> NDArray[np.float64]:
     """A row of each other host that a trainer has seeds of, by what its quickest labels take: shape (trainers, hosts).
 
-    DistDGL's `node_split` gives trainers equal parts of the training nodes in the order of their ids, so that what a
-    host has too many of goes to the trainer before or after its own. So of two trainers beside each other one asks the
-    other's host: the one whose labels take longer.
+    A sampled trace says so itself. Otherwise: DistDGL's `node_split` gives trainers equal parts of the training nodes
+    in the order of their ids, so that what a host has too many of goes to the trainer before or after its own. So of
+    two trainers beside each other one asks the other's host: the one whose labels take longer.
     """
     rows = np.zeros((len(quick_s), header.partition.parts))
+    for rank, hosts in enumerate(header.seed_hosts):
+        rows[rank, list(hosts)] = 1.0
+    if header.seed_hosts:
+        return rows
     for before, after in itertools.pairwise(range(len(quick_s))):
         asks, asked = (before, after) if quick_s[before] > quick_s[after] else (after, before)
         own, other = header.partition_of(asks), header.partition_of(asked)

@@ -2,5 +2,5 @@
 
 __all__ = [
     "applied", "choose", "experiment", "former_names", "judging", "options", "results", "run", "timeline", "twin",
-    "whatif",
+    "unseen", "whatif",
 ]  # fmt: skip

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from sim.cost.model import as_json
 from sim.runs.choose import meaningless
 from sim.runs.results import write
 from sim.runs.run import Run
@@ -100,7 +101,7 @@ class Experiment:
         documents = {
             "config": run.config.model_dump(),
             "summary": {"notice": header.notice, "notices": run.notices, "runs": self.rows} | self.runs["none"].check(),
-            "cost": asdict(run.applied.cost),
+            "cost": as_json(run.applied.cost),
         }
         if len(timed.used):
             tables["utilisation"], documents["timeline"] = utilisation(timed, header), chrome_trace(timed, header)

@@ -104,11 +104,10 @@ class Run:
 
     @property
     def notices(self) -> list[str]:
-        """What a reader must know first: what is synthetic or incomplete, and a policy that did nothing."""
+        """What a reader must know first: what is synthetic, sampled, predicted or incomplete, and a policy that did
+        nothing."""
         asked = self.decides and self.plan.name != "never"
-        return [
-            text for text in (self.twin.header.notice, idle_notice(self.plan.name, self.row) if asked else "") if text
-        ]
+        return [text for text in (*self.twin.notices, idle_notice(self.plan.name, self.row) if asked else "") if text]
 
     def judge(self, horizon: int = 32, seconds: bool = False) -> pl.DataFrame:
         """Every decision that was applied, with both branches over so many minibatches (`sim.runs.judging.judge`)."""
@@ -127,7 +126,7 @@ class Run:
         """How the model does on the captured run itself: simulated over measured, less 1, for the mean epoch and the
         mean fetch. Empty where something else than the captured run, without any policy, was simulated."""
         twin = self.twin
-        if self.config.reset(["engine"]) != twin.config("none") or twin.header.policy != "none":
+        if self.config.reset(["engine"]) != twin.config("none") or twin.header.policy != "none" or twin.header.sampled:
             return {}
         epoch_s, measured_s = self.row["epoch_s_mean"], twin.measured_epochs["epoch_s"].to_numpy().mean()
         fetch_s = np.stack([one.times["fetch_s"] for one in self.applied.inputs]).mean()

@@ -16,7 +16,7 @@ from agents.registry import PolicyPlan, resolve
 from sim.calibration.fit import fit
 from sim.cluster.clusterfile import agent_latency
 from sim.config import TIME_FIELDS, RunConfig, make_config
-from sim.cost.model import CostModel, cost_sha256, read_cost
+from sim.cost.model import CostModel, cost_sha256
 from sim.counts.bound import Bound, bound_of_run
 from sim.counts.cache_replay import FetchCounts
 from sim.counts.policy_runs import count_ahead, decides, plan_of_config
@@ -24,6 +24,7 @@ from sim.runs.applied import Applied
 from sim.runs.choose import changed_options, plan_of, refuse_checksums_of_none, refuse_meaningless, with_cache_named
 from sim.runs.results import epoch_seconds
 from sim.runs.run import Run
+from sim.runs.unseen import given_cost, timed
 from sim.runs.whatif import read_owners, repartitioned, what_if
 from sim.workload.load import TrainerInput, load
 from sim.workload.stream import UniverseKind
@@ -58,6 +59,8 @@ class Twin:
     inputs: dict[UniverseKind, list[TrainerInput]]
     owners: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     cost_sha256: str = ""
+    predicted: str = ""
+    extrapolated: str = ""
     _applied: tuple[Any, Applied] | None = None
     _fetch_counts: tuple[Any, list[FetchCounts] | None] = (None, None)
     _baselines: dict[RunConfig, Run] = field(default_factory=dict)
@@ -69,27 +72,38 @@ class Twin:
         trace: Path | str,
         universes: Iterable[UniverseKind] = ("halo",),
         cost: CostModel | Path | str | None = None,
+        like: Path | str | None = None,
     ) -> Twin:
-        """Read a trace, and fit the cost model to it or take `cost`, a model or a file of `sim.calibrate`.
+        """Read a trace, and fit the cost model to it; or take `cost`, a model or a file of `sim.calibrate`; or fit it
+        to `like`, a captured run. A trace that was sampled offline needs one of these, and takes over cluster and model
+        of the run that the cost model was fitted on (`sim.runs.unseen`).
 
         Universes that are not named are read when they are needed. Raises `InputError` for bad input.
         """
         path = Path(trace)
+        given = given_cost(cost, like)
         sha256, opened = checksum(path), Trace(path)
         inputs = {universe: load(opened, universe) for universe in sorted(universes)}
         for one in (one for trainers in inputs.values() for one in trainers):
             _ = one.stream.universe.degree_rank, one.stream.universe.halo_rows  # found before processes part ways
-        if cost is None:
-            fitted = fit(next(iter(inputs.values())), opened.header, path.name, sha256)
-            return cls(path, sha256, opened.header, fitted.cost, inputs)
-        if not isinstance(cost, CostModel):
-            cost = read_cost(Path(cost))
-        return cls(path, sha256, opened.header, cost, inputs, cost_sha256=cost_sha256(cost))
+        header, model, predicted, extrapolated = opened.header, given, "", ""
+        if header.sampled:
+            header, model, predicted, extrapolated = timed(next(iter(inputs.values())), header, given)
+        elif model is None:
+            model = fit(next(iter(inputs.values())), header, path.name, sha256).cost
+        known = "" if given is None else cost_sha256(given)
+        return cls(path, sha256, header, model, inputs, {}, known, predicted, extrapolated)
 
     def __repr__(self) -> str:
         header = self.header
         shape = f"{header.trainers} trainers, {header.epochs} epochs of {header.minibatches_per_epoch} minibatches"
         return f"<Twin of {self.path.name}: {header.graph.name}, {header.graph.kind} graph; {shape}>"
+
+    @property
+    def notices(self) -> list[str]:
+        """What a reader must know first of any run: what is synthetic, incomplete, sampled, and how its times are
+        predicted."""
+        return [text for text in (self.header.notice, self.predicted, self.extrapolated) if text]
 
     @property
     def trace(self) -> Trace:
@@ -109,7 +123,8 @@ class Twin:
         epochs = min(epochs, self.header.epochs)
         header = self.header.model_copy(update={"epochs": epochs})
         inputs = {universe: _head(inputs, header) for universe, inputs in self.inputs.items()}
-        return Twin(self.path, self.sha256, header, self.cost, inputs, self.owners, self.cost_sha256)
+        more = self.cost_sha256, self.predicted, self.extrapolated
+        return Twin(self.path, self.sha256, header, self.cost, inputs, self.owners, *more)
 
     def config(
         self,

@@ -15,7 +15,7 @@ from sim.cluster.scenario import Scenario
 from sim.cluster.topology import links
 from sim.config import EngineKind, RunConfig
 from sim.cost.model import CostModel
-from sim.cost.service_demand import make_service_demand
+from sim.cost.service_demand import ServiceDemand, make_service_demand
 from sim.counts.cache_replay import FetchCounts, empty_counts
 from sim.counts.policy_runs import Decided, count_ahead, decided_caches, decides
 from sim.engine.engine import CompiledEngine
@@ -79,8 +79,7 @@ def simulate(
     edges = sum(int(one.sampled_edges.sum()) for one in inputs)
     sample_s_per_edge = sum(float(one.sample_s.sum()) for one in work) / max(edges, 1)
     engine = ENGINES[config.engine](env, engine_parameters(cluster, routes, cost, header, sample_s_per_edge, scenario))
-    captured_s = max(float((one.times["start_s"] + one.times["step_s"]).max()) for one in inputs)
-    bin_s = 2 * captured_s / bins if bins and captured_s else 1.0
+    bin_s = 2 * _length_s(inputs, header, work, row_s) / bins or 1.0 if bins else 1.0
     if bins:
         if not isinstance(engine, CompiledEngine):
             raise InputError("--engine simpy doesn't record how busy links and servers are: leave out --timeline")
@@ -130,4 +129,15 @@ def simulate(
         used_names=[("link", f"{source} to {target}") for source, target in routes.index]
         + [("servers", host) for host in header.cluster.hosts],
         bin_s=bin_s,
+    )
+
+
+def _length_s(inputs: list[TrainerInput], header: Header, work: list[ServiceDemand], row_s: float) -> float:
+    """How long the captured run took; of one that nobody made, all work and all rows of the longest trainer."""
+    if not header.sampled:
+        return max(float((one.times["start_s"] + one.times["step_s"]).max()) for one in inputs)
+    parts = ("sample_s", "gather_s", "label_s", "compute_s", "update_s", "allreduce_s")
+    return max(
+        sum(float(getattr(todo, part).sum()) for part in parts) + row_s * float(one.stream.remote_rows.sum())
+        for one, todo in zip(inputs, work, strict=True)
     )
