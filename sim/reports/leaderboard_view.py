@@ -14,6 +14,7 @@ from sim.caches.registry import may_ask_policy
 from sim.config import BUFFER_FIELDS
 from sim.runs.results import idle_notice
 from sim.sweeps import leaderboard
+from sim.sweeps.batches import SAMPLING
 from sim.sweeps.leaderboard import CONFIGURATION, SETTING
 
 FIRST = ("trace", "cache", "agent", "buffer", "universe", "init", "window", "mode", "link_bytes_per_s")
@@ -76,6 +77,33 @@ def idle_notices(board: pl.DataFrame) -> list[str]:
     return list(dict.fromkeys(notices))
 
 
+def shown_columns(board: pl.DataFrame) -> list[str]:
+    """Columns of configurations in the order in which they are shown: of traces that were all sampled offline, what was
+    asked for, and not the names."""
+    if not is_sampled(board):
+        return [*SHOWN]
+    return [*SAMPLING, *(name for name in SHOWN if name not in ("trace", "cost_sha256"))]
+
+
+def is_sampled(board: pl.DataFrame) -> bool:
+    """Whether all runs are over traces that were sampled offline."""
+    return set(SAMPLING) <= set(board.columns) and not board["batch"].null_count()
+
+
+def extrapolated_notices(board: pl.DataFrame) -> list[str]:
+    """One line where predicted times lie beyond what was captured."""
+    if "extrapolated" not in board.columns:
+        return []
+    traces = board.filter(pl.col("extrapolated").is_not_null()).unique("trace", keep="first", maintain_order=True)
+    beyond = traces.filter(pl.col("extrapolated") != "")
+    if beyond.is_empty():
+        return []
+    text = beyond["extrapolated"].sort()[0]
+    if beyond.height == 1:
+        return [f"{beyond['trace'][0]}: {text}"]
+    return [f"{beyond.height} of {traces.height} sampled traces, column extrapolated has all: {text}"]
+
+
 def varied_settings(board: pl.DataFrame) -> list[str]:
     """Fields of `leaderboard.SETTING` in which rows differ."""
     return [name for name in SETTING if name != "trace_sha256" and board[name].n_unique() > 1]
@@ -114,7 +142,7 @@ class LeaderboardView:
         board = leaderboard.leaderboard(table, by)
         selected = leaderboard.best_of(leaderboard.pareto(board, by) if pareto else board, groups, top)
         notices = sorted(set(table["notice"].drop_nulls()) - {""}) if "notice" in table.columns else []
-        notices = [*notices, *idle_notices(board)]
+        notices = [*notices, *extrapolated_notices(board), *idle_notices(board)]
         failed = table.filter(table["error"].is_not_null())
         return cls(folder, by, groups, board, selected, table.height, failed, notices)
 
@@ -127,7 +155,7 @@ class LeaderboardView:
         """What is shown, as text by column: columns in which all rows agree are left out."""
         if self.selected.is_empty():
             return []
-        varied = [name for name in SHOWN if self.selected[name].n_unique() > 1]
+        varied = [name for name in shown_columns(self.board) if self.selected[name].n_unique() > 1]
         known = {"decisions", *CREDIT} <= set(self.selected.columns)  # not in results of earlier versions
         credit = CREDIT if known and self.selected["decisions"].sum() else ()
         named = dict.fromkeys([*self.groups, *(varied or ["agent"]), *RESULTS, *credit, self.by])

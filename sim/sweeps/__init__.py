@@ -8,6 +8,7 @@ __all__ = [
     "leaderboard",
     "pool",
     "ray_workers",
+    "sampled",
     "search",
     "shared_twins",
     "store",

@@ -15,6 +15,9 @@ Batch = Sequence[RunConfig]
 Twins = Mapping[str, Twin]
 """Traces in memory, by checksum."""
 
+SAMPLING = ("parts", "trainers", "batch", "fanout")
+"""Columns of runs over sampled traces: machines, trainers a machine, seeds a minibatch, and neighbours a layer."""
+
 BATCH_RUNS = 16
 """Most runs of a batch; small batches keep all workers busy to the end."""
 
@@ -39,7 +42,25 @@ def run_batch(batch: Batch, twins: Twins) -> Iterator[dict[str, Any]]:
         row = {"run": config.id} | config.model_dump()
         try:
             twin = twins[config.trace_sha256]
-            row |= {"notice": twin.header.notice} | twin.simulate(config, ahead=True).row | {"error": None}
+            found = twin.simulate(config, ahead=True).row
+            row |= about(twin, found) | found | {"error": None}
         except Exception as error:  # whatever goes wrong in one run must not end the others
             row |= {"error": f"{type(error).__name__}: {error}"}
         yield row
+
+
+def about(twin: Twin, found: dict[str, Any]) -> dict[str, Any]:
+    """What a row says of its trace: what must be known of it, and of one that was sampled offline what was asked for
+    (`SAMPLING`), how far its times lie beyond what was captured, and what `found`, its result, fetched in an epoch."""
+    header = twin.header
+    if not header.sampled:
+        return {"notice": header.notice}
+    asked = {
+        "parts": header.partition.parts,
+        "trainers": header.cluster.trainers_per_host,
+        "batch": header.training.batch_size,
+        "fanout": ",".join(map(str, header.training.fanout)),
+    }
+    fetched = found["fetched_rows"] * header.fetched_row_bytes / header.epochs
+    said = {"notice": f"{header.notice}; {twin.predicted}", "extrapolated": twin.extrapolated}
+    return said | asked | {"epoch_fetched_bytes": fetched}

@@ -25,6 +25,9 @@ from traces.errors import InputError
 NOTHING_WRONG = "none"
 """No scenario."""
 
+SAMPLED = ("parts", "trainers", "batches", "fanouts")
+"""Lists that say what is sampled offline; each combination is a trace."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
@@ -41,6 +44,15 @@ class Grid:
     links: Sequence[str] = (AS_CAPTURED,)
     scenarios: Sequence[str] = (NOTHING_WRONG,)
     seeds: Sequence[int | str] = (0,)
+    parts: Sequence[int | str] = ()
+    trainers: Sequence[int | str] = ()
+    batches: Sequence[int | str] = ()
+    fanouts: Sequence[str] = ()
+
+    @property
+    def sampling(self) -> dict[str, Sequence[int | str]]:
+        """The lists that say what is sampled offline, as far as they are given."""
+        return {name: values for name in SAMPLED if (values := getattr(self, name))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +69,11 @@ class Plan:
     files: dict[str, Path] = field(default_factory=dict)
 
 
-def read_grid(path: Path | None, given: Mapping[str, Sequence[str]], trust: bool = False) -> Grid:
-    """The grid of a `sweep.toml`; what is given on the command line takes the place of the file's lists.
+def read_grid(
+    path: Path | None, given: Mapping[str, Sequence[str]], trust: bool = False, sampled: bool = False
+) -> Grid:
+    """The grid of a `sweep.toml`; what is given on the command line takes the place of the file's lists. Where runs are
+    `sampled` from a graph, no trace need be named.
 
     Raises `InputError` for a file that is none, for keys that there are not, for lists that are empty or missing, and
     without `trust` for a file that names code of a user's own.
@@ -78,16 +93,21 @@ def read_grid(path: Path | None, given: Mapping[str, Sequence[str]], trust: bool
     ]
     require_trust(f"--config {path}", code, trust)
     lists |= {name: values for name, values in given.items() if values}
-    if not lists.get("trace"):
+    if sampled:
+        lists.setdefault("trace", [])
+    elif not lists.get("trace"):
         raise InputError("--trace is missing: name one or more traces, such as traces/debian.parquet")
     for name, values in lists.items():
-        if not values:
+        if not values and not (sampled and name == "trace"):
             raise InputError(f"--config {path}: {name} is an empty list; leave it out for its default")
-    return Grid(**lists)
+    grid = Grid(**lists)
+    if grid.sampling and not sampled:
+        raise InputError(f"--{next(iter(grid.sampling))} needs --graph or --part-config: what is sampled")
+    return grid
 
 
-def expand(grid: Grid) -> Plan:
-    """All combinations as configurations.
+def expand(grid: Grid, cost_sha256: str = "") -> Plan:
+    """All combinations as configurations, all under the cost model with this checksum.
 
     A policy without a buffer has none of a buffer's options, a cache that replaces on its own asks no policy, and some
     caches choose by themselves what they hold at first: such combinations are counted once. Raises `InputError` for
@@ -119,7 +139,7 @@ def expand(grid: Grid) -> Plan:
             plan, reason = never, "caches that ask no policy"
         given = _config(
             trace=path.name, trace_sha256=sha256, agent=plan.name, link_bytes_per_s=rates[link],
-            scenario=wrong[scenario], **options,
+            scenario=wrong[scenario], cost_sha256=cost_sha256, **options,
         )  # fmt: skip
         config = given.reset(meaningless(plan, given)) if plan.buffered else given.without_buffer(plan.name)
         if expanded.configs.setdefault(config.id, config) is not config:

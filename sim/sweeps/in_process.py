@@ -12,7 +12,7 @@ import polars as pl
 from agents.user_code import spec_of
 from sim.runs.twin import Twin
 from sim.sweeps.batches import batches, run_batch
-from sim.sweeps.grid import Grid, expand
+from sim.sweeps.grid import SAMPLED, Grid, expand
 from sim.sweeps.leaderboard import compared
 from traces.errors import InputError
 
@@ -26,12 +26,13 @@ def sweep(
     """Simulate all combinations of lists over one or more traces. Returns a row for each run, compared with its
     baselines.
 
-    `lists` are those of `python -m sim.sweep` and `sim.sweeps.grid.Grid`, such as `caches=["score", "lru"]`; a policy
-    or cache of your own is named (`my_module:MyCache`) or given as its class. Columns are described at
-    `sim.sweeps.leaderboard.compared`. With `epochs`, only so many of each trace are simulated. Raises `InputError` for
-    names and values that there are not, for objects, and for a run that fails.
+    `lists` are those of `python -m sim.sweep` and `sim.sweeps.grid.Grid`, such as `caches=["score", "lru"]`, except for
+    those of sampled runs, which that command has a folder for; a policy or cache of your own is named
+    (`my_module:MyCache`) or given as its class. Columns are described at `sim.sweeps.leaderboard.compared`. With
+    `epochs`, only so many of each trace are simulated. Raises `InputError` for names and values that there are not, for
+    objects, and for a run that fails.
     """
-    known = [one.name for one in fields(Grid) if one.name != "trace"]
+    known = [one.name for one in fields(Grid) if one.name not in ("trace", *SAMPLED)]
     for name in lists:
         if name not in known:
             raise InputError(f"sweep has no list {name!r}; there are {', '.join(known)}")

@@ -11,6 +11,7 @@ import polars as pl
 
 from sim.caches.registry import is_bound, may_ask_policy
 from sim.config import BUFFER_FIELDS, POLICY_FIELDS, RunConfig
+from sim.sweeps.batches import SAMPLING
 from sim.sweeps.store import Store
 from traces.errors import InputError
 
@@ -104,11 +105,12 @@ def leaderboard(table: pl.DataFrame, by: str = "epoch_s_mean") -> pl.DataFrame:
     """
     _check_columns(table, [by], "--by")
     finished = table.filter(pl.col("error").is_null())
-    keys = [name for name in CONFIGURATION if name in table.columns]
+    keys = [name for name in (*CONFIGURATION, *SAMPLING) if name in table.columns]
     numbers = [name for name in table.columns if name not in [*keys, "seed"] and table[name].dtype.is_numeric()]
     board = finished.group_by(keys, maintain_order=True).agg(
         pl.len().alias("seeds"),
         pl.col("bound").first(),
+        *(pl.col(name).first() for name in ("extrapolated",) if name in table.columns),
         pl.col(by).std().alias("_spread"),
         *(pl.col(name).mean() for name in numbers),
     )

@@ -12,8 +12,16 @@ import polars as pl
 
 from sim.caches.registry import may_ask_policy
 from sim.config import BUFFER_FIELDS, TIME_FIELDS, RunConfig
+from sim.figures.samplings import SHADED, samplings
 from sim.figures.sweep import epoch_times, heat_map, hit_rates, name_of
-from sim.reports.leaderboard_view import SHOWN, LeaderboardView, setting_text, text_of, varied_settings
+from sim.reports.leaderboard_view import (
+    LeaderboardView,
+    is_sampled,
+    setting_text,
+    shown_columns,
+    text_of,
+    varied_settings,
+)
 from sim.reports.page.commands import page_command, run_command
 from sim.reports.page.content import Page, Section, Table, draw
 from sim.sweeps.leaderboard import CONFIGURATION, SETTING, pareto
@@ -37,14 +45,17 @@ def page(view: LeaderboardView, out: Path) -> Page:
     board, folder, by, notices = view.board, view.folder, view.by, view.notices
     if board.is_empty():
         raise InputError(f"{folder}: there is no finished run to show")
-    varied = [name for name in SHOWN if board[name].n_unique() > 1] or ["agent"]
+    varied = [name for name in shown_columns(board) if board[name].n_unique() > 1] or ["agent"]
     text = "A row a configuration, means over its seeds; a heading that is clicked sorts."
     if board.height > ROWS:
         text += f" The first {ROWS} of {board.height:,}; python -m sim.report {folder} --csv FILE --top 99999 has all."
     rows = [_meant(row) for row in board.head(ROWS).to_dicts()]
     sections = [Section("Leaderboard", text, table=Table.of(rows, dict.fromkeys([*varied, *RESULTS, by])))]
-    for (trace,), of_trace in board.group_by("trace", maintain_order=True):
-        sections += _figures(str(trace), of_trace, notices)
+    if is_sampled(board):
+        sections += _samplings(board, notices)
+    else:
+        for (trace,), of_trace in board.group_by("trace", maintain_order=True):
+            sections += _figures(str(trace), of_trace, notices)
     if view.failed.height:
         table = Table.of(view.failed.head(ROWS).to_dicts(), [*varied, "error"])
         sections.append(Section("Failed runs", table=table))
@@ -69,6 +80,24 @@ def _summary(board: pl.DataFrame, best: list[dict[str, Any]], by: str) -> list[s
         front = pareto(board.filter(~pl.col("bound")))
         lines.append(f"{front.height} of {board.height:,} configurations are on the Pareto front of time and buffer.")
     return lines
+
+
+def _samplings(board: pl.DataFrame, notices: Sequence[str]) -> list[Section]:
+    """Epoch times and fetched bytes over batch sizes and fanouts, a figure for each number of machines and trainers."""
+    sections, origin = [], "; ".join([*notices, "simulated"])
+    settings = varied_settings(board)
+    for (parts, trainers, *_), table in board.group_by("parts", "trainers", *settings, maintain_order=True):
+        of = f"{parts} machines, {trainers} trainers each"
+        if settings:
+            of += f", {setting_text(table.row(0, named=True), settings)}"
+        height = 1.6 + 0.55 * table["fanout"].n_unique()
+        picture = draw(
+            f"samplings-{_slug(of)}", "Epoch time and fetched bytes by batch size and fanout", (8.5, 2 * height),
+            f"{origin}; {of}", [partial(samplings, table, value=value) for value in SHADED],
+        )  # fmt: skip
+        text = "The best policy of every batch size and fanout: by predicted time above, by exact counts of rows below."
+        sections.append(Section(f"Batch sizes and fanouts ({of})", text, picture=picture))
+    return sections
 
 
 def _figures(trace: str, board: pl.DataFrame, notices: Sequence[str]) -> list[Section]:
