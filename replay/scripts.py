@@ -25,6 +25,7 @@ COMMANDS = {
     "rudder-sweep": "sim.sweeps.command",
     "rudder-tune": "sim.tune",
     "rudder-judge": "sim.judge",
+    "rudder-benchmark": "sim.benchmark",
     "rudder-report": "sim.report",
     "rudder-train": "agents.train",
     "rudder-check": "agents.check",
