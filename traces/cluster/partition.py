@@ -19,8 +19,8 @@ from traces.cluster.errors import ClusterError
 from traces.errors import InputError
 from traces.graphs.graph import Graph
 
-PART_FILES = ("part_graph", "node_feats", "edge_feats")
-"""Keys of each part's files in DGL's configuration; paths are relative to its folder."""
+GRAPH_FILES = ("part_graph", "part_graph_graphbolt")
+"""Keys of a part's graph in DGL's configuration, in DGL's own format and in GraphBolt's: one of them, or both."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,20 @@ def read_facts(config: Path) -> PartitionFacts:
     )
 
 
+def part_files(config: dict[str, Any], part: int) -> list[str]:
+    """The files of one part of a configuration, by their paths from its folder. Raises `KeyError` for one that names no
+    graph or no features."""
+    named = config[f"part-{part}"]
+    graphs = [named[kind] for kind in GRAPH_FILES if kind in named]
+    return [*(graphs or [named[GRAPH_FILES[0]]]), named["node_feats"], named["edge_feats"]]
+
+
 def check_parts(config: Path, parts: int) -> None:
     """Raise `InputError` unless `config` is a partition into `parts` with all its files there."""
     try:
         found = json.loads(config.read_text())
         number = found["num_parts"]
-        files = [found[f"part-{part}"][kind] for part in range(number) for kind in PART_FILES]
+        files = [file for part in range(number) for file in part_files(found, part)]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{config}: is no partition of a graph ({error})") from error
     if number != parts:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from traces.cluster import shared_memory
-from traces.cluster.partition import PART_FILES
+from traces.cluster.partition import part_files
 from traces.cores import usable_cores
 from traces.errors import InputError
 
@@ -46,8 +46,7 @@ def _version(package: str) -> str:
 
 def partition_files(part_config: Path, part: int) -> list[str]:
     """The files of one part, and the configuration itself, by their paths from the folder of `part_config`."""
-    named = json.loads(part_config.read_text())[f"part-{part}"]
-    return [part_config.name, *(named[kind] for kind in PART_FILES)]
+    return [part_config.name, *part_files(json.loads(part_config.read_text()), part)]
 
 
 def fingerprint(path: Path) -> str:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from traces.cluster.partition import partition, read_facts
+from traces.cluster.partition import part_files, partition, read_facts
 from traces.errors import InputError
 from traces.graphs.graph import Graph
 
@@ -60,3 +60,13 @@ def test_other_folders_are_left_alone(graph_dir, tmp_path):
         partition(graph_dir, 2, tmp_path)
     with pytest.raises(InputError, match="no graph"):
         partition(tmp_path, 2, tmp_path / "parts")
+
+
+def test_a_part_has_its_graph_in_one_format_or_in_both():
+    features = {"node_feats": "part0/node_feat.dgl", "edge_feats": "part0/edge_feat.dgl"}
+    dgl, graphbolt = {"part_graph": "part0/graph.dgl"}, {"part_graph_graphbolt": "part0/fused_csc_sampling_graph.pt"}
+    for graphs in (dgl, graphbolt, dgl | graphbolt):
+        named = part_files({"part-0": features | graphs}, 0)
+        assert named == [*graphs.values(), *features.values()]
+    with pytest.raises(KeyError, match="part_graph"):
+        part_files({"part-0": features}, 0)
