@@ -72,7 +72,7 @@ class Records:
         missing = [subject for subject in subjects if not self.place(subject).is_file()]
         if not missing:
             return
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             for subject, record in zip(
                 missing, pool.map(partial(record_of, paths=self.paths, traces=self.traces), missing), strict=True
             ):
