@@ -29,6 +29,12 @@ CHANGED = {
     "owners", "cost", "engine", "seed",
 }  # fmt: skip
 
+SAMPLED = {
+    "graph", "part_config", "parts", "trainers", "batches", "fanouts", "epochs", "sampling_seed", "like", "cost",
+}  # fmt: skip
+"""Options of runs that are sampled offline; `sim/sweeps/test_sampled.py` holds the sweep to them, `test_unseen.py` what
+`--like` changes."""
+
 
 @pytest.fixture
 def trace(drawn_trace):
@@ -38,7 +44,7 @@ def trace(drawn_trace):
 @pytest.mark.parametrize(
     ("main", "options"),
     [
-        (run.main, CHOSEN | CHANGED),
+        (run.main, CHOSEN | CHANGED | {"like"}),
         (judge.main, CHOSEN | {"horizon", "seconds", "seeds"}),
         (
             tune.main,
@@ -47,7 +53,8 @@ def trace(drawn_trace):
         (
             command.main,
             {"agents", "caches", "buffers", "universes", "inits", "windows", "modes", "links", "scenarios", "seeds"}
-            | {"workers", "ray", "dry_run"},
+            | {"workers", "ray", "dry_run"}
+            | SAMPLED,
         ),
     ],
 )
