@@ -157,7 +157,7 @@ def test_inclusion_probability_by_hand() -> None:
 
 def test_all_neighbours_are_a_width_of_minus_one() -> None:
     """The graph of the test above; the seeds' hop samples all: c gets b and d, each as often as c is a seed."""
-    graph = PartitionedGraph(
+    graph = PartitionedGraph.of_edges(
         src=np.array([0, 1, 3]), dst=np.array([1, 2, 2]), offsets=np.array([0, 2, 4]), train=np.array([2, 3])
     )
     vip = inclusion_probability(graph, np.array([2, 3]), 1, parse_fanout("1,-1"))
